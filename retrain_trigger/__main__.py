@@ -1,0 +1,3 @@
+from retrain_trigger.cli import main
+
+main()

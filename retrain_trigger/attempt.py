@@ -1,0 +1,281 @@
+"""One attempt at a better champion: train, seal, compare, promote or keep.
+
+Each step leaves a ledger entry before its effect, so that `finish` goes on from any of them after a crash.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retrain_trigger import promotion
+from retrain_trigger.entries import Kind
+from retrain_trigger.errors import PromotionError, TrainingError
+from retrain_trigger.findings import Finding
+from retrain_trigger.judge.memory import mark_to_json
+from retrain_trigger.measurements import Mark
+from retrain_trigger.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.preparation import Prepared, Split
+from retrain_trigger.tick import Tick
+from retrain_trigger.world import files, training
+
+MTIME_SLACK_NS = 1_000_000_000
+"""File systems round the time of a change: a model this little older than the start may be of this training."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A challenger's comparison with the champion: scores and bounds, the joint counts, and the gates."""
+
+    version: str
+    findings: tuple[Finding, ...]
+    comparison: Mapping[str, Any]
+    joint: Sequence[Sequence[Any]]
+    passed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trial as a JSON object."""
+        gates = [finding.to_json() for finding in self.findings]
+        return {"version": self.version, "comparison": dict(self.comparison), "joint": list(self.joint), "gates": gates}
+
+
+def start(tick: Tick, prepared: Prepared, *, reason: Mapping[str, Any], mark: Mark, bootstrap: bool) -> Outcome:
+    """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out."""
+    if prepared.uncompared and not bootstrap:
+        tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
+    champion = tick.past.champion
+    begun = {
+        "champion": champion.version if champion else None,
+        "bootstrap": bootstrap,
+        "reason": dict(reason),
+        "command": tick.config.train.command,
+        "deadline": time.time() + tick.config.train.timeout.total_seconds() * len(prepared.splits),
+        "reserved": prepared.reserved,
+        "mark": mark_to_json(mark),
+        "config": tick.config.digest,
+        "holdout": files.sha256(prepared.holdout) if prepared.holdout else None,
+        "label": prepared.label,
+        "features": list(prepared.features),
+        "positive": prepared.positive,
+        "uncompared": prepared.uncompared,
+    }
+    tick.record(Kind.TRAINING, **begun)
+    sealed, failures = [], []
+    for split in prepared.splits:
+        version = tick.run if len(prepared.splits) == 1 else f"{tick.run}-{split.reach}"
+        try:
+            sealed.append(_trained(tick, split, version, begun))
+        except TrainingError as error:
+            failures.append(str(error))
+            tick.say(str(error))
+    if not sealed:
+        tick.record(Kind.FAILED, because=failures[-1])
+        raise TrainingError(f"{failures[-1]}\nThe champion is untouched.")
+    return finish(tick, begun, sealed)
+
+
+def finish(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> Outcome:
+    """Go on from sealed challengers to the end: promoted, kept, or (no hold-out) sealed only."""
+    if begun["bootstrap"]:
+        because = "first champion, promoted without comparison (--bootstrap)"
+        promotion.promote(tick, sealed[-1], by="bootstrap", because=because)
+        files.remove_folder(tick.scratch)
+        return _outcome(tick, Word.PROMOTED, f"{sealed[-1]} is the {because}", version=sealed[-1])
+    if begun["uncompared"]:
+        because = f"{', '.join(sealed)} sealed, not promoted: {begun['uncompared']}"
+        tick.record(Kind.KEPT, because=because, versions=list(sealed))
+        return _outcome(tick, Word.SEALED, because, version=sealed[-1])
+    try:
+        trials = _compared(tick, begun, sealed)
+    except PromotionError as error:
+        tick.record(Kind.KEPT, because=str(error), versions=list(sealed))
+        raise
+    return concluded(tick, begun, trials)
+
+
+def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[Trial]) -> Outcome:
+    """Write the verdict of a comparison, then act on it."""
+    best = max(trials, key=lambda trial: (trial.passed, trial.comparison["difference"] or -1.0))
+    because = explained(best)
+    tick.record(
+        Kind.COMPARED,
+        verdict=best.version if best.passed else None,
+        because=because,
+        champion=begun["champion"],
+        holdout=begun["holdout"],
+        config=tick.config.digest,
+        trials=[trial.to_json() for trial in trials],
+    )
+    return act_on_verdict(tick, best.version if best.passed else None, because)
+
+
+def act_on_verdict(tick: Tick, version: str | None, because: str) -> Outcome:
+    """Promote the version that a comparison found better, or record that the champion is kept."""
+    if version is None:
+        tick.record(Kind.KEPT, because=because)
+        word = Word.KEPT
+    else:
+        promotion.promote(tick, version, by="gate", because=because)
+        word = Word.PROMOTED
+    files.remove_folder(tick.scratch)
+    return _outcome(tick, word, because, version=version)
+
+
+def explained(trial: Trial) -> str:
+    """Say how champion and challenger scored and, where it is kept, every gate that was not passed."""
+    found = trial.comparison
+    if found["difference"] is None:
+        scores = f"challenger {trial.version} cannot be compared"
+    else:
+        bounds = "unknown bounds"
+        if found["lower"] is not None and found["upper"] is not None:
+            bounds = f"{found['certainty']:.0%} interval {found['lower']:+.3f} to {found['upper']:+.3f}"
+        scores = (
+            f"challenger {trial.version} has {found['metric']} {found['challenger']:.3f} against the champion's "
+            f"{found['champion']:.3f} on {found['rows']:,} deciding rows: {found['difference']:+.3f} ({bounds})"
+        )
+    if trial.passed:
+        return f"{scores}; promoted"
+    failed = "; ".join(finding.because for finding in trial.findings if finding.verdict != "PASS")
+    return f"{scores}; the champion is kept: {failed}"
+
+
+def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -> str:
+    """Train one challenger and seal it; return its version."""
+    folder = tick.scratch / f"train-{split.reach}"
+    files.make_folder(folder, mode=0o700)
+    output, log = folder / "model.joblib", folder / "train.log"
+    before = _identity(tick.config.train.output)
+    started = time.time_ns()
+    tick.say(f"training {version}: {tick.config.train.command}")
+    training.train(
+        tick.config.train.command,
+        folder=tick.config.folder,
+        environment=_environment(tick, split, output, begun),
+        timeout=tick.config.train.timeout.total_seconds(),
+        log=log,
+        training_lock=tick.training_lock,
+    )
+    model = _artefact(tick, output, before, started, log)
+    card = {
+        "run": tick.run,
+        "trained_at": tick.now.isoformat(),
+        "reason": begun["reason"],
+        "command": begun["command"],
+        "seconds": round((time.time_ns() - started) / 1e9, 3),
+        "reach": split.reach,
+        "train_data": files.sha256(split.rows) if split.rows else None,
+        "positive": begun["positive"] or None,
+        "config": begun["config"],
+    }
+    try:
+        digest = tick.registry.seal(version, model=model, card=card, profile=split.profile, log=log)
+    except OSError as error:
+        raise TrainingError(f"the model at {model} cannot be sealed: {error}") from error
+    tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)
+    return version
+
+
+def _environment(tick: Tick, split: Split, output: Path, begun: Mapping[str, Any]) -> dict[str, str]:
+    environment = {
+        "RETRAIN_RUN_ID": tick.run,
+        "RETRAIN_REASON": json.dumps(begun["reason"]),
+        "RETRAIN_OUTPUT": str(output),
+    }
+    if split.rows is not None:
+        environment["RETRAIN_TRAIN_DATA"] = str(split.rows)
+    if tick.config.file is not None:
+        environment["RETRAIN_CONFIG"] = str(tick.config.file)
+    return environment
+
+
+def _artefact(tick: Tick, output: Path, before: tuple[int, ...] | None, started: int, log: Path) -> Path:
+    """Return the model that the training left. Exit 0 proves nothing: raises TrainingError where there is none."""
+    named = tick.config.train.output
+    model = output
+    if not output.exists() and named is not None:
+        after = _identity(named)
+        if after is not None and after != before and after[-1] >= started - MTIME_SLACK_NS:
+            model = named
+    try:
+        with files.open_regular(model) as file:
+            if file.read(1):
+                return model
+        seen = f"an empty file at {model}"
+    except OSError:
+        seen = "no model at RETRAIN_OUTPUT" + (f", and {named} is not newer than its start" if named else "")
+    raise TrainingError(
+        f"`{tick.config.train.command}` exited with 0 but left {seen}; it must write the model to the path in "
+        f"RETRAIN_OUTPUT, or train.output must name where it does ({log})"
+    )
+
+
+def _identity(path: Path | None) -> tuple[int, ...] | None:
+    if path is None:
+        return None
+    with suppress(OSError):
+        found = path.stat()
+        return (found.st_ino, found.st_size, found.st_mtime_ns)
+    return None
+
+
+def _compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> list[Trial]:
+    """Score the champion and each challenger on the hold-out and judge what they said.
+
+    A challenger that cannot be scored drops out; raises PromotionError where none is left, or the champion cannot.
+    """
+    from retrain_trigger.judge import comparison, gates  # noqa: PLC0415  (NumPy: not on the healthy path)
+    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415
+    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    holdout = tick.scratch / "holdout.parquet"
+    said = {version: _scored(tick, version, holdout, begun) for version in (begun["champion"],)}
+    lost = []
+    for version in sealed:
+        try:
+            said[version] = _scored(tick, version, holdout, begun)
+        except PromotionError as error:
+            lost.append(str(error))
+            tick.say(str(error))
+    challengers = [version for version in sealed if version in said]
+    if not challengers:
+        raise PromotionError(f"{lost[-1]}; the champion is kept")
+    trials = []
+    for version in challengers:
+        counted = labelled.joint_counts(
+            holdout, label=begun["label"], champion=said[begun["champion"]], challenger=said[version]
+        )
+        found = comparison.compare(
+            JointCounts.from_json(counted),
+            metric=tick.config.metric,
+            positive=begun["positive"],
+            certainty=tick.config.promotion.certainty,
+            challengers=len(sealed),
+            seed=int(begun["holdout"][:8], 16),
+        )
+        findings = gates.judge(found, margin=tick.config.promotion.margin, min_rows=tick.config.promotion.min_rows)
+        trials.append(Trial(version, findings, found.to_json(), counted, gates.promotes(findings)))
+    return trials
+
+
+def _scored(tick: Tick, version: str, holdout: Path, begun: Mapping[str, Any]) -> Path:
+    from retrain_trigger.world import models  # noqa: PLC0415  (only a comparison needs it)
+
+    tick.registry.verified(version)
+    predictions = tick.scratch / f"{version}.predictions.parquet"
+    models.score(
+        tick.registry.model(version),
+        folder=tick.config.folder,
+        scratch=tick.scratch,
+        rows=holdout,
+        features=begun["features"],
+        predictions=predictions,
+    )
+    return predictions
+
+
+def _outcome(tick: Tick, word: Word, because: str, *, version: str | None) -> Outcome:
+    return Outcome(word=word, code=ExitCode.OK, because=because, run=tick.run, details={"version": version})

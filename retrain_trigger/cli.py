@@ -1,0 +1,335 @@
+"""The command line: parse, call, print, exit."""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from retrain_trigger import __version__
+from retrain_trigger import config as settings
+from retrain_trigger.config import Config
+from retrain_trigger.errors import RetrainCheckError, UsageError
+from retrain_trigger.outcomes import ExitCode, Outcome
+
+DEFAULT_CONFIG = Path("config.yaml")
+
+
+def moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime:
+    """Read a time on the command line (ISO 8601, UTC where it does not say); the clock's where there is none."""
+    if value is None:
+        return datetime.now(UTC)
+    try:
+        at = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a time such as 2026-01-31T06:00Z") from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def common(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every command takes."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Show every finding."),
+        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+        click.option(
+            "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How results are printed."
+        ),
+        click.option(
+            "-c", "--config", "path", type=click.Path(path_type=Path), help="The settings; default: ./config.yaml."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+at_now = click.option("--now", metavar="TIME", callback=moment, help="Take this time (UTC) for now.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="retrain-check")
+def cli() -> None:
+    """Decide from cron whether a model must be retrained; retrain it; promote only what is clearly better."""
+
+
+@cli.command()
+@common
+@at_now
+@click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
+@click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 when a retraining would start.")
+@click.option("--force", metavar="REASON", help="Train now, whatever the checks, the cooldown and the budget say.")
+@click.option("--bootstrap", is_flag=True, help="Make the first champion, without comparison.")
+@click.option("--adopt", type=click.Path(path_type=Path), help="With --bootstrap: take over the model at this path.")
+def run(
+    *,
+    path: Path | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+    now: datetime,
+    dry_run: bool,
+    exit_code: bool,
+    force: str | None,
+    bootstrap: bool,
+    adopt: Path | None,
+) -> None:
+    """Evaluate, check and, on a breach, train and promote: one tick, for cron."""
+    from retrain_trigger import controller  # noqa: PLC0415  (each command loads what it needs)
+
+    if adopt is not None and not bootstrap:
+        raise UsageError("--adopt goes with --bootstrap")
+    if bootstrap and (force is not None or dry_run):
+        raise UsageError("--bootstrap goes with neither --force nor --dry-run")
+    if force is not None and not force.strip():
+        raise UsageError("--force needs a reason; history keeps it")
+    config, say = _settings(path), _sayer(quiet=quiet)
+    if bootstrap:
+        outcome = controller.bootstrap(config, now=now, say=say, adopt=adopt.absolute() if adopt else None)
+    elif dry_run:
+        outcome = controller.dry_run(config, now=now)
+    else:
+        outcome = controller.run(config, now=now, say=say, force=force)
+    _conclude(outcome, form=form, quiet=quiet, verbose=verbose, would_act=exit_code)
+
+
+@cli.command()
+@common
+@click.option("--log", "logs", multiple=True, metavar="FILE", help="A metrics log; repeatable; - for stdin.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting, as trigger.cooldown=2h."
+)
+@click.option("--exit-code", is_flag=True, help="Exit 10 when it would retrain now.")
+def simulate(
+    *,
+    path: Path | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+    logs: tuple[str, ...],
+    overrides: tuple[str, ...],
+    exit_code: bool,
+) -> None:
+    """Replay a metrics log and show where a retraining would have started. Writes nothing."""
+    from retrain_trigger import printing, replay  # noqa: PLC0415  (each command loads what it needs)
+
+    config = _settings(path, overrides, optional=True)
+    if config.file is None:
+        click.echo(
+            f"no config.yaml here: performance_threshold {config.performance_threshold:g} and drift_threshold "
+            f"{config.drift_threshold:g}, everything else by default",
+            err=True,
+        )
+        if not logs:
+            raise UsageError("name a metrics log: retrain-check simulate --log FILE")
+    sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs] or [config.logs.metrics]
+    found = replay.simulate(config, sources)
+    _notes(found.notes, quiet=quiet)
+    if not quiet:
+        document = {"steps": [step.to_json() for step in found.steps], "would_retrain_now": found.would_retrain_now}
+        _print(form, document, printing.replay_lines(found, config, verbose=verbose))
+    if exit_code and found.would_retrain_now:
+        raise SystemExit(ExitCode.WOULD_ACT)
+
+
+@cli.command()
+@common
+@at_now
+def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: datetime) -> None:  # noqa: ARG001  (every command takes the common options)
+    """Show the champion, what is judged, what is waited for. Writes nothing."""
+    from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
+
+    config = _settings(path)
+    past, outcome = controller.standing(config, now=now)
+    champion = past.champion
+    document = {
+        "champion": None if champion is None else {"version": champion.version, "since": champion.since.isoformat()},
+        "unfinished": past.unfinished[-1].run if past.unfinished else None,
+        **outcome.to_json(),
+    }
+    _notes(outcome.notes, quiet=quiet)
+    if not quiet:
+        _print(form, document, printing.status_lines(config, past, outcome))
+
+
+@cli.command()
+@common
+def history(*, path: Path | None, form: str, quiet: bool, verbose: bool) -> None:
+    """Show what happened, oldest first. Writes nothing."""
+    from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
+
+    entries = controller.history(_settings(path))
+    if not quiet:
+        lines = printing.explain_lines(entries) if verbose and entries else printing.history_lines(entries)
+        _print(form, [_document(entry) for entry in entries], lines)
+
+
+@cli.command()
+@common
+@click.argument("run_id", required=False, metavar="[RUN]")
+def explain(*, path: Path | None, form: str, quiet: bool, verbose: bool, run_id: str | None) -> None:  # noqa: ARG001  (every command takes the common options)
+    """Explain a run step by step: by default the last one that trained, refused or promoted. Writes nothing."""
+    from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
+
+    entries = controller.explained(_settings(path), run_id)
+    if not quiet:
+        _print(form, [_document(entry) for entry in entries], printing.explain_lines(entries))
+
+
+@cli.command()
+@common
+@at_now
+@click.argument("version")
+@click.option("--reason", required=True, help="Why; history keeps it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def promote(
+    *,
+    path: Path | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+    now: datetime,
+    version: str,
+    reason: str,
+    yes: bool,
+) -> None:
+    """Make a sealed VERSION the champion, by hand."""
+    from retrain_trigger import controller  # noqa: PLC0415  (each command loads what it needs)
+
+    _confirm(f"make {version} the champion?", yes=yes)
+    outcome = controller.promote(_settings(path), version, reason=reason, now=now, say=_sayer(quiet=quiet))
+    _conclude(outcome, form=form, quiet=quiet, verbose=verbose)
+
+
+@cli.command()
+@common
+@at_now
+@click.argument("version", required=False)
+@click.option("--reason", default="rolled back by hand", help="Why; history keeps it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rollback(
+    *,
+    path: Path | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+    now: datetime,
+    version: str | None,
+    reason: str,
+    yes: bool,
+) -> None:
+    """Go back to the champion before this one, or to VERSION."""
+    from retrain_trigger import controller  # noqa: PLC0415  (each command loads what it needs)
+
+    _confirm(f"go back to {version or 'the champion before this one'}?", yes=yes)
+    outcome = controller.rollback(_settings(path), version, reason=reason, now=now, say=_sayer(quiet=quiet))
+    _conclude(outcome, form=form, quiet=quiet, verbose=verbose)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command; the one place where what broke becomes an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = cli.main(arguments, prog_name="retrain-check", standalone_mode=False)
+        _exit(code if isinstance(code, int) else ExitCode.OK)
+    except RetrainCheckError as error:
+        _fail(str(error), error.code)
+    except click.ClickException as error:
+        error.show()
+        _exit(ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; the next run finishes or gives up what was begun", ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        _exit(ExitCode.OK)
+    except OSError as error:
+        _fail(f"{error}; the champion is untouched", ExitCode.NOT_PROMOTED)
+    except Exception:  # noqa: BLE001  (a bug: saved and named, never shown as a traceback)
+        _fail(f"this is a bug in retrain-check; what is needed to mend it is in {_saved_traceback()}", ExitCode.BUG)
+
+
+def _settings(path: Path | None, overrides: Sequence[str] = (), *, optional: bool = False) -> Config:
+    if path is None and optional and not DEFAULT_CONFIG.exists():
+        return settings.defaults(overrides)
+    return settings.load(path or DEFAULT_CONFIG, overrides)
+
+
+def _sayer(*, quiet: bool) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        if not quiet:
+            _to_stderr(text)
+
+    return say
+
+
+def _conclude(outcome: Outcome, *, form: str, quiet: bool, verbose: bool, would_act: bool = False) -> None:
+    from retrain_trigger import printing  # noqa: PLC0415  (each command loads what it needs)
+
+    _notes(outcome.notes, quiet=quiet)
+    if not quiet or outcome.code not in {ExitCode.OK, ExitCode.WOULD_ACT}:
+        _print(form, outcome.to_json(), printing.outcome_lines(outcome, verbose=verbose))
+    if outcome.code is ExitCode.WOULD_ACT and not would_act:
+        raise SystemExit(ExitCode.OK)
+    raise SystemExit(outcome.code)
+
+
+def _notes(notes: Sequence[str], *, quiet: bool) -> None:
+    if not quiet:
+        for note in notes:
+            _to_stderr(note)
+
+
+def _print(form: str, document: Any, lines: Sequence[str]) -> None:
+    from retrain_trigger import printing  # noqa: PLC0415  (each command loads what it needs)
+
+    try:
+        click.echo(json.dumps(document, indent=2) if form == "json" else printing.clean("\n".join(lines)))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The work is done and recorded; whoever read the output has left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _to_stderr(text: str) -> None:
+    from retrain_trigger import printing  # noqa: PLC0415  (each command loads what it needs)
+
+    click.echo(printing.clean(text), err=True)
+
+
+def _document(entry: Any) -> dict[str, Any]:
+    at = entry.at.isoformat()
+    return {"seq": entry.seq, "at": at, "run": entry.run, "kind": entry.kind.value, **entry.body}
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
+def _fail(message: str, code: ExitCode) -> NoReturn:
+    _to_stderr(message)
+    _exit(code)
+
+
+def _exit(code: int) -> NoReturn:
+    raise SystemExit(int(code))
+
+
+def _saved_traceback() -> Path:
+    """Keep the traceback where the person can find it; it may hold values of theirs, so it is private."""
+    with tempfile.NamedTemporaryFile("w", prefix="retrain-check-bug-", suffix=".txt", delete=False) as file:
+        file.write(f"retrain-check {__version__}, Python {sys.version}\n{traceback.format_exc()}")
+    return Path(file.name)
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(ExitCode.TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,412 @@
+"""config.yaml becomes a Config: every setting typed, every default written down, every mistake named with its place."""
+
+import difflib
+import glob
+import hashlib
+import json
+import math
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from retrain_trigger import units
+from retrain_trigger.document import BROKEN, Mistake, Node, Place, parse, quoted
+from retrain_trigger.errors import ConfigError, UsageError
+from retrain_trigger.judge.policy import Budget, OnDrift, Patience
+from retrain_trigger.units import WrongError, seen
+
+BUILT_IN_METRICS: Final = ("f1", "f1_macro", "accuracy", "balanced_accuracy", "precision", "recall")
+"""Metrics that are computed from counts; any other name is looked up in the metrics log."""
+
+LARGEST: Final = 1024 * 1024
+"""Bytes beyond which a file is not taken for a config.yaml."""
+
+TWO_LINES: Final = "`performance_threshold: 0.85` and `drift_threshold: 0.20`"
+
+
+class Direction(StrEnum):
+    """Which way a metric improves."""
+
+    HIGHER_IS_BETTER = "higher_is_better"
+    LOWER_IS_BETTER = "lower_is_better"
+
+
+def _metric(value: object) -> str:
+    name = units.text(value)
+    return name.lower() if name.lower() in BUILT_IN_METRICS else name
+
+
+def _label(value: object) -> str | int | bool | None:
+    if value is not None and not isinstance(value, str | int):
+        units.needs("a label: text, a whole number, true or false", value)
+    return value
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    return _base(info) / os.path.expanduser(units.text(value))  # noqa: PTH111  (Path.expanduser raises without a home)
+
+
+def _path_if_any(value: object, info: ValidationInfo) -> Path | None:
+    return None if value is None else _path(value, info)
+
+
+def _source_if_any(value: object, info: ValidationInfo) -> str | None:
+    """Make a path or glob absolute; the folder's own name is no part of the pattern."""
+    if value is None:
+        return None
+    text = os.path.expanduser(units.text(value))  # noqa: PTH111
+    folder = str(_base(info))
+    return os.path.join(glob.escape(folder) if glob.has_magic(text) else folder, text)  # noqa: PTH118  (a pattern, not a path)
+
+
+def _base(info: ValidationInfo) -> Path:
+    return (info.context or {}).get("folder") or Path.cwd()
+
+
+def _several(value: object) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        units.needs("a list such as [all] or [7d, 30d, all]", value, " that is empty" if value == [] else "")
+    return value
+
+
+def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ...]:
+    if len(set(value)) < len(value):
+        raise WrongError("names the same window twice; keep one")
+    return value
+
+
+_HALF: Final = 0.5
+
+Text = Annotated[str, PlainValidator(units.text)]
+Count = Annotated[int, PlainValidator(units.count)]
+Duration = Annotated[timedelta, PlainValidator(units.duration)]
+Reach = Annotated[timedelta | None, PlainValidator(units.reach)]
+Threshold = Annotated[float, PlainValidator(units.share("such as 0.85 or 85%", math.isfinite))]
+Distance = Annotated[float, PlainValidator(units.number("above 0, such as 0.20", lambda x: x > 0))]
+Held = Annotated[float, PlainValidator(units.share("above 0 and at most 0.5, such as 20%", lambda x: 0 < x <= _HALF))]
+Missing = Annotated[float, PlainValidator(units.share("from 0 to 1, such as 5%", lambda x: 0 <= x <= 1))]
+Margin = Annotated[float, PlainValidator(units.share("from 0 up, such as 0.02 or 2%", lambda x: x >= 0))]
+Certainty = Annotated[float, PlainValidator(units.share("above 0.5 and under 1, such as 95%", lambda x: _HALF < x < 1))]
+LocalPath = Annotated[Path, PlainValidator(_path)]
+Source = Annotated[str | None, PlainValidator(_source_if_any)]
+
+
+def _default(written: object) -> Any:
+    """Give a setting its default as it would be written in config.yaml."""
+    return Field(written, validate_default=True)
+
+
+class _Section(BaseModel):
+    """Keys that stand together; a section with nothing below it has its defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: object) -> object:
+        return {} if value is None else value
+
+
+class Columns(_Section):
+    """The names under which logs and labelled data hold what has a role."""
+
+    timestamp: Text = _default("timestamp")
+    id: Text = _default("id")
+    prediction: Text = _default("prediction")
+    score: Text = _default("score")
+    label: Text = _default("label")
+    labelled_at: Text = _default("labelled_at")
+    model: Text = _default("model")
+    exposed: Text = _default("exposed")
+
+    @field_validator("label")
+    @classmethod
+    def _is_no_answer(cls, value: str, info: ValidationInfo) -> str:
+        for role in ("prediction", "score"):
+            if info.data.get(role) == value:
+                raise WrongError(f"is {quoted(value)}, and so is {role}; the truth needs a column of its own")
+        return value
+
+
+class Logs(_Section):
+    """What monitoring writes."""
+
+    metrics: LocalPath = _default("logs/metrics.jsonl")
+    columns: Columns = _default({})
+
+
+class Trigger(_Section):
+    """When a retraining starts; `window` is what one line of a log without timestamps stands for."""
+
+    window: Duration = _default("1d")
+    min_rows: Count = _default(200)
+    max_age: Duration = _default("3d")
+    patience: Annotated[Patience, PlainValidator(units.patience)] = _default("1 of 1")
+    on_drift: Annotated[OnDrift, PlainValidator(units.one_of(OnDrift))] = _default("retrain")
+    cooldown: Duration = _default("24h")
+    budget: Annotated[Budget, PlainValidator(units.budget)] = _default("4 per 30d")
+
+
+class Data(_Section):
+    """What is trained on and what decides.
+
+    `labelled` and `holdout_file` are absolute paths or globs, at most one of them; a window of None reaches back to
+    the beginning; `holdout` and `max_missing` are shares of 1.
+    """
+
+    labelled: Source = None
+    windows: Annotated[tuple[Reach, ...], BeforeValidator(_several), AfterValidator(_distinct)] = _default(["all"])
+    holdout: Held = _default("20%")
+    holdout_file: Source = None
+    max_missing: Missing = _default("5%")
+
+    @field_validator("holdout_file")
+    @classmethod
+    def _is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("labelled") is not None:
+            raise WrongError("stands beside data.labelled, from which a hold-out is split; keep one of the two")
+        return value
+
+
+class Train(_Section):
+    """The training command, which runs in the folder of config.yaml."""
+
+    command: Text = _default("make train-model")
+    timeout: Duration = _default("2h")
+    output: Annotated[Path | None, PlainValidator(_path_if_any)] = None
+
+
+class Promotion(_Section):
+    """What a challenger must show; `certainty` is a share of 1, `margin` is in units of the metric."""
+
+    margin: Margin = _default(0.02)
+    certainty: Certainty = _default("95%")
+    min_rows: Count = _default(500)
+
+    @field_validator("margin")
+    @classmethod
+    def _is_possible(cls, value: float, info: ValidationInfo) -> float:
+        metric = (info.context or {}).get("metric")
+        if metric in BUILT_IN_METRICS and value >= 1:
+            raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.02 or 2%")
+        return value
+
+
+class ModelFiles(_Section):
+    """Where the pointer to the champion and the sealed versions are."""
+
+    pointer: LocalPath = _default("models/champion.json")
+    folder: LocalPath = _default("models")
+
+
+class Config(_Section):
+    """Every setting, with absolute paths."""
+
+    metric: Annotated[str, PlainValidator(_metric)] = _default("f1")
+    direction: Annotated[Direction, PlainValidator(units.one_of(Direction))] = _default("higher_is_better")
+    performance_threshold: Threshold
+    drift_threshold: Distance = _default(0.20)
+    positive: Annotated[str | int | bool | None, PlainValidator(_label)] = None
+    logs: Logs = _default({})
+    trigger: Trigger = _default({})
+    data: Data = _default({})
+    train: Train = _default({})
+    promotion: Promotion = _default({})
+    model: ModelFiles = _default({})
+    state: LocalPath = _default(".retrain-check")
+
+    _file: Path | None = PrivateAttr(default=None)
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def file(self) -> Path | None:
+        """The absolute path of the file this was read from; None for defaults."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """The absolute folder that relative paths were resolved against."""
+        return self._folder
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the effective settings in hexadecimal: the same for the same settings, however written."""
+        settings = json.dumps(self.model_dump(), default=str, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(settings.encode()).hexdigest()
+
+    @field_validator("direction")
+    @classmethod
+    def _fits_metric(cls, value: Direction, info: ValidationInfo) -> Direction:
+        metric = info.data.get("metric")
+        if metric in BUILT_IN_METRICS and value is Direction.LOWER_IS_BETTER:
+            raise WrongError(f"is {value}, but {metric} is better when higher; leave it out, or name another metric")
+        return value
+
+    @field_validator("performance_threshold")
+    @classmethod
+    def _is_reachable(cls, value: float, info: ValidationInfo) -> float:
+        metric = info.data.get("metric")
+        if metric in BUILT_IN_METRICS and not 0 <= value <= 1:
+            raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.85 or 85%")
+        return value
+
+    @model_validator(mode="after")
+    def _remember_origin(self, info: ValidationInfo) -> Self:
+        context = info.context or {}
+        self._file = context.get("file")
+        self._folder = _base(info)
+        return self
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config.yaml, then apply overrides such as `trigger.cooldown=2h`.
+
+    Relative paths, those of overrides too, are relative to the file's folder. Raises UsageError where the file cannot
+    be read, and ConfigError with every mistake in the order of lines, overrides last.
+    """
+    root, mistakes = parse(_written(path), lambda line, column: Place(line, column, f"{path}:{line}:{column}"))
+    if root is None:
+        raise ConfigError(_in_order(mistakes))
+    if root.value is None:
+        mistakes.append(Mistake(root.place, f"the file is empty; two lines are enough: {TWO_LINES}"))
+    elif not isinstance(root.value, dict) and root.value is not BROKEN:
+        mistakes.append(Mistake(root.place, f"the file holds {seen(root.value)}, not keys; write {TWO_LINES}"))
+    if not isinstance(root.value, dict):
+        raise ConfigError(_in_order(mistakes))
+    file = path.absolute()
+    return _config(root, mistakes, overrides, file=file, folder=file.parent)
+
+
+def defaults(overrides: Sequence[str] = ()) -> Config:
+    """Make the settings that hold without a config.yaml, 0.85 and 0.20, relative to the working folder."""
+    nowhere = Place(0, 0, "defaults")
+    written = {"performance_threshold": Node(nowhere, 0.85), "drift_threshold": Node(nowhere, 0.20)}
+    return _config(Node(nowhere, written), [], overrides, file=None, folder=Path.cwd())
+
+
+def _written(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; write one with the two lines {TWO_LINES}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path}: cannot be read ({why}); name a readable file") from None
+    if len(content) > LARGEST:
+        raise UsageError(f"{path}: larger than {LARGEST} bytes, which no config.yaml is; name another file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode()
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        byte = error.object[error.start]
+        raise ConfigError([f"{path}:{line}:{column}: the byte 0x{byte:02x} is not UTF-8; save as UTF-8"]) from None
+
+
+def _config(
+    root: Node, mistakes: list[Mistake], overrides: Sequence[str], *, file: Path | None, folder: Path
+) -> Config:
+    for number, override in enumerate(overrides):
+        mistakes += _override(root, override, Place(_AFTER_ALL_LINES, number, f"--set {quoted(override)[1:-1]}"))
+    written = root.plain()
+    context = {"file": file, "folder": folder, "metric": written.get("metric", "f1")}
+    try:
+        config = Config.model_validate(written, context=context)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        mistakes += [mistake for problem in problems if (mistake := _mistake(problem, root))]
+    if mistakes:
+        raise ConfigError(_in_order(mistakes))
+    return config
+
+
+def _override(root: Node, override: str, place: Place) -> list[Mistake]:
+    """Put the value into the tree, creating sections on the way; return what is wrong with it."""
+    key, equals, text = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not last:
+        return [Mistake(place, "write key=value, such as trigger.cooldown=2h")]
+    value, mistakes = parse(text, lambda _line, _column: place)
+    at = root
+    for section in sections:
+        child = at.value.get(section)
+        if child is None or child.value is None:
+            child = at.value[section] = Node(place, {}, place)
+        if not isinstance(child.value, dict):
+            return [*mistakes, Mistake(place, f"{quoted(section)} holds a value, not keys; name the key alone")]
+        at = child
+    at.value[last] = Node(place, value.value if value else BROKEN, place)
+    return mistakes
+
+
+def _mistake(problem: Any, root: Node) -> Mistake | None:
+    """Say in our words what pydantic found; None where the value's mistake has been named already."""
+    error = problem.get("ctx", {}).get("error")
+    path = problem["loc"]
+    node = root.find(path)
+    if node.value is BROKEN:
+        return None
+    if problem["type"] == "extra_forbidden":
+        return Mistake(node.key or node.place, _unknown_key(path))
+    if problem["type"] == "missing":
+        return Mistake(node.place, f"{_dotted(path)} is missing; two lines are enough: {TWO_LINES}")
+    if problem["type"] == "value_error":
+        return Mistake(node.place, f"{_dotted(path)} {error}")
+    keys = ", ".join(_section(path).model_fields)
+    return Mistake(node.place, f"{_dotted(path)} needs keys below it, not {seen(node.value)}; its keys are {keys}")
+
+
+def _unknown_key(path: tuple[Any, ...]) -> str:
+    *above, key = path
+    known = _section(above).model_fields
+    of = f"a key of {_dotted(above)}" if above else "a key"
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
+    near = near or [dotted for dotted in _all_keys(Config) if key in (dotted, dotted.rpartition(".")[2])]
+    if near:
+        return f"{quoted(key)} is not {of}; did you mean {' or '.join(f'`{name}`' for name in near)}?"
+    return f"{quoted(key)} is not {of}; known are {', '.join(known)}"
+
+
+def _section(path: Sequence[Any]) -> type[BaseModel]:
+    section: Any = Config
+    for key in path:
+        section = section.model_fields[key].annotation
+    return section  # type: ignore[no-any-return]
+
+
+def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _all_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _dotted(path: Sequence[Any]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def _in_order(mistakes: list[Mistake]) -> list[str]:
+    return [str(mistake) for mistake in sorted(mistakes, key=lambda mistake: mistake.place[:2])]
+
+
+_AFTER_ALL_LINES: Final = 1 << 40

@@ -1,0 +1,264 @@
+"""One tick: lock, recover, evaluate, check, decide, and where needed validate, train, compare, promote."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from retrain_trigger import attempt, preparation, promotion, recovery
+from retrain_trigger.config import Config
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
+from retrain_trigger.findings import Verdict, unknown
+from retrain_trigger.judge import memory
+from retrain_trigger.judge.memory import Champion, Memory
+from retrain_trigger.judge.policy import Action, Decision
+from retrain_trigger.judgement import Judgement, breached_windows, judged
+from retrain_trigger.measurements import Mark
+from retrain_trigger.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.tick import Tick, begun, registry
+from retrain_trigger.world import files, metrics_log, models
+from retrain_trigger.world.ledger import Ledger
+from retrain_trigger.world.metrics_log import MetricsLog
+from retrain_trigger.world.registry import Pointer
+
+Say = Callable[[str], None]
+HOW_TO_BEGIN = (
+    "there is no champion yet (no pointer at {pointer}): `retrain-check run --bootstrap` trains a first one, "
+    "`retrain-check run --bootstrap --adopt PATH` takes over the model that is in production. Nothing was trained"
+)
+_WORDS = {Action.HEALTHY: Word.HEALTHY, Action.WAIT: Word.WAITING, Action.UNKNOWN: Word.UNKNOWN}
+_ACTIONS = {Word.WAITING: Action.WAIT, Word.DATA_REFUSED: Action.RETRAIN}
+
+
+def run(config: Config, *, now: datetime, say: Say, force: str | None = None) -> Outcome:
+    """Do one tick. Raises RetrainCheckError for what breaks; the champion is then untouched."""
+    with begun(config, now=now, say=say) as opened:
+        recovered, finished = recovery.recovered(opened)
+        if finished is not None:
+            return finished
+        tick = _with_champion(recovered)
+        log, judgement = _evaluated(tick, forced=force is not None)
+        if judgement.decision.action is not Action.RETRAIN and force is None:
+            _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
+            return _outcome(judgement, log, run=tick.run)
+        because = judgement.decision.because if force is None else f"forced: {force}"
+        return _attempted(tick, judgement, log, because, forced=force is not None)
+
+
+def dry_run(config: Config, *, now: datetime) -> Outcome:
+    """Say what a tick would do, changing nothing."""
+    past = remembered(config)
+    if past.champion is None:
+        raise PromotionError(HOW_TO_BEGIN.format(pointer=config.model.pointer))
+    log = _read_log(config, past.champion, now)
+    judgement = judged(config, log.measurements, past, now=now, newest=log.newest)
+    if judgement.decision.action is not Action.RETRAIN:
+        return _outcome(judgement, log, run=None)
+    return Outcome(
+        word=Word.WOULD_RETRAIN,
+        code=ExitCode.WOULD_ACT,
+        because=f"{judgement.decision.because}; a retraining would start",
+        findings=judgement.findings,
+        notes=log.notes,
+    )
+
+
+def bootstrap(config: Config, *, now: datetime, say: Say, adopt: Path | None = None) -> Outcome:
+    """Make the first champion: train one, or adopt the model at a path. Raises UsageError where there is one."""
+    with begun(config, now=now, say=say) as opened:
+        tick, finished = recovery.recovered(opened)
+        if finished is not None:
+            return finished
+        current = promotion.champion(tick.registry, tick.past)
+        if current is not None:
+            raise UsageError(f"{current.version} is the champion already; --bootstrap is for the first one")
+        if adopt is not None:
+            return _adopted(tick, adopt)
+        prepared = preparation.prepare(tick, None, breached=(), forced=True)
+        if isinstance(prepared, Outcome):
+            tick.record(Kind.REFUSED, because=prepared.because, findings=[f.to_json() for f in prepared.findings])
+            return prepared
+        return attempt.start(tick, prepared, reason={"because": "first champion"}, mark=Mark(), bootstrap=True)
+
+
+def promote(config: Config, version: str, *, reason: str, now: datetime, say: Say) -> Outcome:
+    """Make a sealed version the champion by hand; this also settles a pointer that was moved by hand."""
+    with begun(config, now=now, say=say) as tick:
+        recovery.give_up(tick, "a person promotes by hand")
+        pointer = promotion.promote(tick, version, by="hand", because=reason)
+        because = f"{pointer.version} is the champion now: {reason}"
+        return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
+
+
+def rollback(config: Config, version: str | None, *, reason: str, now: datetime, say: Say) -> Outcome:
+    """Go back to the champion before this one, or to a version that was champion once."""
+    with begun(config, now=now, say=say) as tick:
+        current = promotion.champion(tick.registry, tick.past)
+        target = version or (current.previous if current else None)
+        if current is None or target is None:
+            raise UsageError("there is no earlier champion to go back to; see `retrain-check history`")
+        earlier = [e.body["pointer"] for e in tick.ledger.effects() if e.kind is Kind.PROMOTED]
+        before = next((pointer["previous"] for pointer in reversed(earlier) if pointer["version"] == target), None)
+        if target not in {pointer["version"] for pointer in earlier}:
+            raise UsageError(f"{target} was never champion; `retrain-check promote {target} --reason ...` makes it one")
+        pointer = promotion.promote(tick, target, by="rollback", because=reason, previous=before)
+        because = f"rolled back from {current.version} to {pointer.version}: {reason}"
+        return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
+
+
+def remembered(config: Config) -> Memory:
+    """Fold the ledger for a question, writing nothing. Raises ConflictError where the pointer was moved by hand."""
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        past = memory.fold(ledger.effects())
+    return _known_champion(past, promotion.champion(registry(config), past))
+
+
+def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
+    """Return what is remembered and what a tick would find now, whatever that is: what breaks is part of the answer.
+
+    Raises PromotionError for a damaged ledger.
+    """
+    try:
+        past = remembered(config)
+    except PromotionError as error:
+        with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+            past = memory.fold(ledger.effects())
+        return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
+    try:
+        return past, dry_run(config, now=now)
+    except RetrainCheckError as error:
+        return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
+
+
+def history(config: Config) -> list[Entry]:
+    """Return the ledger's entries, oldest first."""
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        return ledger.entries()
+
+
+def explained(config: Config, run: str | None) -> list[Entry]:
+    """Return the entries of a run; by default of the last that did more than decide. Raises UsageError."""
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        if run is None:
+            effects = ledger.effects()
+            acted = [entry for entry in effects if entry.kind is not Kind.DECIDED] or effects
+            if not acted:
+                raise UsageError("nothing has happened yet: there is no run to explain")
+            run = acted[-1].run
+        found = ledger.entries(run=run)
+    if not found:
+        raise UsageError(f"there is no run {run!r}; `retrain-check history --format json` lists them")
+    return found
+
+
+def _with_champion(tick: Tick) -> Tick:
+    """Read the pointer. Raises PromotionError where there is no champion, or somebody moved it."""
+    pointer = promotion.champion(tick.registry, tick.past)
+    if pointer is None:
+        raise PromotionError(HOW_TO_BEGIN.format(pointer=tick.config.model.pointer))
+    return tick.remembering(_known_champion(tick.past, pointer))
+
+
+def _known_champion(past: Memory, pointer: Pointer | None) -> Memory:
+    """Take the champion from the pointer where the ledger does not know one: its folder may be new."""
+    if past.champion is not None or pointer is None:
+        return past
+    since = datetime.fromisoformat(pointer.promoted_at).astimezone(UTC)
+    return replace(past, champion=Champion(pointer.version, since, Mark(), asdict(pointer)))
+
+
+def _evaluated(tick: Tick, *, forced: bool) -> tuple[MetricsLog, Judgement]:
+    """Read the log and judge it; a forced run goes on without a readable log."""
+    try:
+        log = _read_log(tick.config, tick.past.champion, tick.now)
+    except CannotJudgeError as error:
+        if forced:
+            log = MetricsLog(measurements=(), mark=Mark(), newest=None, notes=(str(error),))
+        else:
+            judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))
+            _record_decision(tick, judgement, Action.UNKNOWN, str(error))
+            raise
+    return log, judged(tick.config, log.measurements, tick.past, now=tick.now, newest=log.newest)
+
+
+def _read_log(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:
+    """Read the metrics log; one that is still empty soon after a promotion has nothing to say yet."""
+    path = config.logs.metrics
+    if champion is not None and now - champion.since <= config.trigger.max_age and files.is_empty(path):
+        return MetricsLog(measurements=(), mark=Mark(), newest=None, notes=())
+    return metrics_log.read([path], metric=config.metric, now=now)
+
+
+def _attempted(tick: Tick, judgement: Judgement, log: MetricsLog, because: str, *, forced: bool) -> Outcome:
+    """Validate and split the data, then train; what stands in the way is recorded with the decision."""
+    try:
+        prepared = preparation.prepare(
+            tick, tick.past.champion, breached=breached_windows(judgement.findings), forced=forced
+        )
+    except RetrainCheckError as error:
+        _record_decision(tick, judgement, Action.RETRAIN, because)
+        tick.record(Kind.REFUSED, because=str(error), findings=[])
+        raise
+    if isinstance(prepared, Outcome):
+        return _not_trained(tick, judgement, log, prepared)
+    _record_decision(tick, judgement, Action.RETRAIN, because)
+    tick.say(f"{because}; retraining starts")
+    findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
+    reason = {"because": because, "forced": forced, "findings": findings}
+    outcome = attempt.start(tick, prepared, reason=reason, mark=log.mark, bootstrap=False)
+    return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=log.notes)
+
+
+def _not_trained(tick: Tick, judgement: Judgement, log: MetricsLog, prepared: Outcome) -> Outcome:
+    because = f"{judgement.decision.because}; {prepared.because}"
+    _record_decision(tick, judgement, _ACTIONS[prepared.word], because)
+    if prepared.word is Word.DATA_REFUSED:
+        findings = [finding.to_json() for finding in prepared.findings]
+        tick.record(Kind.REFUSED, because=prepared.because, findings=findings)
+    files.remove_folder(tick.scratch)
+    refused = tuple(finding for finding in prepared.findings if finding.verdict is not Verdict.PASS)
+    return replace(prepared, because=because, findings=(*judgement.findings, *refused), notes=log.notes, run=tick.run)
+
+
+def _outcome(judgement: Judgement, log: MetricsLog, *, run: str | None) -> Outcome:
+    action = judgement.decision.action
+    return Outcome(
+        word=_WORDS[action],
+        code=ExitCode.CANNOT_JUDGE if action is Action.UNKNOWN else ExitCode.OK,
+        because=judgement.decision.because,
+        findings=judgement.findings,
+        notes=log.notes,
+        run=run,
+    )
+
+
+def _record_decision(tick: Tick, judgement: Judgement, action: Action, because: str) -> None:
+    findings = [finding.to_json() for finding in judgement.findings]
+    tick.record(Kind.DECIDED, action=action.value, because=because, findings=findings)
+
+
+def _adopted(tick: Tick, path: Path) -> Outcome:
+    """Seal a copy of the model that is in production and point at it.
+
+    A file that cannot be loaded here is adopted all the same: without a hold-out nobody has to load it.
+    """
+    files.make_folder(tick.scratch, mode=0o700)
+    facts: dict[str, Any] = {}
+    notes = []
+    try:
+        found = models.inspect(path, folder=tick.config.folder, scratch=tick.scratch)
+        facts = {"features": found.features, "classes": found.classes}
+    except PromotionError as error:
+        notes.append(f"{error}; until it can be, no challenger is compared with it")
+    card = {"run": tick.run, "adopted_from": str(path), "trained_at": None, "config": tick.config.digest, **facts}
+    try:
+        digest = tick.registry.seal(tick.run, model=path, card=card, profile=None, log=None)
+    except OSError as error:
+        raise UsageError(f"--adopt: {path} cannot be copied: {error}") from error
+    tick.record(Kind.SEALED, version=tick.run, sha256=digest, reach="adopted")
+    promotion.promote(tick, tick.run, by="adopt", because=f"adopted from {path} (--bootstrap --adopt)")
+    files.remove_folder(tick.scratch)
+    because = f"{tick.run}, adopted from {path}, is the first champion"
+    return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, notes=tuple(notes), run=tick.run)

@@ -1,0 +1,174 @@
+"""Counts that cross from the world into the judgement; rows never do."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+Key = TypeVar("Key")
+
+
+class OneVsRest(NamedTuple):
+    """One class against all others: whole counts, or arrays of them (one entry per resample)."""
+
+    tp: Any
+    fp: Any
+    fn: Any
+    tn: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """How often each (label, prediction) occurred; labels are canonical text.
+
+    >>> monday, tuesday = Confusion({("1", "1"): 8, ("0", "1"): 2}), Confusion({("1", "0"): 1, ("1", "1"): 1})
+    >>> (monday + tuesday).one_vs_rest("1")
+    OneVsRest(tp=9, fp=2, fn=1, tn=0)
+    """
+
+    cells: Mapping[tuple[str, str], int]
+
+    def __add__(self, other: "Confusion") -> "Confusion":
+        return Confusion(_added((*self.cells.items(), *other.cells.items())))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows counted."""
+        return sum(self.cells.values())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that occur, as label or as prediction, sorted."""
+        return tuple(sorted({name for pair, count in self.cells.items() if count for name in pair}))
+
+    def one_vs_rest(self, cls: str) -> OneVsRest:
+        """Count one class against all others; a class that does not occur has only true negatives."""
+        tp = self.cells.get((cls, cls), 0)
+        fp = sum(count for (label, said), count in self.cells.items() if said == cls != label)
+        fn = sum(count for (label, said), count in self.cells.items() if label == cls != said)
+        return OneVsRest(tp, fp, fn, self.rows - tp - fp - fn)
+
+    def to_json(self) -> list[list[Any]]:
+        """Return [label, prediction, count] for each cell, sorted."""
+        return [[*pair, count] for pair, count in sorted(self.cells.items())]
+
+    @classmethod
+    def from_json(cls, document: Iterable[Sequence[Any]]) -> "Confusion":
+        """Read back what `to_json` wrote; a cell given twice counts twice.
+
+        Raises ValueError where a count is not a whole number of rows.
+        """
+        return cls(_added(((label, said), _whole(count)) for label, said, count in document))
+
+
+@dataclass(frozen=True, slots=True)
+class JointCounts:
+    """How often each (label, what the champion said, what the challenger said) occurred on the same rows.
+
+    >>> joint = JointCounts({("1", "0", "1"): 3, ("0", "0", "0"): 7})
+    >>> joint.champion.cells[("1", "0")], joint.challenger.cells[("1", "1")], joint.disagreements
+    (3, 3, 3)
+    """
+
+    cells: Mapping[tuple[str, str, str], int]
+
+    def __add__(self, other: "JointCounts") -> "JointCounts":
+        return JointCounts(_added((*self.cells.items(), *other.cells.items())))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows counted."""
+        return sum(self.cells.values())
+
+    @property
+    def disagreements(self) -> int:
+        """Number of rows on which champion and challenger said different things."""
+        return sum(count for (_, champion, challenger), count in self.cells.items() if champion != challenger)
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Number of rows of each label that occurs."""
+        return dict(sorted(_added((key[0], count) for key, count in self.cells.items() if count).items()))
+
+    @property
+    def champion(self) -> Confusion:
+        """What the champion said, whatever the challenger said."""
+        return Confusion(_added(((label, said), count) for (label, said, _), count in self.cells.items()))
+
+    @property
+    def challenger(self) -> Confusion:
+        """What the challenger said, whatever the champion said."""
+        return Confusion(_added(((label, said), count) for (label, _, said), count in self.cells.items()))
+
+    def exchanged(self) -> "JointCounts":
+        """Return the same rows with champion and challenger in each other's place."""
+        return JointCounts({(label, second, first): count for (label, first, second), count in self.cells.items()})
+
+    def to_json(self) -> list[list[Any]]:
+        """Return [label, champion, challenger, count] for each cell, sorted."""
+        return [[*key, count] for key, count in sorted(self.cells.items())]
+
+    @classmethod
+    def from_json(cls, document: Iterable[Sequence[Any]]) -> "JointCounts":
+        """Read back what `to_json` wrote; a cell given twice counts twice.
+
+        Raises ValueError where a count is not a whole number of rows.
+        """
+        return cls(_added(((label, one, two), _whole(count)) for label, one, two, count in document))
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnCounts:
+    """A feature column: its kind ("number", "text", "boolean", "time" or "other") and its rows without a value."""
+
+    type: str
+    missing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableCounts:
+    """What is known of a table of labelled rows; kept in profile.json for a champion's training data.
+
+    `columns` holds the features only (no id, label, timestamp or other role). `labels` has the rows of each label,
+    rows without one left out. `duplicate_ids` counts the rows beyond the first of their id, `duplicate_rows` those
+    beyond the first of several equal ones. `newest` is the ISO time of the newest row, None where rows have no time.
+    """
+
+    rows: int
+    columns: Mapping[str, ColumnCounts]
+    labels: Mapping[str, int]
+    duplicate_ids: int = 0
+    duplicate_rows: int = 0
+    newest: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as a JSON object."""
+        return {
+            "rows": self.rows,
+            "columns": {
+                name: {"type": column.type, "missing": column.missing} for name, column in self.columns.items()
+            },
+            "labels": dict(self.labels),
+            "duplicate_ids": self.duplicate_ids,
+            "duplicate_rows": self.duplicate_rows,
+            "newest": self.newest,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "TableCounts":
+        """Read back what `to_json` wrote."""
+        columns = {name: ColumnCounts(**column) for name, column in document["columns"].items()}
+        return cls(**{**document, "columns": columns})
+
+
+def _added(items: Iterable[tuple[Key, int]]) -> dict[Key, int]:
+    total: Counter[Key] = Counter()
+    for key, count in items:
+        total[key] += count
+    return dict(total)
+
+
+def _whole(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ValueError(f"{count!r} is not a number of rows")
+    return count

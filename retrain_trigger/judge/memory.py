@@ -1,0 +1,134 @@
+"""The ledger, folded into what judging needs to know of the past."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import takewhile
+from typing import Any
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.measurements import Mark, Measurement
+
+_ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.PROMOTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version in production: since when, how far the logs had been read then, and the pointer that named it."""
+
+    version: str
+    since: datetime
+    mark: Mark = field(default_factory=Mark)
+    pointer: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One training that a decision started; `mark` is the evidence it used up."""
+
+    run: str
+    at: datetime
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the past means for the next decision.
+
+    `attempts` are all trainings that a breach or a person started, oldest first. `refusals` counts those since the
+    last promotion that did not end in one. `last_seen` is the latest time any tick had, None before the first.
+    `reserved` is the largest share of rows ever held out: such rows are never trained on later. `unfinished` are the
+    entries of a run that was cut off, oldest first.
+    """
+
+    champion: Champion | None = None
+    attempts: tuple[Attempt, ...] = ()
+    refusals: int = 0
+    last_seen: datetime | None = None
+    reserved: float = 0.0
+    versions: frozenset[str] = frozenset()
+    unfinished: tuple[Entry, ...] = ()
+    last_decision: Entry | None = None
+
+    def attempted(self, attempt: Attempt) -> "Memory":
+        """Return the memory after one more attempt that did not change the champion."""
+        return replace(self, attempts=(*self.attempts, attempt), refusals=self.refusals + 1)
+
+    def clock(self, now: datetime) -> datetime:
+        """Return the later of the clock and the last time seen: a clock set back does not end a cooldown early."""
+        return now if self.last_seen is None else max(now, self.last_seen)
+
+
+def fold(entries: Iterable[Entry]) -> Memory:
+    """Fold ledger entries, oldest first, into memory."""
+    memory = Memory()
+    for entry in entries:
+        memory = _folded(memory, entry)
+    return memory
+
+
+def answered_for(measurements: Sequence[Measurement], memory: Memory) -> Sequence[Measurement]:
+    """Return the measurements that the champion answers for.
+
+    Those that carry its version, and those that began after its promotion unless they carry another known version.
+    Without a champion (a replay of a bare log) all of them count.
+    """
+    champion = memory.champion
+    if champion is None:
+        return measurements
+    return tuple(measurement for measurement in measurements if _answers(champion, measurement, memory.versions))
+
+
+def unspent(measurements: Sequence[Measurement], memory: Memory) -> Sequence[Measurement]:
+    """Return the measurements that no attempt has used up: the evidence a new attempt may rest on.
+
+    They are the last ones, as measurements come in order of time; so only those are looked at, however long the log.
+    """
+    if not memory.refusals:
+        return measurements
+    newer = list(takewhile(memory.attempts[-1].mark.is_before, reversed(measurements)))
+    return newer[::-1]
+
+
+def mark_to_json(mark: Mark) -> dict[str, Any]:
+    """Return a mark as a JSON object."""
+    return {"at": mark.at.isoformat() if mark.at else None, "ends": dict(mark.ends)}
+
+
+def mark_from_json(document: Mapping[str, Any]) -> Mark:
+    """Read back what `mark_to_json` wrote."""
+    at = document.get("at")
+    return Mark(datetime.fromisoformat(at) if at else None, document.get("ends", {}))
+
+
+def _answers(champion: Champion, measurement: Measurement, versions: frozenset[str]) -> bool:
+    if measurement.model == champion.version:
+        return True
+    if measurement.model in versions:
+        return False
+    if measurement.at is not None:
+        return measurement.at >= champion.since
+    return champion.mark.is_before(measurement)
+
+
+def _folded(memory: Memory, entry: Entry) -> Memory:
+    memory = replace(memory, last_seen=memory.clock(entry.at))
+    if entry.kind is Kind.DECIDED:
+        return replace(memory, last_decision=entry)
+    if entry.kind is Kind.REFUSED:
+        return memory
+    body = entry.body
+    unfinished = () if entry.kind in _ENDS else (*memory.unfinished, entry)
+    memory = replace(memory, unfinished=unfinished)
+    match entry.kind:
+        case Kind.TRAINING:
+            memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)))
+            if not body.get("bootstrap"):
+                memory = memory.attempted(Attempt(entry.run, entry.at, mark_from_json(body.get("mark", {}))))
+        case Kind.SEALED:
+            memory = replace(memory, versions=memory.versions | {body["version"]})
+        case Kind.PROMOTED:
+            pointer = body["pointer"]
+            champion = Champion(pointer["version"], entry.at, mark_from_json(body.get("mark", {})), pointer)
+            memory = replace(memory, champion=champion, refusals=0, versions=memory.versions | {champion.version})
+    return memory

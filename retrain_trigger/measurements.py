@@ -1,0 +1,49 @@
+"""One value that monitoring logged for one window, and how far a log has been read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One line of a metrics log: one window.
+
+    `value` is the metric, None where the line holds it but it is not a finite number. `at` is the start of what was
+    measured (UTC), None where the line has no time. `where` is `file:line`, for messages. `file` identifies the file
+    (it survives growth, not rotation) and `end` is the byte offset just after the line. `rows` is the number of
+    labelled rows, None where the line does not say; `counts` is (tp, fp, fn, tn). `drift` maps a feature to its
+    distance; a bare number has the key "" .
+    """
+
+    value: float | None
+    where: str
+    file: str
+    end: int
+    at: datetime | None = None
+    rows: int | None = None
+    counts: tuple[int, int, int, int] | None = None
+    model: str | None = None
+    drift: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far logs had been read at some moment: what lies behind it has been used.
+
+    `at` is the newest time seen (UTC); `ends` maps a file's identity to the byte offset read up to, for lines
+    without a time.
+    """
+
+    at: datetime | None = None
+    ends: Mapping[str, int] = field(default_factory=dict)
+
+    def is_before(self, measurement: Measurement) -> bool:
+        """Say whether the measurement was logged after this mark.
+
+        >>> Mark(ends={"a": 10}).is_before(Measurement(value=0.9, where="f:1", file="a", end=5))
+        False
+        """
+        if measurement.at is not None:
+            return self.at is None or measurement.at > self.at
+        return measurement.end > self.ends.get(measurement.file, 0)

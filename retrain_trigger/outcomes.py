@@ -1,0 +1,62 @@
+"""How a command ended: exit codes and the one value every command returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from retrain_trigger.findings import Finding
+
+
+class ExitCode(IntEnum):
+    """What cron and scripts see; the README's table is compared with these by a test."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    CANNOT_JUDGE = 3
+    DATA_REFUSED = 4
+    TRAINING_FAILED = 5
+    NOT_PROMOTED = 6
+    WOULD_ACT = 10
+    BUSY = 75
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Word(StrEnum):
+    """What one tick came to, in the words that `history` uses."""
+
+    HEALTHY = "healthy"
+    WAITING = "waiting"
+    UNKNOWN = "unknown"
+    WOULD_RETRAIN = "would retrain"
+    DATA_REFUSED = "data refused"
+    SEALED = "sealed"
+    KEPT = "kept"
+    PROMOTED = "promoted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of a tick: a word, the exit code, one sentence, and the findings that led there."""
+
+    word: Word
+    code: ExitCode
+    because: str
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    run: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the outcome as a JSON object."""
+        return {
+            "outcome": self.word.value,
+            "exit": int(self.code),
+            "because": self.because,
+            "findings": [finding.to_json() for finding in self.findings],
+            "notes": list(self.notes),
+            "run": self.run,
+            **self.details,
+        }

@@ -1,0 +1,91 @@
+"""The one way the pointer moves: an intent in the ledger, the flip, and the outcome in the ledger."""
+
+from dataclasses import asdict
+from datetime import UTC
+from typing import Any
+
+from retrain_trigger.config import Config
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.errors import CannotJudgeError, ConflictError, UsageError
+from retrain_trigger.judge.memory import Memory, mark_to_json
+from retrain_trigger.measurements import Mark
+from retrain_trigger.tick import Tick
+from retrain_trigger.world import metrics_log
+from retrain_trigger.world.registry import Pointer, Registry
+
+
+def champion(registry: Registry, past: Memory) -> Pointer | None:
+    """Return the pointer, None where there is no champion yet.
+
+    Raises ConflictError where the pointer is not what the ledger says, PromotionError where it cannot be read.
+    """
+    found = registry.champion()
+    expected = past.champion.pointer if past.champion else None
+    if expected is None or (found is not None and asdict(found) == expected):
+        return found
+    seen = "is gone" if found is None else f"names {found.version} (generation {found.generation})"
+    raise ConflictError(
+        f"the pointer {registry.pointer} {seen}, but the ledger last promoted {expected['version']} (generation "
+        f"{expected['generation']}): somebody moved it by hand. Nothing was touched; say which version should be live "
+        f"with `retrain-check promote VERSION --reason ...`"
+    )
+
+
+def promote(tick: Tick, version: str, *, by: str, because: str, previous: str | None = None) -> Pointer:
+    """Make a sealed version the champion; `by` says how it came to this (gate, bootstrap, adopt, hand, rollback).
+
+    `previous` is what a later rollback goes to; by default the champion that is replaced. Raises PromotionError where
+    the sealed model is not what was sealed.
+    """
+    current = _current(tick)
+    if current is not None and current.version == version:
+        raise UsageError(f"{version} is the champion already")
+    last = tick.past.champion.pointer["generation"] if tick.past.champion and tick.past.champion.pointer else 0
+    pointer = Pointer(
+        generation=max(last, current.generation if current else 0) + 1,
+        version=version,
+        path=tick.registry.relative_path(version),
+        sha256=tick.registry.verified(version),
+        previous=previous or (current.version if current else None),
+        promoted_at=tick.past.clock(tick.now).astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        run=tick.run,
+    )
+    origin = asdict(current) if current else None
+    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), by=by, because=because)
+    tick.registry.point_at(pointer)
+    _record(tick, pointer, by=by, because=because)
+    return pointer
+
+
+def complete(tick: Tick, intent: Entry) -> Pointer:
+    """Finish a promotion that was cut off: the pointer says how far it had come. Raises ConflictError."""
+    target = Pointer(**intent.body["pointer"])
+    found = tick.registry.champion()
+    if found != target:
+        if (asdict(found) if found else None) != intent.body["origin"]:
+            raise ConflictError(
+                f"the pointer {tick.registry.pointer} is neither what the interrupted promotion of {target.version} "
+                f"started from nor what it was going to write: somebody moved it by hand. Nothing was touched; say "
+                f"which version should be live with `retrain-check promote VERSION --reason ...`"
+            )
+        tick.registry.verified(target.version)
+        tick.registry.point_at(target)
+    _record(tick, target, by=intent.body["by"], because=intent.body["because"])
+    return target
+
+
+def log_mark(config: Config, tick: Tick) -> Mark:
+    """Return how far the metrics log reaches now; lines before that say nothing of the next champion."""
+    try:
+        return metrics_log.read([config.logs.metrics], metric=config.metric, now=tick.now).mark
+    except CannotJudgeError:
+        return Mark()
+
+
+def _current(tick: Tick) -> Pointer | None:
+    """Return the pointer as it is, whoever moved it; a promotion by hand is how a person settles a conflict."""
+    return tick.registry.champion()
+
+
+def _record(tick: Tick, pointer: Pointer, **body: Any) -> None:
+    tick.record(Kind.PROMOTED, pointer=asdict(pointer), mark=mark_to_json(log_mark(tick.config, tick)), **body)

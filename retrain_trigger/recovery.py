@@ -1,0 +1,91 @@
+"""What the last run left unfinished: gone on with, given up, or waited for."""
+
+from time import time
+
+from retrain_trigger import attempt, promotion
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.errors import BusyError, PromotionError
+from retrain_trigger.judge import memory
+from retrain_trigger.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.tick import Tick
+from retrain_trigger.world import files, training
+
+
+def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
+    """Finish or give up what a killed run left; an outcome where this tick was spent on finishing it.
+
+    Raises BusyError while its training is still running and has time left, ConflictError where somebody moved the
+    pointer meanwhile.
+    """
+    if not tick.past.unfinished:
+        return tick, None
+    left = {entry.kind: entry for entry in tick.past.unfinished}
+    earlier = tick.resuming(tick.past.unfinished[-1].run)
+    tick.say(f"run {earlier.run} was cut off; finishing it first")
+    outcome = _finished(earlier, left)
+    earlier.registry.clear_staging()
+    return tick.remembering(memory.fold(tick.ledger.effects())), outcome
+
+
+def give_up(tick: Tick, because: str) -> None:
+    """Close an unfinished run without going on with it."""
+    if tick.past.unfinished:
+        tick.resuming(tick.past.unfinished[-1].run).record(Kind.ABANDONED, because=because)
+
+
+def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
+    if Kind.PROMOTING in left:
+        pointer = promotion.complete(tick, left[Kind.PROMOTING])
+        files.remove_folder(tick.scratch)
+        because = f"finished the interrupted promotion of {pointer.version}"
+        return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
+    if Kind.COMPARED in left:
+        return _acted(tick, left[Kind.COMPARED])
+    if Kind.TRAINING not in left:
+        tick.record(Kind.ABANDONED, because="it was cut off before its model was in use")
+        return None
+    _wait_for_training(tick, left[Kind.TRAINING])
+    return _compared(tick, left[Kind.TRAINING])
+
+
+def _wait_for_training(tick: Tick, begun: Entry) -> None:
+    if not training.is_alive(tick.run, tick.training_lock):
+        return
+    remaining = begun.body["deadline"] - time()
+    if remaining > 0:
+        raise BusyError(f"the training of run {tick.run} is still running, {remaining:.0f} s before its deadline")
+    training.end_tree(tick.run, tick.training_lock)
+
+
+def _compared(tick: Tick, begun: Entry) -> Outcome | None:
+    """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
+    recorded = [e.body["version"] for e in tick.past.unfinished if e.kind is Kind.SEALED]
+    for version in tick.registry.versions():
+        if version not in recorded and tick.registry.card(version)["run"] == tick.run:
+            digest = tick.registry.verified(version)
+            tick.record(Kind.SEALED, version=version, sha256=digest, reach=tick.registry.card(version)["reach"])
+            recorded.append(version)
+    champion = tick.past.champion.version if tick.past.champion else None
+    holdout = tick.scratch / "holdout.parquet"
+    whole = begun.body["holdout"] is None or (holdout.exists() and files.sha256(holdout) == begun.body["holdout"])
+    if not recorded or champion != begun.body["champion"] or not whole:
+        because = "it was cut off before a model was sealed" if not recorded else "champion or hold-out has changed"
+        tick.record(Kind.ABANDONED, because=because)
+        files.remove_folder(tick.scratch)
+        return None
+    return attempt.finish(tick, begun.body, recorded)
+
+
+def _acted(tick: Tick, compared: Entry) -> Outcome | None:
+    """Act on a verdict that is bound to what it was reached on; give up where any of that has changed."""
+    champion = tick.past.champion.version if tick.past.champion else None
+    body = compared.body
+    try:
+        sealed = {e.body["version"]: e.body["sha256"] for e in tick.past.unfinished if e.kind is Kind.SEALED}
+        same = all(tick.registry.verified(version) == sealed[version] for version in (body["verdict"],) if version)
+    except PromotionError:
+        same = False
+    if same and champion == body["champion"] and tick.config.digest == body["config"]:
+        return attempt.act_on_verdict(tick, body["verdict"], body["because"])
+    tick.record(Kind.ABANDONED, because="champion, challenger or config.yaml changed since the comparison")
+    return None

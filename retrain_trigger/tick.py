@@ -1,0 +1,66 @@
+"""What one tick works with: the settings, the time, the ledger, the registry, and what is remembered."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from retrain_trigger.config import Config
+from retrain_trigger.entries import Kind
+from retrain_trigger.judge import memory
+from retrain_trigger.judge.memory import Memory
+from retrain_trigger.world import files, lock
+from retrain_trigger.world.ledger import Ledger
+from retrain_trigger.world.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One run, holding the lock. `say` tells the person at the terminal what happens now (stderr)."""
+
+    config: Config
+    now: datetime
+    run: str
+    ledger: Ledger
+    registry: Registry
+    past: Memory
+    say: Callable[[str], None]
+
+    @property
+    def scratch(self) -> Path:
+        """Return the folder for this run's files: training data, hold-out, logs."""
+        return self.config.state / "runs" / self.run
+
+    @property
+    def training_lock(self) -> Path:
+        """Return the lock that a training and everything it starts hold."""
+        return self.config.state / "training.lock"
+
+    def record(self, kind: Kind, **body: Any) -> None:
+        """Write a ledger entry for this run, durable when this returns."""
+        self.ledger.append(kind, at=self.past.clock(self.now), run=self.run, body=body)
+
+    def remembering(self, past: Memory) -> "Tick":
+        """Return the tick with another memory."""
+        return replace(self, past=past)
+
+    def resuming(self, run: str) -> "Tick":
+        """Return the tick that goes on with an earlier run."""
+        return replace(self, run=run)
+
+
+@contextmanager
+def begun(config: Config, *, now: datetime, say: Callable[[str], None]) -> Iterator[Tick]:
+    """Hold the lock and the ledger for one tick. Raises BusyError and PromotionError (a damaged ledger)."""
+    files.make_folder(config.state, mode=0o700)
+    with lock.hold(config.state / "lock"), Ledger.writing(config.state / "ledger.sqlite") as ledger:
+        run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        yield Tick(config, now, run, ledger, registry(config), memory.fold(ledger.effects()), say)
+
+
+def registry(config: Config) -> Registry:
+    """Return the registry that the settings name."""
+    return Registry(config.model.folder, config.model.pointer)

@@ -1,0 +1,104 @@
+"""The ledger: every decision and every effect, in SQLite, durable before the effect."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.errors import PromotionError
+
+VERSION = 1
+_CREATE = """
+CREATE TABLE entry (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at TEXT NOT NULL,
+    run TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX entry_kind ON entry (kind);
+"""
+
+
+class Ledger:
+    """An open ledger. Writing: `with Ledger.writing(path) as ledger`. Asking: `with Ledger.reading(path) as ledger`."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: Path) -> Iterator["Ledger"]:
+        """Open for appending, creating and migrating where needed; raises PromotionError when it is damaged."""
+        with _opened(path, f"{path.as_uri()}?mode=rwc") as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+            connection.execute("PRAGMA synchronous=EXTRA")
+            _migrate(connection, path)
+            yield cls(connection)
+
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator["Ledger"]:
+        """Open for questions; a ledger that does not exist yet is empty, and none is created."""
+        uri = f"{path.as_uri()}?mode=ro" if path.exists() else "file::memory:"
+        with _opened(path, uri) as connection:
+            if not path.exists():
+                connection.executescript(_CREATE)
+            yield cls(connection)
+
+    def append(self, kind: Kind, *, at: datetime, run: str, body: Mapping[str, Any]) -> None:
+        """Write one entry; when this returns it survives a power loss."""
+        row = (at.astimezone(UTC).isoformat(), run, kind.value, json.dumps(body, sort_keys=True, allow_nan=False))
+        with self._connection:
+            self._connection.execute("INSERT INTO entry (at, run, kind, body) VALUES (?, ?, ?, ?)", row)
+
+    def effects(self) -> list[Entry]:
+        """Return what memory is folded from, oldest first: all entries but decisions, and the last decision.
+
+        Ticks that only decided are most of a ledger; leaving them unread keeps a tick's cost from growing with age.
+        """
+        return self._entries(
+            "WHERE kind <> 'decided' OR seq = (SELECT max(seq) FROM entry WHERE kind = 'decided') ORDER BY seq"
+        )
+
+    def entries(self, *, run: str | None = None) -> list[Entry]:
+        """Return all entries, or those of one run, oldest first."""
+        return self._entries("WHERE ? IS NULL OR run = ? ORDER BY seq", (run, run))
+
+    def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
+        rows = self._connection.execute(f"SELECT seq, at, run, kind, body FROM entry {where}", values)  # noqa: S608  (`where` is a literal of this class)
+        return [
+            Entry(seq, datetime.fromisoformat(at), run, Kind(kind), json.loads(body))
+            for seq, at, run, kind, body in rows
+        ]
+
+
+@contextmanager
+def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
+    try:
+        connection = sqlite3.connect(uri, uri=True, timeout=10)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    except (sqlite3.Error, ValueError) as error:
+        if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError):
+            raise
+        raise PromotionError(
+            f"the ledger {path} cannot be used: {error}; nothing was trained or promoted. Keep a copy of it, then "
+            f"restore it from a backup or move it away"
+        ) from error
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise PromotionError(f"the ledger {path} was written by a newer retrain-check; upgrade this one")
+    if version < VERSION:
+        connection.executescript(f"BEGIN IMMEDIATE; {_CREATE} PRAGMA user_version = {VERSION}; COMMIT;")

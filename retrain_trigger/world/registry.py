@@ -1,0 +1,135 @@
+"""Sealed model versions, and the pointer that names the champion."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from retrain_trigger.errors import PromotionError
+from retrain_trigger.world import files
+
+MODEL = "model.joblib"
+_STAGING = ".staging-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """What the pointer file says; `path` is relative to the pointer's own folder, `promoted_at` is ISO 8601 UTC."""
+
+    generation: int
+    version: str
+    path: str
+    sha256: str
+    previous: str | None
+    promoted_at: str
+    run: str
+    schema: int = 1
+
+    def encoded(self) -> bytes:
+        """Return the bytes of the pointer file."""
+        return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The folder of sealed versions and the pointer file."""
+
+    folder: Path
+    pointer: Path
+
+    def champion(self) -> Pointer | None:
+        """Read the pointer; None where there is none. Raises PromotionError when it is torn or not a pointer."""
+        try:
+            with files.open_regular(self.pointer) as file:
+                document = json.load(file)
+            pointer = Pointer(**document)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise PromotionError(
+                f"the pointer {self.pointer} cannot be read ({error}); see `retrain-check history` for what was live "
+                f"and restore it with `retrain-check promote VERSION --reason ...`"
+            ) from error
+        return pointer
+
+    def point_at(self, pointer: Pointer) -> None:
+        """Flip the pointer in one rename."""
+        files.make_folder(self.pointer.parent)
+        files.write(self.pointer, pointer.encoded())
+
+    def model(self, version: str) -> Path:
+        """Return the path of a sealed model."""
+        return self.folder / version / MODEL
+
+    def relative_path(self, version: str) -> str:
+        """Return the model's path as the pointer writes it."""
+        return os.path.relpath(self.model(version), self.pointer.parent)
+
+    def card(self, version: str) -> dict[str, Any]:
+        """Read a version's card: why and when it was trained, on what, and its hash."""
+        return self._document(version, "card.json")
+
+    def profile(self, version: str) -> dict[str, Any] | None:
+        """Read what is known of the version's training data; None where it was not known (an adopted model)."""
+        if not (self.folder / version / "profile.json").exists():
+            return None
+        return self._document(version, "profile.json")
+
+    def versions(self) -> list[str]:
+        """Return the sealed versions, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(card.parent.name for card in self.folder.glob("[!.]*/card.json"))
+
+    def verified(self, version: str) -> str:
+        """Return the hash of a sealed model's bytes; raises PromotionError when it is missing or not what was sealed."""
+        if version not in self.versions():
+            raise PromotionError(f"there is no version {version!r} in {self.folder}; it has {self.versions()}")
+        try:
+            found = files.sha256(self.model(version))
+        except OSError as error:
+            raise PromotionError(f"the model of {version} cannot be read: {error}") from error
+        if found != self.card(version)["sha256"]:
+            raise PromotionError(f"the model of {version} is not the file that was sealed: its bytes have changed")
+        return found
+
+    def seal(
+        self,
+        version: str,
+        *,
+        model: Path,
+        card: Mapping[str, Any],
+        profile: Mapping[str, Any] | None,
+        log: Path | None,
+    ) -> str:
+        """Copy a trained model into a version of its own, whole or not at all; return its SHA-256."""
+        files.make_folder(self.folder)
+        staged = self.folder / f"{_STAGING}{version}"
+        files.remove_folder(staged)
+        files.make_folder(staged)
+        digest = files.copy_hashing(model, staged / MODEL)
+        documents = {"card.json": {**card, "version": version, "sha256": digest}, "profile.json": profile}
+        for name, document in documents.items():
+            if document is not None:
+                files.write(staged / name, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
+        if log is not None:
+            files.copy_hashing(log, staged / "train.log")
+        files.publish_folder(staged, self.folder / version)
+        return digest
+
+    def clear_staging(self) -> None:
+        """Remove what a crash left half-copied."""
+        for staged in self.folder.glob(f"{_STAGING}*"):
+            files.remove_folder(staged)
+
+    def _document(self, version: str, name: str) -> dict[str, Any]:
+        path = self.folder / version / name
+        try:
+            document = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise PromotionError(f"{path} cannot be read: {error}") from error
+        if not isinstance(document, dict):
+            raise PromotionError(f"{path} is not a JSON object")
+        return document

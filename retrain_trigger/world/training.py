@@ -1,0 +1,173 @@
+"""The training command: started, watched, and ended with everything it started."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from retrain_trigger.errors import TrainingError
+from retrain_trigger.world import files, lock
+
+RUN_ID = "RETRAIN_RUN_ID"
+GRACE = 5.0
+"""Seconds between asking a training tree to end (SIGTERM) and ending it (SIGKILL)."""
+_POLL = 0.05
+_PR_SET_CHILD_SUBREAPER = 36
+_QUOTED = 2000  # bytes of the training's last output that an error message may quote
+
+
+def train(
+    command: str, *, folder: Path, environment: Mapping[str, str], timeout: float, log: Path, training_lock: Path
+) -> None:
+    """Run the user's training command to its end; its output goes to `log`.
+
+    `timeout` is in seconds. `environment` must carry RETRAIN_RUN_ID: with it, and with the lock that every descendant
+    inherits, the whole tree is found again, whoever has become its parent. When this returns or raises, nothing of
+    the tree is left. Raises TrainingError on a non-zero exit or a timeout.
+    """
+    run = environment[RUN_ID]
+    _become_subreaper()
+    with _inheritable_lock(training_lock, run) as descriptor, files.create(log) as output:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(descriptor,),
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise TrainingError(f"`{command}` did not end within {timeout:.0f} s and was stopped{_tail(log)}") from None
+        finally:
+            end_tree(run, training_lock)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE)
+    if code != 0:
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        raise TrainingError(f"`{command}` {how}{_tail(log)}")
+
+
+def is_alive(run: str, training_lock: Path) -> bool:
+    """Say whether anything of a training is still running: the lock is held, or a process carries the run's id."""
+    return lock.is_held(training_lock) or any(_carriers(run))
+
+
+def end_tree(run: str, training_lock: Path) -> None:
+    """End every process of a training: ask, wait up to GRACE seconds, then kill until none is left.
+
+    Members are the processes that carry the run's id in their environment, those that hold the training lock, and the
+    descendants of this process that such a training left behind. Raises TrainingError when some cannot be ended.
+    """
+    deadline = time.monotonic() + GRACE
+    sent: set[int] = set()
+    while members := _members(run, training_lock):
+        patient = time.monotonic() < deadline
+        for pid in members if not patient else members - sent:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGTERM if patient else signal.SIGKILL)
+        sent |= members
+        if time.monotonic() > deadline + GRACE:
+            raise TrainingError(f"processes {sorted(members)} of the training could not be ended; end them by hand")
+        time.sleep(_POLL)
+
+
+def _members(run: str, training_lock: Path) -> set[int]:
+    """Return the live members of a training tree, reaping those that have already ended."""
+    members = _descendants(os.getpid()) | set(_carriers(run)) | _holders(training_lock)
+    members.discard(os.getpid())
+    return {pid for pid in members if not _reaped(pid)}
+
+
+def _descendants(root: int) -> set[int]:
+    parents: dict[int, int] = {}
+    for pid in _processes():
+        with suppress(OSError, ValueError, IndexError):
+            status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            parents[pid] = int(status.rpartition(")")[2].split()[1])
+    found: set[int] = set()
+    level = {root}
+    while level := {pid for pid, parent in parents.items() if parent in level} - found:
+        found |= level
+    return found
+
+
+def _carriers(run: str) -> Iterator[int]:
+    """Yield the processes whose environment names the run."""
+    wanted = f"{RUN_ID}={run}".encode()
+    for pid in _processes():
+        with suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                yield pid
+
+
+def _holders(training_lock: Path) -> set[int]:
+    """Return the processes that have the training lock open."""
+    try:
+        wanted = training_lock.stat()
+    except OSError:
+        return set()
+    holders = set()
+    for pid in _processes():
+        with suppress(OSError):
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    found = descriptor.stat()
+                    if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                        holders.add(pid)
+    return holders
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    except OSError:
+        return []
+
+
+def _reaped(pid: int) -> bool:
+    """Reap the process where it is a dead child of ours; say whether it is gone."""
+    with suppress(OSError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] in {"Z", "X"}
+
+
+def _become_subreaper() -> None:
+    """Adopt orphaned descendants, so that what calls setsid and forks twice is still ours. Linux; elsewhere a no-op."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextmanager
+def _inheritable_lock(path: Path, run: str) -> Iterator[int]:
+    """Lock a file whose descriptor the training inherits: it stays locked while any of its processes lives."""
+    descriptor = files.open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{run}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _tail(log: Path) -> str:
+    """Return the last lines of the training's output, printable, for an error message."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _QUOTED))
+        text = file.read(_QUOTED).decode(errors="replace")
+    lines = ["".join(c for c in line if c.isprintable()) for line in text.splitlines()[-5:]]
+    quoted = "".join(f"\n  | {line}" for line in lines if line.strip())
+    return f"; its last output ({log}):{quoted}" if quoted else f"; it printed nothing ({log})"

@@ -1,0 +1,34 @@
+import shutil
+from pathlib import Path
+
+import pytest
+from projects import CONFIG, Project, write_rows
+
+
+@pytest.fixture
+def simple(tmp_path: Path) -> Project:
+    """The simple path: an F1 log, a Makefile and two thresholds."""
+    project = Project(tmp_path)
+    project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
+    project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
+    project.write("production.model", "the model in production")
+    return project
+
+
+@pytest.fixture(scope="session")
+def bootstrapped(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Make a project once: labelled rows, hourly for 40 days, and a champion that repeats `old`, bad after day 20."""
+    project = Project(tmp_path_factory.mktemp("bootstrapped"))
+    project.write("config.yaml", CONFIG)
+    write_rows(project.folder / "labelled.parquet")
+    project.trains("old")
+    project.run("--bootstrap", day=0)
+    project.log(0.7, 0.7, 0.7)
+    return project
+
+
+@pytest.fixture
+def champion(bootstrapped: Project, tmp_path: Path) -> Project:
+    """A project with a champion that was trained until the break, and has been measured bad since."""
+    shutil.copytree(bootstrapped.folder, tmp_path / "project")
+    return Project(tmp_path / "project")
