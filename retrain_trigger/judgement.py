@@ -67,7 +67,12 @@ def _checked(config: Config, measurements: Sequence[Measurement]) -> tuple[Findi
         min_rows=config.trigger.min_rows,
         patience=config.trigger.patience,
     )
-    moved = drift.check_logged(measurements, threshold=config.drift_threshold, patience=config.trigger.patience)
+    moved = drift.check_logged(
+        measurements,
+        threshold=config.drift_threshold,
+        patience=config.trigger.patience,
+        min_rows=config.trigger.min_rows,
+    )
     return (performed,) if moved is None else (performed, moved)
 
 

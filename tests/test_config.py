@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from retrain_trigger.config import LARGEST, Config, Direction, OnDrift, defaults, load
+from retrain_trigger.config import LARGEST, Config, Direction, defaults, load
 from retrain_trigger.errors import ConfigError, UsageError
-from retrain_trigger.judge.policy import Budget, Patience
+from retrain_trigger.judge.policy import Budget, OnDrift, Patience
 
 TWO_LINES = "performance_threshold: 0.85\ndrift_threshold: 0.20\n"
 

@@ -166,7 +166,7 @@ def _whole(record: Record, name: str | None, number: Number) -> int | None:
 
 def _number(record: Record, name: str, number: Number) -> float | None:
     try:
-        found = number(record[name])
+        found = number(record[name])  # TWICE is no number either
     except ValueError:
         raise ValueError(f"{name} is {reprlib.repr(_single(record, name))}, not a number") from None
     return found if found is not None and math.isfinite(found) else None

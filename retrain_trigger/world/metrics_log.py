@@ -52,8 +52,8 @@ def read(sources: Sequence[Path | BinaryIO], *, metric: str, now: datetime | Non
     written is not read; `final` says that nothing follows and that it counts (a stream is always final). Raises
     CannotJudgeError where a file is missing, unreadable or has too many bad lines, or no line of any has the metric.
 
-    `Measurement.file` is made of device, inode and the first record: a rotated file, and one emptied in place, is a new
-    one. Only a file that is emptied in place and begins with the very same record again is taken for the old one.
+    `Measurement.file` is made of device, inode and the first record: a renamed log stays the same, the one begun in its
+    place is new, and so is one emptied in place. Only where that begins with the very same record is it taken for the old.
     """
     names = metric_names(metric)
     logs: list[_Log] = []
@@ -112,7 +112,7 @@ class _Log:
         if self.bad_lines > len(self.bad):
             notes.append(f"{self.name}: and {self.bad_lines - len(self.bad)} more bad lines")
         if self.only_drift:
-            notes.append(f"{self.name}: {self.only_drift} lines have drift but no {metric}; they are left out")
+            notes.append(f"{self.name}: drift without {metric} is left out (lines: {self.only_drift})")
         if not self.lines:
             notes.append(f"{self.name} has no lines")
         return notes

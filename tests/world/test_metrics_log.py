@@ -111,6 +111,10 @@ def test_every_format_leaves_a_half_written_line_for_the_next_time(name: str, tm
         assert log(tmp_path, cut, final=True).measurements == whole.measurements
 
 
+def test_a_half_written_line_does_not_decide_the_format(tmp_path: Path) -> None:
+    assert values(log(tmp_path, 'f1=0.9\n{"f1')) == [0.9]
+
+
 def test_a_json_object_is_whole_without_its_newline_and_has_the_same_end_with_it(tmp_path: Path) -> None:
     half = log(tmp_path, '{"f1": 0.9}\n{"f1": 0.8}')
     whole = log(tmp_path, '{"f1": 0.9}\n{"f1": 0.8}\n')
@@ -294,7 +298,7 @@ def test_drift_is_a_number_or_a_map_and_its_threshold_is_no_feature(tmp_path: Pa
 def test_lines_with_drift_alone_are_counted_in_a_note(tmp_path: Path) -> None:
     found = log(tmp_path, '{"f1": 1}\n{"drift": 0.3}\n')
     assert values(found) == [1.0]
-    assert found.notes == (f"{tmp_path}/metrics.log: 1 lines have drift but no f1; they are left out",)
+    assert found.notes == (f"{tmp_path}/metrics.log: drift without f1 is left out (lines: 1)",)
 
 
 def test_measurements_are_in_order_of_time_and_the_last_of_a_time_and_model_counts(tmp_path: Path) -> None:
