@@ -118,6 +118,7 @@ def simulate(
 ) -> None:
     """Replay a metrics log and show where a retraining would have started. Writes nothing."""
     from retrain_trigger import printing, replay  # noqa: PLC0415  (each command loads what it needs)
+    from retrain_trigger.tick import nearby  # noqa: PLC0415
 
     config = _settings(path, overrides, optional=True)
     if config.file is None:
@@ -128,7 +129,7 @@ def simulate(
         )
         if not logs:
             raise UsageError("name a metrics log: retrain-check simulate --log FILE")
-    sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs] or [config.logs.metrics]
+    sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs] or [nearby(config.logs.metrics)]
     found = replay.simulate(config, sources)
     _notes(found.notes, quiet=quiet)
     if not quiet:

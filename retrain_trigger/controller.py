@@ -17,7 +17,7 @@ from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judgement import Judgement, breached_windows, judged
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.tick import Tick, begun, registry
+from retrain_trigger.tick import Tick, begun, nearby, registry
 from retrain_trigger.world import files, metrics_log, models
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.metrics_log import MetricsLog
@@ -188,7 +188,7 @@ def _read_log(config: Config, champion: Champion | None, now: datetime) -> Metri
     path = config.logs.metrics
     if champion is not None and now - champion.since <= config.trigger.max_age and files.is_empty(path):
         return MetricsLog(measurements=(), mark=Mark(), newest=None, notes=())
-    return metrics_log.read([path], metric=config.metric, now=now)
+    return metrics_log.read([nearby(path)], metric=config.metric, now=now)
 
 
 def _attempted(tick: Tick, judgement: Judgement, log: MetricsLog, because: str, *, forced: bool) -> Outcome:

@@ -90,8 +90,8 @@ def history_lines(entries: Sequence[Entry]) -> list[str]:
     for (kind, action), group in groupby(entries, key=lambda e: (e.kind, e.body.get("action"))):
         told = list(group)
         if kind is Kind.DECIDED:
-            more = f" ({len(told)} runs, to {policy.stamp(told[-1].at)})" if len(told) > 1 else ""
-            lines.append(_ROW.format(policy.stamp(told[0].at), str(action), told[-1].body["because"] + more))
+            more = f"{len(told)} runs, the last at {policy.stamp(told[-1].at)}: " if len(told) > 1 else ""
+            lines.append(_ROW.format(policy.stamp(told[0].at), str(action), more + told[-1].body["because"]))
         elif kind not in {Kind.PROMOTING, Kind.COMPARED}:
             lines += [_ROW.format(policy.stamp(entry.at), kind.value, _told(entry)) for entry in told]
     return lines or ["nothing has happened yet"]
@@ -145,7 +145,7 @@ def _told(entry: Entry) -> str:
     body = entry.body
     match entry.kind:
         case Kind.TRAINING:
-            told = f"{body['command']} ({body['reason']['because']})"
+            told = f"{body['command']} (champion {body['champion'] or 'none yet'})"
         case Kind.SEALED:
             told = f"{body['version']} (sha256 {body['sha256'][:12]})"
         case Kind.PROMOTED:

@@ -9,7 +9,7 @@ from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, ConflictError, UsageError
 from retrain_trigger.judge.memory import Memory, mark_to_json
 from retrain_trigger.measurements import Mark
-from retrain_trigger.tick import Tick
+from retrain_trigger.tick import Tick, nearby
 from retrain_trigger.world import metrics_log
 from retrain_trigger.world.registry import Pointer, Registry
 
@@ -77,7 +77,7 @@ def complete(tick: Tick, intent: Entry) -> Pointer:
 def log_mark(config: Config, tick: Tick) -> Mark:
     """Return how far the metrics log reaches now; lines before that say nothing of the next champion."""
     try:
-        return metrics_log.read([config.logs.metrics], metric=config.metric, now=tick.now).mark
+        return metrics_log.read([nearby(config.logs.metrics)], metric=config.metric, now=tick.now).mark
     except CannotJudgeError:
         return Mark()
 

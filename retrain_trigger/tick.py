@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -64,3 +64,10 @@ def begun(config: Config, *, now: datetime, say: Callable[[str], None]) -> Itera
 def registry(config: Config) -> Registry:
     """Return the registry that the settings name."""
     return Registry(config.model.folder, config.model.pointer)
+
+
+def nearby(path: Path) -> Path:
+    """Return a path relative to where the person stands, where it lies below that: messages name it so."""
+    with suppress(ValueError):
+        return path.relative_to(Path.cwd())
+    return path

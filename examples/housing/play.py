@@ -149,9 +149,9 @@ def conclude(weeks: list[dict[str, Any]]) -> None:
     since = weeks[promoted[0] + 1 :]
     served, without = (fmean(week[key] for week in since) for key in ("f1", "f1_without"))
     print(
-        f"\nFive months made a champion that decayed. {len(promoted)} challengers were promoted, and the last run is "
-        f"healthy.\nMean weekly F1 over the {len(since)} weeks after the first promotion: {served:.2f}. The first "
-        f"champion, had it been kept: {without:.2f}."
+        f"\nChallengers promoted: {len(promoted)}. The last run is healthy.\n"
+        f"Mean weekly F1 over the {len(since)} weeks after the first promotion: {served:.2f}. The first champion, had "
+        f"it been kept: {without:.2f}."
     )
 
 

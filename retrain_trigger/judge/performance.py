@@ -82,7 +82,8 @@ def point_rule(
     """Judge the latest measurement; it breaches when it and enough of those before it do.
 
     `judge(measurement, note)` is the finding of one measurement, with a note for its sentence. An UNKNOWN before the
-    latest does not count as a hit. Each window is compared on its own: a noisy metric makes false alarms.
+    latest does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
+    `evidence["patient"]`. Each window is compared on its own: a noisy metric makes false alarms.
     """
     if not measurements:
         return unknown(name, f"no {name} was measured", evidence={"rule": "point"})
@@ -94,6 +95,7 @@ def point_rule(
     evidence = {
         **finding.evidence,
         "rule": "point",
+        "patient": waiting,
         "where": latest.where,
         "at": _iso(latest),
         "windows": [_iso(hit) or hit.where for hit in hits],

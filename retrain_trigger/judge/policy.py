@@ -138,6 +138,9 @@ def _quiet(findings: Sequence[Finding]) -> Decision:
     unknown = [finding.because for finding in findings if finding.verdict is Verdict.UNKNOWN]
     if unknown or not findings:
         return Decision(Action.UNKNOWN, "; ".join(unknown) or "nothing was measured")
+    seen = "; ".join(finding.because for finding in findings)
+    if any(finding.evidence.get("patient") for finding in findings):
+        return Decision(Action.WAIT, seen)
     warned = [f"{finding.because}, which only warns" for finding in findings if finding.verdict is Verdict.BREACH]
     healthy = [finding.because for finding in findings if finding.verdict is Verdict.PASS]
     return Decision(Action.HEALTHY, "; ".join(healthy + warned))
