@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from retrain_trigger.config import Config
-from retrain_trigger.findings import Finding, unknown
+from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import drift, memory, performance, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action, Decision
@@ -36,7 +36,8 @@ def judged(
     if stale is not None:
         return Judgement((stale,), Decision(Action.UNKNOWN, stale.because))
     findings = _checked(config, answered)
-    fresh = _checked(config, memory.unspent(answered, past))
+    breached = any(finding.verdict is Verdict.BREACH for finding in findings)
+    fresh = _checked(config, memory.unspent(answered, past)) if breached else ()
     decision = policy.decide(
         findings,
         fresh,

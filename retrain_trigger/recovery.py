@@ -28,9 +28,11 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
 
 
 def give_up(tick: Tick, because: str) -> None:
-    """Close an unfinished run without going on with it."""
+    """Close an unfinished run without going on with it; a training of it that is still running is ended."""
     if tick.past.unfinished:
-        tick.resuming(tick.past.unfinished[-1].run).record(Kind.ABANDONED, because=because)
+        earlier = tick.resuming(tick.past.unfinished[-1].run)
+        training.end_tree(earlier.run, earlier.training_lock)
+        earlier.record(Kind.ABANDONED, because=because)
 
 
 def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:

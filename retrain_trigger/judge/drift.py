@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from retrain_trigger.findings import Finding, at_most, figures, unknown
 from retrain_trigger.judge.performance import point_rule, stated_rows, too_few_rows
@@ -27,7 +28,8 @@ def check_logged(
             return too_few_rows("drift", rows, min_rows, limit=threshold, note=note)
         return _furthest(measurement.drift, threshold, note)
 
-    carrying = [measurement for measurement in measurements if measurement.drift]
+    # From the end, and no more than needed: a replay asks at every line of a long log.
+    carrying = list(islice((each for each in reversed(measurements) if each.drift), patience.of))[::-1]
     return point_rule("drift", carrying, judge, patience=patience) if carrying else None
 
 

@@ -1,5 +1,6 @@
 """Labelled rows, counted and split by DuckDB: what may be trained on, and what decides."""
 
+import glob
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ FORMATS = {
 
 _KINDS = {"boolean": "boolean", "varchar": "text", "date": "time", "time": "time"}
 _NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "ubig", "uint", "usm", "utiny", "uhuge", "float")
+_AT, _LABEL, _HASH, _ROW_HASH = (f'"retrain-check {name}"' for name in ("at", "label", "hash", "row hash"))
+"""Columns of our own beside those of the data; no column of a user has such a name."""
+_FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10  # seconds and milliseconds from 1973 to 2286 do not overlap
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this
 
 
@@ -44,11 +48,11 @@ class LabelledRows:
 
     def newest(self) -> datetime | None:
         """Return the time of the newest row (UTC); None where there is no row."""
-        return self._time("SELECT max(_at) FROM known")
+        return self._time(f"SELECT max({_AT}) FROM known")
 
     def reserved(self, share: float) -> str:
         """Return the SQL condition for rows that are held out: by hash of the id, or of the whole row without one."""
-        return f"_hash < {int(share * _RESERVED_OF)}"
+        return f"{_HASH} < {int(share * _RESERVED_OF)}"
 
     def training(self, *, share: float, since: datetime | None) -> str:
         """Return the SQL condition for rows that may be trained on: not reserved, and not older than `since`."""
@@ -85,9 +89,9 @@ class LabelledRows:
         """Count what data rules and profiles need of the rows that fulfil a condition, as plain JSON."""
         name = self.columns["id"]
         ids = f"count({_quoted(name)}) - count(DISTINCT {_quoted(name)})" if name in self.types else "0"
-        missing = "".join(f", count(*) FILTER ({self._is_missing(name)})" for name in self.features)
+        missing = "".join(f", count(*) FILTER ({_is_missing(name, self.types[name])})" for name in self.features)
         rows, newest, again, equal, *lacking = self._row(
-            f"SELECT count(*), max(_at), {ids}, count(*) - count(DISTINCT _row_hash) {missing} FROM known WHERE {where}"
+            f"SELECT count(*), max({_AT}), {ids}, count(*) - count(DISTINCT {_ROW_HASH}) {missing} FROM known WHERE {where}"
         )
         return {
             "rows": rows,
@@ -102,11 +106,7 @@ class LabelledRows:
         }
 
     def _labels(self, where: str) -> dict[str, int]:
-        return dict(self._rows(f"SELECT _label, count(*) FROM known WHERE {where} GROUP BY ALL ORDER BY ALL"))
-
-    def _is_missing(self, name: str) -> str:
-        absent = f"{_quoted(name)} IS NULL"
-        return f"{absent} OR isnan({_quoted(name)})" if self.types[name] in {"FLOAT", "DOUBLE"} else absent
+        return dict(self._rows(f"SELECT {_LABEL}, count(*) FROM known WHERE {where} GROUP BY ALL ORDER BY ALL"))
 
     def _time(self, query: str) -> datetime | None:
         (found,) = self._row(query)
@@ -160,11 +160,15 @@ def joint_counts(holdout: Path, *, label: str, champion: Path, challenger: Path)
 def _reading(source: str) -> str:
     path = Path(source)
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix in FORMATS and not file.name.startswith("."))
+        found = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix in FORMATS and not file.name.startswith(".") and file.is_file()
+        )
     elif path.is_file():
         found = [path]
     else:
-        found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))) if "*" in source else []
+        found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))) if glob.has_magic(source) else []
     kinds = {file.suffix for file in found}
     if not found:
         raise DataError(f"there are no labelled rows at {source}; data.labelled names a file, a folder or a glob")
@@ -186,26 +190,32 @@ def _create_known(
     """
     time, label = columns["timestamp"], columns["label"]
     at = _as_time(time, types[time])
-    missing = connection.execute(
-        f"SELECT count(*) FROM source WHERE {_quoted(label)} IS NOT NULL AND ({at}) IS NULL"
-    ).fetchone()
+    labelled = f"NOT ({_is_missing(label, types[label])})"
+    missing = connection.execute(f"SELECT count(*) FROM source WHERE {labelled} AND ({at}) IS NULL").fetchone()
     if missing and missing[0]:
         raise DataError(f"column {time!r} has no readable time in {missing[0]} labelled rows of {source}")
-    known = f"{_quoted(label)} IS NOT NULL AND ({at}) <= {_moment(now)}"
+    known = f"{labelled} AND ({at}) <= {_moment(now)}"
     if columns["labelled_at"] in types:
         arrived = _as_time(columns["labelled_at"], types[columns["labelled_at"]])
         known += f" AND (({arrived}) IS NULL OR ({arrived}) <= {_moment(now)})"
     unlabelled = sorted(set(types) - {label, columns["labelled_at"]})
     row_hash = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({_quoted(c)}::VARCHAR, chr(30))" for c in unlabelled)
     row_hash += "))"
-    identity = f"md5({_quoted(columns['id'])}::VARCHAR)" if columns["id"] in types else row_hash
+    # DuckDB's readers rewrite what looks like a UUID or a truth value: case and blanks make no other id.
+    name = _quoted(columns["id"])
+    identity = f"coalesce(md5(lower(trim({name}::VARCHAR))), {row_hash})" if columns["id"] in types else row_hash
     connection.execute(
         f"""
-        CREATE {"VIEW" if source.endswith(".parquet") else "TABLE"} known AS SELECT *, {at} AS _at, {_canonical(_quoted(label), types[label])} AS _label,
-            {row_hash} AS _row_hash, ('0x' || substr({identity}, 1, 8))::UBIGINT AS _hash
+        CREATE {"VIEW" if source.endswith(".parquet") else "TABLE"} known AS SELECT *, {at} AS {_AT}, {_canonical(_quoted(label), types[label])} AS {_LABEL},
+            {row_hash} AS {_ROW_HASH}, ('0x' || substr({identity}, 1, 8))::UBIGINT AS {_HASH}
         FROM source WHERE {known}
         """
     )
+
+
+def _is_missing(name: str, kind: str) -> str:
+    absent = f"{_quoted(name)} IS NULL"
+    return f"{absent} OR isnan({_quoted(name)})" if kind in {"FLOAT", "DOUBLE"} else absent
 
 
 def _as_time(name: str, kind: str) -> str:
@@ -218,8 +228,9 @@ def _as_time(name: str, kind: str) -> str:
     if kind == "VARCHAR":
         return f"(try_cast({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
     if _kind(kind) == "number":
-        seconds = f"CASE WHEN abs({column}) > 1e11 THEN {column} / 1000.0 ELSE {column} END"
-        return f"(to_timestamp({seconds}) AT TIME ZONE 'UTC')"
+        seconds = f"(CASE WHEN {column} < {_END_OF_SECONDS} THEN {column} ELSE {column} / 1000.0 END)::DOUBLE"
+        plausible = f"{seconds} >= {_FIRST_SECOND} AND {seconds} < {_END_OF_SECONDS}"
+        return f"(CASE WHEN {plausible} THEN to_timestamp({seconds}) END AT TIME ZONE 'UTC')"
     return "NULL::TIMESTAMP"
 
 
@@ -240,7 +251,7 @@ def _kind(type_name: str) -> str:
 
 
 def _after(moment: datetime | None, comparison: str) -> str:
-    return f"_at {comparison} {_moment(moment)}" if moment else "true"
+    return f"{_AT} {comparison} {_moment(moment)}" if moment else "true"
 
 
 def _moment(at: datetime) -> str:

@@ -45,12 +45,16 @@ class Ledger:
     @classmethod
     @contextmanager
     def reading(cls, path: Path) -> Iterator["Ledger"]:
-        """Open for questions; a ledger that does not exist yet is empty, and none is created."""
-        uri = f"{path.as_uri()}?mode=ro" if path.exists() else "file::memory:"
-        with _opened(path, uri) as connection:
-            if not path.exists():
-                connection.executescript(_CREATE)
-            yield cls(connection)
+        """Open for questions; a ledger that does not exist yet is empty, and none is created.
+
+        Not `mode=ro`: SQLite could then not roll back what a killed run had begun, and would not answer.
+        """
+        uri = f"{path.as_uri()}?mode=rw" if path.exists() else "file::memory:"
+        with _opened(path, uri) as connection, _opened(path, "file::memory:") as empty:
+            made = _version(connection, path) > 0
+            empty.executescript(_CREATE)
+            connection.execute("PRAGMA query_only=ON")
+            yield cls(connection if made else empty)
 
     def append(self, kind: Kind, *, at: datetime, run: str, body: Mapping[str, Any]) -> None:
         """Write one entry; when this returns it survives a power loss."""
@@ -73,10 +77,13 @@ class Ledger:
 
     def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
         rows = self._connection.execute(f"SELECT seq, at, run, kind, body FROM entry {where}", values)  # noqa: S608  (`where` is a literal of this class)
-        return [
-            Entry(seq, datetime.fromisoformat(at), run, Kind(kind), json.loads(body))
-            for seq, at, run, kind, body in rows
-        ]
+        try:
+            return [
+                Entry(seq, datetime.fromisoformat(at), run, Kind(kind), json.loads(body))
+                for seq, at, run, kind, body in rows
+            ]
+        except ValueError as error:
+            raise sqlite3.DatabaseError(str(error)) from error
 
 
 @contextmanager
@@ -87,18 +94,21 @@ def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
-    except (sqlite3.Error, ValueError) as error:
-        if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError):
-            raise
+    except sqlite3.Error as error:
         raise PromotionError(
             f"the ledger {path} cannot be used: {error}; nothing was trained or promoted. Keep a copy of it, then "
             f"restore it from a backup or move it away"
         ) from error
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables, 0 where there are none yet. Raises PromotionError for a newer one."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise PromotionError(f"the ledger {path} was written by a newer retrain-check; upgrade this one")
-    if version < VERSION:
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection, path) < VERSION:
         connection.executescript(f"BEGIN IMMEDIATE; {_CREATE} PRAGMA user_version = {VERSION}; COMMIT;")

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from retrain_trigger.errors import PromotionError
 from retrain_trigger.world import files
 
 MODEL = "model.joblib"
+SCHEMA = 1
+"""Of the pointer file."""
 _STAGING = ".staging-"
 
 
@@ -25,11 +28,23 @@ class Pointer:
     previous: str | None
     promoted_at: str
     run: str
-    schema: int = 1
+    schema: int = SCHEMA
 
     def encoded(self) -> bytes:
         """Return the bytes of the pointer file."""
         return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def decoded(cls, document: Any) -> "Pointer":
+        """Read back what `encoded` wrote. Raises ValueError or TypeError for anything else."""
+        pointer = cls(**document)
+        if pointer.schema != SCHEMA:
+            raise ValueError(f"its schema is {pointer.schema!r}, not {SCHEMA}")
+        texts = (pointer.version, pointer.path, pointer.sha256, pointer.promoted_at, pointer.run)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(pointer.generation, int):
+            raise TypeError("a value is of the wrong type")
+        datetime.fromisoformat(pointer.promoted_at)
+        return pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +58,7 @@ class Registry:
         """Read the pointer; None where there is none. Raises PromotionError when it is torn or not a pointer."""
         try:
             with files.open_regular(self.pointer) as file:
-                document = json.load(file)
-            pointer = Pointer(**document)
+                return Pointer.decoded(json.load(file))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -52,7 +66,6 @@ class Registry:
                 f"the pointer {self.pointer} cannot be read ({error}); see `retrain-check history` for what was live "
                 f"and restore it with `retrain-check promote VERSION --reason ...`"
             ) from error
-        return pointer
 
     def point_at(self, pointer: Pointer) -> None:
         """Flip the pointer in one rename."""

@@ -36,7 +36,7 @@ def train(
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
             cwd=folder,
-            env={**os.environ, **environment},
+            env={**_inherited(), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -54,6 +54,11 @@ def train(
     if code != 0:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
         raise TrainingError(f"`{command}` {how}{_tail(log)}")
+
+
+def _inherited() -> dict[str, str]:
+    """Return the environment without what a run around this one may have set: unset must mean unset."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RETRAIN_")}
 
 
 def is_alive(run: str, training_lock: Path) -> bool:

@@ -1,0 +1,181 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.judge.memory import Champion, Memory, answered_for, fold, mark_from_json, mark_to_json, unspent
+from retrain_trigger.measurements import Mark, Measurement
+
+MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MARK = {"at": MONDAY.isoformat(), "ends": {"log": 120}}
+
+
+def written(*events: tuple[str, Kind], hours: int = 1) -> list[Entry]:
+    """Write what happened, as (run, kind), one entry an hour; each run has one version, of its own name."""
+    return [
+        Entry(seq, MONDAY + seq * hours * HOUR, run, kind, body(run, kind)) for seq, (run, kind) in enumerate(events)
+    ]
+
+
+def body(run: str, kind: Kind) -> dict[str, Any]:
+    match kind:
+        case Kind.TRAINING:
+            return {"bootstrap": run == "first", "mark": MARK, "reserved": 0.2}
+        case Kind.SEALED:
+            return {"version": run}
+        case Kind.PROMOTING | Kind.PROMOTED:
+            return {"pointer": {"version": run}, "mark": MARK}
+        case _:
+            return {"because": "of this"}
+
+
+FIRST = [("first", kind) for kind in (Kind.TRAINING, Kind.SEALED, Kind.PROMOTING, Kind.PROMOTED)]
+ATTEMPT = [
+    ("second", kind)
+    for kind in (Kind.DECIDED, Kind.TRAINING, Kind.SEALED, Kind.COMPARED, Kind.PROMOTING, Kind.PROMOTED)
+]
+
+
+@pytest.mark.parametrize("cut", range(len(FIRST) + 1))
+def test_a_first_champion_cut_off_anywhere(cut: int) -> None:
+    past = fold(written(*FIRST[:cut]))
+    done = cut == len(FIRST)
+    assert [entry.kind for entry in past.unfinished] == ([] if done else [kind for _, kind in FIRST[:cut]])
+    assert (past.champion is not None) == done
+    assert past.attempts == (), "a first training is not an attempt at a better champion"
+    assert past.refusals == 0
+
+
+@pytest.mark.parametrize("cut", range(len(ATTEMPT) + 1))
+def test_an_attempt_cut_off_anywhere(cut: int) -> None:
+    past = fold(written(*FIRST, *ATTEMPT[:cut]))
+    kinds = [kind for _, kind in ATTEMPT[:cut]]
+    promoted = Kind.PROMOTED in kinds
+    started = Kind.TRAINING in kinds
+    assert [entry.kind for entry in past.unfinished] == (
+        [] if promoted else [k for k in kinds if k is not Kind.DECIDED]
+    )
+    assert past.champion is not None
+    assert past.champion.version == ("second" if promoted else "first")
+    assert len(past.attempts) == started, "it costs cooldown, budget and evidence from its start on"
+    assert past.refusals == (started and not promoted)
+    assert past.versions == {"first"} | ({"second"} if Kind.SEALED in kinds else set())
+    assert past.last_seen == MONDAY + (len(FIRST) + cut - 1) * HOUR
+
+
+@pytest.mark.parametrize("end", [Kind.FAILED, Kind.ABANDONED, Kind.KEPT])
+@pytest.mark.parametrize("cut", range(2, len(ATTEMPT)))
+def test_an_attempt_that_ends_without_promotion_leaves_nothing_unfinished(end: Kind, cut: int) -> None:
+    past = fold(written(*FIRST, *ATTEMPT[:cut], ("second", end)))
+    assert past.unfinished == ()
+    assert past.refusals == 1
+    assert [attempt.mark for attempt in past.attempts] == [mark_from_json(MARK)]
+    assert past.champion is not None
+    assert past.champion.version == "first"
+
+
+def test_refused_data_costs_nothing() -> None:
+    past = fold(written(*FIRST, ("second", Kind.DECIDED), ("second", Kind.REFUSED)))
+    assert (past.attempts, past.refusals, past.unfinished) == ((), 0, ())
+    assert past.last_decision is not None
+
+
+def test_refusals_add_up_until_a_promotion_and_the_attempts_stay() -> None:
+    refused = [(run, kind) for run in "abc" for kind in (Kind.TRAINING, Kind.KEPT)]
+    past = fold(written(*FIRST, *refused))
+    assert (len(past.attempts), past.refusals) == (3, 3)
+    past = fold(written(*FIRST, *refused, ("b", Kind.PROMOTING), ("b", Kind.PROMOTED)))
+    assert (len(past.attempts), past.refusals) == (3, 0)
+
+
+def test_the_largest_share_ever_held_out_is_remembered() -> None:
+    entries = written(*FIRST, *ATTEMPT)
+    shares = {1: 0.4, 6: 0.1}
+    for seq, share in shares.items():
+        entries[seq - 1] = Entry(seq, MONDAY, "x", Kind.TRAINING, {"reserved": share})
+    assert fold(entries).reserved == 0.4
+
+
+@given(st.lists(st.integers(-1000, 1000), min_size=1))
+def test_time_never_goes_back(hours: list[int]) -> None:
+    entries = [Entry(seq, MONDAY + hour * HOUR, "r", Kind.DECIDED, {}) for seq, hour in enumerate(hours)]
+    past = fold(entries)
+    assert past.clock(MONDAY - 2000 * HOUR) == past.last_seen == MONDAY + max(hours) * HOUR
+    assert past.clock(MONDAY + 2000 * HOUR) == MONDAY + 2000 * HOUR
+
+
+@given(st.none() | st.datetimes(timezones=st.just(UTC)), st.dictionaries(st.text(), st.integers(0)))
+def test_a_mark_survives_the_ledger(at: datetime | None, ends: dict[str, int]) -> None:
+    assert mark_from_json(mark_to_json(Mark(at, ends))) == Mark(at, ends)
+
+
+def line(
+    number: int, *, day: float | None = None, model: str | None = None, file: str = "log", value: float = 0.9
+) -> Measurement:
+    at = None if day is None else MONDAY + day * DAY
+    return Measurement(value=value, where=f"{file}:{number}", file=file, end=number * 10, at=at, model=model)
+
+
+CHAMPION = Memory(
+    champion=Champion("new", MONDAY, Mark(MONDAY - DAY, {"log": 50})), versions=frozenset({"old", "new", "other"})
+)
+
+
+@pytest.mark.parametrize(
+    ("measurement", "answers"),
+    [
+        pytest.param(line(1, day=0), True, id="began with the promotion"),
+        pytest.param(line(1, day=2), True, id="began later"),
+        pytest.param(line(9, day=-0.01), False, id="began before, though logged after"),
+        pytest.param(line(9, day=-3, model="new"), True, id="its own, wherever the time"),
+        pytest.param(line(1, day=2, model="old"), False, id="another version, still in use"),
+        pytest.param(line(1, day=2, model="fraud-model-v3"), True, id="a name that is no version"),
+        pytest.param(line(1, day=-2, model="fraud-model-v3"), False, id="a name that is no version, before"),
+        pytest.param(line(5), False, id="no time, read before the promotion"),
+        pytest.param(line(6), True, id="no time, written after the mark"),
+        pytest.param(line(1, file="rotated"), True, id="no time, in a file begun since"),
+        pytest.param(line(2, model="new"), True, id="no time, but its own"),
+        pytest.param(line(6, model="old"), False, id="no time, another's"),
+    ],
+)
+def test_what_the_champion_answers_for(measurement: Measurement, answers: bool) -> None:  # noqa: FBT001
+    assert list(answered_for([measurement], CHAMPION)) == [measurement] * answers
+
+
+def test_without_a_champion_every_line_counts() -> None:
+    lines = [line(1, day=-5), line(2), line(3, model="any")]
+    assert answered_for(lines, Memory()) == lines
+
+
+def after_an_attempt(mark: dict[str, Any]) -> Memory:
+    entries = written(*FIRST, ("second", Kind.TRAINING), ("second", Kind.KEPT))
+    entries[-2] = Entry(9, MONDAY, "second", Kind.TRAINING, {"mark": mark})
+    return fold(entries)
+
+
+@pytest.mark.parametrize(
+    ("mark", "lines", "fresh"),
+    [
+        ({"at": MONDAY.isoformat()}, [line(1, day=-1), line(2, day=0), line(3, day=0.1), line(4, day=1)], 2),
+        ({"at": MONDAY.isoformat()}, [line(1, day=-1), line(2, day=0)], 0),
+        ({"ends": {"log": 20}}, [line(1), line(2), line(3)], 1),
+        ({"ends": {"log": 30}}, [line(1), line(2), line(3)], 0),
+        ({"ends": {"log": 30}}, [line(3), line(1, file="rotated")], 1),
+        ({}, [line(1), line(2, day=1)], 2),
+    ],
+)
+def test_evidence_is_used_up_by_the_attempt_that_it_caused(
+    mark: dict[str, Any], lines: Sequence[Measurement], fresh: int
+) -> None:
+    assert list(unspent(lines, after_an_attempt(mark))) == list(lines[len(lines) - fresh :])
+
+
+def test_before_an_attempt_and_after_a_promotion_all_evidence_is_fresh() -> None:
+    lines = [line(1, day=-1), line(2, day=1)]
+    assert list(unspent(lines, Memory())) == lines
+    assert list(unspent(lines, fold(written(*FIRST, *ATTEMPT)))) == lines

@@ -1,0 +1,195 @@
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.judge.memory import Attempt, Memory
+from retrain_trigger.judge.policy import Action, Budget, Decision, OnDrift, cooldown_over, decide
+from retrain_trigger.measurements import Mark
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+BUDGET = Budget(4, 30 * DAY)
+
+GOOD = at_least("f1", 0.91, 0.85, limit_name="performance_threshold")
+BAD = at_least("f1", 0.82, 0.85, limit_name="performance_threshold")
+LOST = unknown("f1", "f1 is not a number")
+STILL = at_most("drift", 0.1, 0.2, limit_name="drift_threshold", inclusive=False)
+MOVED = at_most("drift", 0.4, 0.2, limit_name="drift_threshold", inclusive=False)
+UNSEEN = unknown("drift", "drift of 'age' is not a number")
+
+
+def tried(*hours_ago: float, refusals: int | None = None) -> Memory:
+    attempts = tuple(Attempt(f"run-{ago}", NOON - ago * HOUR, Mark()) for ago in hours_ago)
+    return Memory(attempts=attempts, refusals=len(attempts) if refusals is None else refusals)
+
+
+def decided(
+    *findings: Finding,
+    fresh: Sequence[Finding] | None = None,
+    past: Memory | None = None,
+    now: datetime = NOON,
+    on_drift: OnDrift = OnDrift.RETRAIN,
+    budget: Budget = BUDGET,
+) -> Decision:
+    return decide(
+        findings,
+        findings if fresh is None else fresh,
+        past or Memory(),
+        now=now,
+        cooldown=24 * HOUR,
+        budget=budget,
+        on_drift=on_drift,
+    )
+
+
+PATIENT = replace(BAD, verdict=Verdict.PASS, evidence={"patient": True})
+"""What the point rule says of a breach that patience does not act on yet."""
+
+CASES = {
+    "healthy": (decided(GOOD), Action.HEALTHY, "f1 0.91 is at or above performance_threshold 0.85"),
+    "healthy, drift watched": (decided(GOOD, STILL), Action.HEALTHY, "drift 0.1 is under drift_threshold 0.2"),
+    "a breach": (decided(BAD), Action.RETRAIN, "f1 0.82 is under performance_threshold 0.85"),
+    "drift alone": (decided(GOOD, MOVED), Action.RETRAIN, "drift 0.4 reaches drift_threshold 0.2"),
+    "drift only warns": (decided(GOOD, MOVED, on_drift=OnDrift.WARN), Action.HEALTHY, "0.2, which only warns"),
+    "a breach where drift only warns": (decided(BAD, MOVED, on_drift=OnDrift.WARN), Action.RETRAIN, "f1 0.82"),
+    "patience": (decided(PATIENT, STILL), Action.WAIT, "f1 0.82 is under performance_threshold 0.85"),
+    "patience and a breach": (decided(PATIENT, MOVED), Action.RETRAIN, "drift 0.4 reaches"),
+    "patience and an unknown": (decided(PATIENT, UNSEEN), Action.UNKNOWN, "drift of 'age' is not a number"),
+    "nothing measured": (decided(), Action.UNKNOWN, "nothing was measured"),
+    "no number": (decided(LOST), Action.UNKNOWN, "f1 is not a number"),
+    "unknown beside healthy": (decided(GOOD, UNSEEN), Action.UNKNOWN, "drift of 'age' is not a number"),
+    "unknown beside a warning": (decided(LOST, MOVED, on_drift=OnDrift.WARN), Action.UNKNOWN, "f1 is not"),
+    "unknown beside a breach": (decided(LOST, MOVED), Action.RETRAIN, "drift 0.4 reaches"),
+    "cooldown after the first refusal": (
+        decided(BAD, past=tried(23)),
+        Action.WAIT,
+        "cooldown until 2026-03-01 13:00Z (tried once since the last promotion, champion kept)",
+    ),
+    "cooldown just over": (decided(BAD, past=tried(24)), Action.RETRAIN, "f1 0.82 is under"),
+    "cooldown doubled": (
+        decided(BAD, past=tried(80, 47)),
+        Action.WAIT,
+        "cooldown until 2026-03-01 13:00Z (tried 2 times since the last promotion, champion kept)",
+    ),
+    "cooldown after a promotion": (
+        decided(BAD, past=tried(300, 200, 23, refusals=0)),
+        Action.WAIT,
+        "cooldown until 2026-03-01 13:00Z (the last training was promoted)",
+    ),
+    "healthy in a cooldown": (decided(GOOD, past=tried(1)), Action.HEALTHY, "f1 0.91"),
+    "unknown in a cooldown": (decided(LOST, past=tried(1)), Action.UNKNOWN, "f1 is not a number"),
+    "evidence spent": (
+        decided(BAD, fresh=[GOOD], past=tried(30)),
+        Action.WAIT,
+        "the last training used up this evidence, waiting for new measurements",
+    ),
+    "nothing fresh": (decided(BAD, fresh=[LOST], past=tried(30)), Action.WAIT, "used up this evidence"),
+    "fresh drift that only warns": (
+        decided(BAD, MOVED, fresh=[GOOD, MOVED], past=tried(30), on_drift=OnDrift.WARN),
+        Action.WAIT,
+        "used up this evidence",
+    ),
+    "budget used up": (
+        decided(BAD, past=tried(29 * 24, 25, refusals=0), budget=Budget(2, 30 * DAY)),
+        Action.WAIT,
+        "the budget of 2 trainings per 30d is used up until 2026-03-02 12:00Z",
+    ),
+    "budget free again": (
+        decided(BAD, past=tried(30 * 24, 25, refusals=0), budget=Budget(2, 30 * DAY)),
+        Action.RETRAIN,
+        "f1 0.82",
+    ),
+}
+
+
+@pytest.mark.parametrize(("decision", "action", "because"), CASES.values(), ids=CASES.keys())
+def test_cases(decision: Decision, action: Action, because: str) -> None:
+    assert decision.action is action
+    assert because in decision.because
+    assert decision.until is None or decision.action is Action.WAIT
+
+
+@pytest.mark.parametrize(
+    ("refusals", "days"), [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 30), (7, 30), (5000, 30)]
+)
+def test_each_refusal_doubles_the_cooldown_up_to_thirty_days(refusals: int, days: int) -> None:
+    assert cooldown_over(tried(0, refusals=refusals), cooldown=24 * HOUR) == NOON + days * DAY
+
+
+def test_a_cooldown_of_more_than_thirty_days_is_kept() -> None:
+    assert cooldown_over(tried(0, refusals=3), cooldown=45 * DAY) == NOON + 45 * DAY
+    assert cooldown_over(Memory(), cooldown=DAY) is None
+
+
+def test_a_clock_that_was_set_back_starts_nothing_early_and_one_set_forward_is_believed() -> None:
+    past = replace(tried(2), last_seen=NOON)
+    back = decided(BAD, past=past, now=NOON - 400 * DAY)
+    assert (back.action, back.until) == (Action.WAIT, NOON + 22 * HOUR)
+    assert decided(BAD, past=replace(past, last_seen=NOON + 22 * HOUR), now=NOON - DAY).action is Action.RETRAIN
+    assert decided(BAD, past=past, now=NOON + 22 * HOUR).action is Action.RETRAIN
+
+
+FINDINGS = st.sampled_from([GOOD, BAD, LOST, STILL, MOVED, UNSEEN])
+SETTINGS = st.tuples(
+    st.integers(1, 72).map(lambda hours: hours * HOUR),
+    st.builds(Budget, st.integers(1, 5), st.integers(1, 40).map(lambda days: days * DAY)),
+    st.sampled_from(OnDrift),
+)
+TICKS = st.lists(
+    st.tuples(st.floats(-30, 200).map(lambda hours: hours * HOUR), st.lists(FINDINGS, max_size=2), st.booleans()),
+    max_size=60,
+)
+
+
+@given(SETTINGS, TICKS, st.lists(st.sampled_from([LOST, UNSEEN, GOOD, STILL]), max_size=3))
+def test_without_a_breach_nothing_ever_starts(
+    settings: tuple[timedelta, Budget, OnDrift],
+    ticks: Sequence[tuple[timedelta, Sequence[Finding], bool]],
+    findings: Sequence[Finding],
+) -> None:
+    assert played(settings, [(step, findings, promoted) for step, _, promoted in ticks]) == []
+
+
+@given(SETTINGS, TICKS)
+def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_do(
+    settings: tuple[timedelta, Budget, OnDrift], ticks: Sequence[tuple[timedelta, Sequence[Finding], bool]]
+) -> None:
+    cooldown, budget, _ = settings
+    starts = played(settings, ticks)
+    assert all(later - earlier >= cooldown for earlier, later in pairwise(starts))
+    for start in starts:
+        assert sum(start <= other < start + budget.period for other in starts) <= budget.trainings
+
+
+@given(SETTINGS, st.integers(1, 400))
+def test_a_standing_breach_is_tried_less_and_less(settings: tuple[timedelta, Budget, OnDrift], hours: int) -> None:
+    cooldown, _, on_drift = settings
+    breached = [(HOUR, [BAD], False)] * hours
+    starts = played((cooldown, Budget(1000, DAY), on_drift), breached)
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert len(starts) >= 1
+    assert all(later == 2 * earlier for earlier, later in pairwise(pauses))
+
+
+def played(
+    settings: tuple[timedelta, Budget, OnDrift], ticks: Iterable[tuple[timedelta, Sequence[Finding], bool]]
+) -> list[datetime]:
+    """Tick on, all evidence always fresh; return when trainings started, in the time that the ledger keeps."""
+    cooldown, budget, on_drift = settings
+    past, now, starts = Memory(), NOON, []
+    for step, findings, promoted in ticks:
+        now += step
+        at = past.clock(now)
+        decision = decide(findings, findings, past, now=now, cooldown=cooldown, budget=budget, on_drift=on_drift)
+        past = replace(past, last_seen=at)
+        if decision.action is Action.RETRAIN:
+            starts.append(at)
+            past = past.attempted(Attempt(f"run-{len(starts)}", at, Mark()))
+            past = replace(past, refusals=0) if promoted else past
+    return starts

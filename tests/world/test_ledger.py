@@ -1,0 +1,167 @@
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.errors import PromotionError
+from retrain_trigger.world.ledger import Ledger
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def append(path: Path, *kinds: Kind, run: str = "r1") -> None:
+    with Ledger.writing(path) as ledger:
+        for kind in kinds:
+            ledger.append(kind, at=NOON, run=run, body={"because": kind.value})
+
+
+def kinds(path: Path) -> list[Kind]:
+    with Ledger.reading(path) as ledger:
+        return [entry.kind for entry in ledger.entries()]
+
+
+def test_entries_survive_reopening_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    append(path, Kind.DECIDED, Kind.TRAINING)
+    append(path, Kind.SEALED, run="r2")
+    with Ledger.reading(path) as ledger:
+        assert ledger.entries() == [
+            Entry(1, NOON, "r1", Kind.DECIDED, {"because": "decided"}),
+            Entry(2, NOON, "r1", Kind.TRAINING, {"because": "training"}),
+            Entry(3, NOON, "r2", Kind.SEALED, {"because": "sealed"}),
+        ]
+        assert [entry.seq for entry in ledger.entries(run="r2")] == [3]
+        assert ledger.entries(run="' OR 1=1 --") == []
+
+
+def test_times_are_kept_in_utc_and_bodies_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    nested = {"none": None, "text": "é'\x00\"", "list": [1, 2.5, True], "map": {"b": 1}}
+    with Ledger.writing(path) as ledger:
+        ledger.append(Kind.DECIDED, at=NOON.astimezone(timezone(timedelta(hours=2))), run="r", body=nested)
+    with Ledger.reading(path) as ledger:
+        (entry,) = ledger.entries()
+    assert entry.at.isoformat() == "2026-03-01T12:00:00+00:00"
+    assert entry.body == nested
+
+
+def test_effects_leave_out_all_decisions_but_the_last(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    append(path, Kind.DECIDED, Kind.TRAINING, Kind.KEPT, Kind.DECIDED, Kind.DECIDED, Kind.REFUSED)
+    with Ledger.reading(path) as ledger:
+        assert [entry.seq for entry in ledger.effects()] == [2, 3, 5, 6]
+
+
+def test_a_question_creates_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    assert kinds(path) == []
+    assert list(tmp_path.iterdir()) == []
+    append(path, Kind.DECIDED)
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    assert kinds(path) == [Kind.DECIDED]
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert list(tmp_path.iterdir()) == [path], "and no journal is left"
+    with pytest.raises(PromotionError, match="readonly"), Ledger.reading(path) as ledger:
+        ledger.append(Kind.DECIDED, at=NOON, run="r", body={})
+
+
+@pytest.mark.parametrize("name", ["a ledger?mode=memory.sqlite", "#1.sqlite", "100%.sqlite"])
+def test_a_path_may_hold_what_a_uri_may_not(tmp_path: Path, name: str) -> None:
+    append(tmp_path / name, Kind.DECIDED)
+    assert kinds(tmp_path / name) == [Kind.DECIDED]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("damage", ["no database", "cut in half", "overwritten"])
+def test_a_damaged_ledger_is_named_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "ledger.sqlite"
+    append(path, *[Kind.DECIDED] * 200)
+    whole = path.read_bytes()
+    path.write_bytes(
+        {
+            "no database": b"this was never a database, and it is long enough to be looked at" * 20,
+            "cut in half": whole[: len(whole) // 2],
+            "overwritten": whole[:4096] + b"\xff" * (len(whole) - 4096),
+        }[damage]
+    )
+    damaged = path.read_bytes()
+    for opened in (Ledger.reading, Ledger.writing):
+        said = pytest.raises(PromotionError, match=r"ledger .*ledger\.sqlite cannot be used: .*backup")
+        with said, opened(path) as ledger:
+            ledger.entries()
+    assert path.read_bytes() == damaged
+
+
+def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    append(path, Kind.DECIDED)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = path.read_bytes()
+    for opened in (Ledger.writing, Ledger.reading):
+        with pytest.raises(PromotionError, match="newer retrain-check; upgrade"), opened(path) as ledger:
+            ledger.entries()
+    assert path.read_bytes() == before
+
+
+def test_what_was_appended_is_there_after_a_kill_and_what_was_begun_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    script = f"""
+import os, signal
+from datetime import UTC, datetime
+from pathlib import Path
+from retrain_trigger.entries import Kind
+from retrain_trigger.world.ledger import Ledger
+with Ledger.writing(Path({str(path)!r})) as ledger:
+    ledger.append(Kind.TRAINING, at=datetime.now(UTC), run="r", body={{}})
+    ledger.append(Kind.SEALED, at=datetime.now(UTC), run="r", body={{}})
+    ledger._connection.execute("INSERT INTO entry (at, run, kind, body) VALUES ('', '', 'kept', ?)", ("x" * 10**7,))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    assert Path(f"{path}-journal").stat().st_size > 0, "the kill came too early to show anything"
+    assert kinds(path) == [Kind.TRAINING, Kind.SEALED], "a question is answered before the next run has tidied up"
+    append(path, Kind.KEPT)
+    assert kinds(path) == [Kind.TRAINING, Kind.SEALED, Kind.KEPT]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_ledger_that_was_cut_off_while_it_was_made_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.touch()
+    assert kinds(path) == []
+    append(path, Kind.DECIDED)
+    assert kinds(path) == [Kind.DECIDED]
+
+
+def test_an_entry_of_an_unknown_kind_is_damage_and_no_bug(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    append(path, Kind.DECIDED)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE entry SET kind = 'shadowing'")
+    connection.commit()
+    connection.close()
+    with pytest.raises(PromotionError, match="cannot be used"):
+        kinds(path)
+
+
+def test_an_append_is_synced_to_the_disk_before_it_returns(tmp_path: Path) -> None:
+    with Ledger.writing(tmp_path / "ledger.sqlite") as ledger:
+        connection = ledger._connection  # noqa: SLF001  (what a power loss would show, and no test can)
+        asked = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    assert asked == ["delete", 3]
+
+
+def test_a_value_that_is_no_json_is_refused_and_leaves_no_half_entry(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.writing(path) as ledger:
+        with pytest.raises(ValueError, match="JSON"):
+            ledger.append(Kind.DECIDED, at=NOON, run="r", body={"value": float("nan")})
+        ledger.append(Kind.KEPT, at=NOON, run="r", body={})
+    assert kinds(path) == [Kind.KEPT]
