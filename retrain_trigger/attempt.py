@@ -70,7 +70,8 @@ def start(tick: Tick, prepared: Prepared, *, reason: Mapping[str, Any], mark: Ma
             sealed.append(_trained(tick, split, version, begun))
         except TrainingError as error:
             failures.append(str(error))
-            tick.say(str(error))
+            if len(prepared.splits) > 1:
+                tick.say(str(error))
     if not sealed:
         tick.record(Kind.FAILED, because=failures[-1])
         raise TrainingError(f"{failures[-1]}\nThe champion is untouched.")
@@ -254,6 +255,7 @@ def _compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> li
             positive=begun["positive"],
             certainty=tick.config.promotion.certainty,
             challengers=len(sealed),
+            cost=tick.config.weights,
             seed=int(begun["holdout"][:8], 16),
         )
         findings = gates.judge(found, margin=tick.config.promotion.margin, min_rows=tick.config.promotion.min_rows)

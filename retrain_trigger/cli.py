@@ -91,7 +91,7 @@ def run(
         raise UsageError("--force needs a reason; history keeps it")
     config, say = _settings(path), _sayer(quiet=quiet)
     if bootstrap:
-        outcome = controller.bootstrap(config, now=now, say=say, adopt=adopt.absolute() if adopt else None)
+        outcome = controller.bootstrap(config, now=now, say=say, adopt=adopt.resolve() if adopt else None)
     elif dry_run:
         outcome = controller.dry_run(config, now=now)
     else:
@@ -118,7 +118,6 @@ def simulate(
 ) -> None:
     """Replay a metrics log and show where a retraining would have started. Writes nothing."""
     from retrain_trigger import printing, replay  # noqa: PLC0415  (each command loads what it needs)
-    from retrain_trigger.tick import nearby  # noqa: PLC0415
 
     config = _settings(path, overrides, optional=True)
     if config.file is None:
@@ -129,7 +128,7 @@ def simulate(
         )
         if not logs:
             raise UsageError("name a metrics log: retrain-check simulate --log FILE")
-    sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs] or [nearby(config.logs.metrics)]
+    sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs]
     found = replay.simulate(config, sources)
     _notes(found.notes, quiet=quiet)
     if not quiet:

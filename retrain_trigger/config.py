@@ -6,11 +6,12 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +30,7 @@ from pydantic import (
 from retrain_trigger import units
 from retrain_trigger.document import BROKEN, Mistake, Node, Place, parse, quoted
 from retrain_trigger.errors import ConfigError, UsageError
+from retrain_trigger.judge.evidence import RATIOS
 from retrain_trigger.judge.policy import Budget, OnDrift, Patience
 from retrain_trigger.units import WrongError, seen
 
@@ -48,9 +50,17 @@ class Direction(StrEnum):
     LOWER_IS_BETTER = "lower_is_better"
 
 
+class Evidence(StrEnum):
+    """Which rule finds decay: `auto` is sequential where counts are known."""
+
+    AUTO = "auto"
+    SEQUENTIAL = "sequential"
+    POINT = "point"
+
+
 def _metric(value: object) -> str:
     name = units.text(value)
-    return name.lower() if name.lower() in BUILT_IN_METRICS else name
+    return name.lower() if name.lower() in (*BUILT_IN_METRICS, "cost") else name
 
 
 def _label(value: object) -> str | int | bool | None:
@@ -86,6 +96,16 @@ def _several(value: object) -> list[Any]:
     return value
 
 
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        units.needs("a list of columns such as [month]", value)
+    return value
+
+
+def _text_if_any(value: object) -> str | None:
+    return None if value is None else units.text(value)
+
+
 def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ...]:
     if len(set(value)) < len(value):
         raise WrongError("names the same window twice; keep one")
@@ -102,6 +122,8 @@ Threshold = Annotated[float, PlainValidator(units.share("such as 0.85 or 85%", m
 Distance = Annotated[float, PlainValidator(units.number("above 0, such as 0.20", lambda x: x > 0))]
 Held = Annotated[float, PlainValidator(units.share("above 0 and at most 0.5, such as 20%", lambda x: 0 < x <= _HALF))]
 Missing = Annotated[float, PlainValidator(units.share("from 0 to 1, such as 5%", lambda x: 0 <= x <= 1))]
+Coverage = Annotated[float, PlainValidator(units.share("above 0 and at most 1, such as 0.8", lambda x: 0 < x <= 1))]
+Weight = Annotated[float, PlainValidator(units.number("from 0 up, such as 5", lambda x: x >= 0))]
 Margin = Annotated[float, PlainValidator(units.share("from 0 up, such as 0.02 or 2%", lambda x: x >= 0))]
 Certainty = Annotated[float, PlainValidator(units.share("above 0.5 and under 1, such as 95%", lambda x: _HALF < x < 1))]
 LocalPath = Annotated[Path, PlainValidator(_path)]
@@ -149,7 +171,17 @@ class Logs(_Section):
     """What monitoring writes."""
 
     metrics: LocalPath = _default("logs/metrics.jsonl")
+    predictions: Source = None
+    labels: Source = None
+    reference: Source = None
     columns: Columns = _default({})
+
+    @field_validator("labels", "reference")
+    @classmethod
+    def _belongs_to_predictions(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("predictions") is None:
+            raise WrongError("goes with logs.predictions; name the prediction log, too")
+        return value
 
 
 class Trigger(_Section):
@@ -157,7 +189,10 @@ class Trigger(_Section):
 
     window: Duration = _default("1d")
     min_rows: Count = _default(200)
+    label_coverage: Coverage = _default(0.8)
     max_age: Duration = _default("3d")
+    evidence: Annotated[Evidence, PlainValidator(units.one_of(Evidence))] = _default("auto")
+    false_alarm_every: Annotated[int, PlainValidator(units.count)] = _default(1000)
     patience: Annotated[Patience, PlainValidator(units.patience)] = _default("1 of 1")
     on_drift: Annotated[OnDrift, PlainValidator(units.one_of(OnDrift))] = _default("retrain")
     cooldown: Duration = _default("24h")
@@ -168,7 +203,8 @@ class Data(_Section):
     """What is trained on and what decides.
 
     `labelled` and `holdout_file` are absolute paths or globs, at most one of them; a window of None reaches back to
-    the beginning; `holdout` and `max_missing` are shares of 1.
+    the beginning; `holdout` and `max_missing` are shares of 1. `unchecked` are columns whose values may be anything;
+    `command` is a check of one's own.
     """
 
     labelled: Source = None
@@ -176,6 +212,8 @@ class Data(_Section):
     holdout: Held = _default("20%")
     holdout_file: Source = None
     max_missing: Missing = _default("5%")
+    unchecked: Annotated[tuple[Text, ...], BeforeValidator(_list)] = _default([])
+    command: Annotated[str | None, PlainValidator(_text_if_any)] = None
 
     @field_validator("holdout_file")
     @classmethod
@@ -216,10 +254,18 @@ class ModelFiles(_Section):
     folder: LocalPath = _default("models")
 
 
+class Cost(_Section):
+    """What a false positive and a false negative cost; `metric: cost` is their sum per labelled row."""
+
+    fp: Weight
+    fn: Weight
+
+
 class Config(_Section):
     """Every setting, with absolute paths."""
 
     metric: Annotated[str, PlainValidator(_metric)] = _default("f1")
+    cost: Cost | None = Field(None, validate_default=True)
     direction: Annotated[Direction, PlainValidator(units.one_of(Direction))] = _default("higher_is_better")
     performance_threshold: Threshold
     drift_threshold: Distance = _default(0.20)
@@ -251,6 +297,15 @@ class Config(_Section):
         settings = json.dumps(self.model_dump(), default=str, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(settings.encode()).hexdigest()
 
+    @field_validator("cost")
+    @classmethod
+    def _is_weighed(cls, value: Cost | None, info: ValidationInfo) -> Cost | None:
+        if (info.data.get("metric") == "cost") != (value is not None):
+            raise WrongError(
+                "and `metric: cost` go together; write `cost: {fp: 1, fn: 5}` with the weights of your own"
+            )
+        return value
+
     @field_validator("direction")
     @classmethod
     def _fits_metric(cls, value: Direction, info: ValidationInfo) -> Direction:
@@ -266,6 +321,34 @@ class Config(_Section):
         if metric in BUILT_IN_METRICS and not 0 <= value <= 1:
             raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.85 or 85%")
         return value
+
+    @field_validator("trigger")
+    @classmethod
+    def _can_be_sequential(cls, value: Trigger, info: ValidationInfo) -> Trigger:
+        metric = info.data.get("metric", "f1")
+        if value.evidence is Evidence.SEQUENTIAL and metric not in RATIOS:
+            raise WrongError(
+                f"with evidence: sequential is for {', '.join(RATIOS)}, not {metric}; write evidence: auto"
+            )
+        return value
+
+    @property
+    def positive_label(self) -> str | None:
+        """The positive label as labels are counted, where 1, 1.0 and true are all '1'; None where it is not set."""
+        if self.positive is None:
+            return None
+        written = str(int(self.positive)) if isinstance(self.positive, bool) else str(self.positive)
+        return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", written)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the metric gets worse as it rises: so says `direction`, and so it is with cost."""
+        return self.direction is Direction.LOWER_IS_BETTER or self.metric == "cost"
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """What a false positive and a false negative weigh."""
+        return (self.cost.fp, self.cost.fn) if self.cost else (1.0, 1.0)
 
     @model_validator(mode="after")
     def _remember_origin(self, info: ValidationInfo) -> Self:
@@ -367,7 +450,8 @@ def _mistake(problem: Any, root: Node) -> Mistake | None:
     if problem["type"] == "extra_forbidden":
         return Mistake(node.key or node.place, _unknown_key(path))
     if problem["type"] == "missing":
-        return Mistake(node.place, f"{_dotted(path)} is missing; two lines are enough: {TWO_LINES}")
+        enough = f"two lines are enough: {TWO_LINES}" if len(path) == 1 else "both weights are needed"
+        return Mistake(node.place, f"{_dotted(path)} is missing; {enough}")
     if problem["type"] == "value_error":
         return Mistake(node.place, f"{_dotted(path)} {error}")
     keys = ", ".join(_section(path).model_fields)
@@ -388,16 +472,22 @@ def _unknown_key(path: tuple[Any, ...]) -> str:
 def _section(path: Sequence[Any]) -> type[BaseModel]:
     section: Any = Config
     for key in path:
-        section = section.model_fields[key].annotation
+        annotation = section.model_fields[key].annotation
+        section = next((part for part in get_args(annotation) if _is_section(part)), annotation)
     return section  # type: ignore[no-any-return]
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
-    for name, field in section.model_fields.items():
+    for name in section.model_fields:
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _all_keys(field.annotation, f"{prefix}{name}.")
+        below = _section((*prefix.split(".")[:-1], name))
+        if _is_section(below):
+            keys += _all_keys(below, f"{prefix}{name}.")
     return keys
 
 

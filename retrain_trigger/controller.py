@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import attempt, preparation, promotion, recovery
+from retrain_trigger import attempt, observation, preparation, promotion, recovery
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
@@ -14,13 +14,13 @@ from retrain_trigger.findings import Verdict, unknown
 from retrain_trigger.judge import memory
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.judgement import Judgement, breached_windows, judged
+from retrain_trigger.judgement import Judgement, Observed, breached_windows, judged
 from retrain_trigger.measurements import Mark
+from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.tick import Tick, begun, nearby, registry
-from retrain_trigger.world import files, metrics_log, models
+from retrain_trigger.tick import Tick, begun, registry
+from retrain_trigger.world import files, models
 from retrain_trigger.world.ledger import Ledger
-from retrain_trigger.world.metrics_log import MetricsLog
 from retrain_trigger.world.registry import Pointer
 
 Say = Callable[[str], None]
@@ -39,12 +39,12 @@ def run(config: Config, *, now: datetime, say: Say, force: str | None = None) ->
         if finished is not None:
             return finished
         tick = _with_champion(recovered)
-        log, judgement = _evaluated(tick, forced=force is not None)
+        reading, judgement = _evaluated(tick, forced=force is not None)
         if judgement.decision.action is not Action.RETRAIN and force is None:
             _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
-            return _outcome(judgement, log, run=tick.run)
+            return _outcome(judgement, reading, run=tick.run)
         because = judgement.decision.because if force is None else f"forced: {force}"
-        return _attempted(tick, judgement, log, because, forced=force is not None)
+        return _attempted(tick, judgement, reading, because, forced=force is not None)
 
 
 def dry_run(config: Config, *, now: datetime) -> Outcome:
@@ -52,16 +52,17 @@ def dry_run(config: Config, *, now: datetime) -> Outcome:
     past = remembered(config)
     if past.champion is None:
         raise PromotionError(HOW_TO_BEGIN.format(pointer=config.model.pointer))
-    log = _read_log(config, past.champion, now)
-    judgement = judged(config, log.measurements, past, now=now, newest=log.newest)
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        reading = observation.read(config, registry(config), past.champion, ledger, now=now)
+    judgement = judged(config, reading.observed, past, now=now)
     if judgement.decision.action is not Action.RETRAIN:
-        return _outcome(judgement, log, run=None)
+        return _outcome(judgement, reading, run=None)
     return Outcome(
         word=Word.WOULD_RETRAIN,
         code=ExitCode.WOULD_ACT,
         because=f"{judgement.decision.because}; a retraining would start",
         findings=judgement.findings,
-        notes=log.notes,
+        notes=reading.notes,
     )
 
 
@@ -76,7 +77,7 @@ def bootstrap(config: Config, *, now: datetime, say: Say, adopt: Path | None = N
             raise UsageError(f"{current.version} is the champion already; --bootstrap is for the first one")
         if adopt is not None:
             return _adopted(tick, adopt)
-        prepared = preparation.prepare(tick, None, breached=(), forced=True)
+        prepared = preparation.prepare(tick, None, breached=(), forced=True, because="first champion")
         if isinstance(prepared, Outcome):
             tick.record(Kind.REFUSED, because=prepared.because, findings=[f.to_json() for f in prepared.findings])
             return prepared
@@ -85,8 +86,8 @@ def bootstrap(config: Config, *, now: datetime, say: Say, adopt: Path | None = N
 
 def promote(config: Config, version: str, *, reason: str, now: datetime, say: Say) -> Outcome:
     """Make a sealed version the champion by hand; this also settles a pointer that was moved by hand."""
-    with begun(config, now=now, say=say) as tick:
-        recovery.give_up(tick, "a person promotes by hand")
+    with begun(config, now=now, say=say) as opened:
+        tick = recovery.given_up(opened, "a person promotes by hand")
         pointer = promotion.promote(tick, version, by="hand", because=reason)
         because = f"{pointer.version} is the champion now: {reason}"
         return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
@@ -94,7 +95,8 @@ def promote(config: Config, version: str, *, reason: str, now: datetime, say: Sa
 
 def rollback(config: Config, version: str | None, *, reason: str, now: datetime, say: Say) -> Outcome:
     """Go back to the champion before this one, or to a version that was champion once."""
-    with begun(config, now=now, say=say) as tick:
+    with begun(config, now=now, say=say) as opened:
+        tick = recovery.given_up(opened, "a person rolls back")
         current = promotion.champion(tick.registry, tick.past)
         target = version or (current.previous if current else None)
         if current is None or target is None:
@@ -169,49 +171,40 @@ def _known_champion(past: Memory, pointer: Pointer | None) -> Memory:
     return replace(past, champion=Champion(pointer.version, since, Mark(), asdict(pointer)))
 
 
-def _evaluated(tick: Tick, *, forced: bool) -> tuple[MetricsLog, Judgement]:
-    """Read the log and judge it; a forced run goes on without a readable log."""
+def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
+    """Read the logs and judge them; a forced run goes on without a readable log."""
     try:
-        log = _read_log(tick.config, tick.past.champion, tick.now)
+        reading = observation.read(tick.config, tick.registry, tick.past.champion, tick.ledger, now=tick.now)
     except CannotJudgeError as error:
-        if forced:
-            log = MetricsLog(measurements=(), mark=Mark(), newest=None, notes=(str(error),))
-        else:
+        if not forced:
             judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))
             _record_decision(tick, judgement, Action.UNKNOWN, str(error))
             raise
-    return log, judged(tick.config, log.measurements, tick.past, now=tick.now, newest=log.newest)
+        reading = Reading(Observed(), Mark(), (str(error),))
+    return reading, judged(tick.config, reading.observed, tick.past, now=tick.now)
 
 
-def _read_log(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:
-    """Read the metrics log; one that is still empty soon after a promotion has nothing to say yet."""
-    path = config.logs.metrics
-    if champion is not None and now - champion.since <= config.trigger.max_age and files.is_empty(path):
-        return MetricsLog(measurements=(), mark=Mark(), newest=None, notes=())
-    return metrics_log.read([nearby(path)], metric=config.metric, now=now)
-
-
-def _attempted(tick: Tick, judgement: Judgement, log: MetricsLog, because: str, *, forced: bool) -> Outcome:
+def _attempted(tick: Tick, judgement: Judgement, reading: Reading, because: str, *, forced: bool) -> Outcome:
     """Validate and split the data, then train; what stands in the way is recorded with the decision."""
     try:
         prepared = preparation.prepare(
-            tick, tick.past.champion, breached=breached_windows(judgement.findings), forced=forced
+            tick, tick.past.champion, breached=breached_windows(judgement.findings), forced=forced, because=because
         )
     except RetrainCheckError as error:
         _record_decision(tick, judgement, Action.RETRAIN, because)
         tick.record(Kind.REFUSED, because=str(error), findings=[])
         raise
     if isinstance(prepared, Outcome):
-        return _not_trained(tick, judgement, log, prepared)
+        return _not_trained(tick, judgement, reading, prepared)
     _record_decision(tick, judgement, Action.RETRAIN, because)
     tick.say(f"{because}; retraining starts")
     findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
     reason = {"because": because, "forced": forced, "findings": findings}
-    outcome = attempt.start(tick, prepared, reason=reason, mark=log.mark, bootstrap=False)
-    return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=log.notes)
+    outcome = attempt.start(tick, prepared, reason=reason, mark=reading.mark, bootstrap=False)
+    return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=reading.notes)
 
 
-def _not_trained(tick: Tick, judgement: Judgement, log: MetricsLog, prepared: Outcome) -> Outcome:
+def _not_trained(tick: Tick, judgement: Judgement, reading: Reading, prepared: Outcome) -> Outcome:
     because = f"{judgement.decision.because}; {prepared.because}"
     _record_decision(tick, judgement, _ACTIONS[prepared.word], because)
     if prepared.word is Word.DATA_REFUSED:
@@ -219,17 +212,19 @@ def _not_trained(tick: Tick, judgement: Judgement, log: MetricsLog, prepared: Ou
         tick.record(Kind.REFUSED, because=prepared.because, findings=findings)
     files.remove_folder(tick.scratch)
     refused = tuple(finding for finding in prepared.findings if finding.verdict is not Verdict.PASS)
-    return replace(prepared, because=because, findings=(*judgement.findings, *refused), notes=log.notes, run=tick.run)
+    return replace(
+        prepared, because=because, findings=(*judgement.findings, *refused), notes=reading.notes, run=tick.run
+    )
 
 
-def _outcome(judgement: Judgement, log: MetricsLog, *, run: str | None) -> Outcome:
+def _outcome(judgement: Judgement, reading: Reading, *, run: str | None) -> Outcome:
     action = judgement.decision.action
     return Outcome(
         word=_WORDS[action],
         code=ExitCode.CANNOT_JUDGE if action is Action.UNKNOWN else ExitCode.OK,
         because=judgement.decision.because,
         findings=judgement.findings,
-        notes=log.notes,
+        notes=reading.notes,
         run=run,
     )
 

@@ -1,15 +1,45 @@
-"""From measurements and memory to a decision: the one judgement that `run`, `status` and `simulate` share."""
+"""From what was observed and what is remembered to a decision: the one judgement that `run`, `status` and `simulate` share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from retrain_trigger.config import Config
+from retrain_trigger.config import Config, Evidence
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge import drift, memory, performance, policy
+from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
+from retrain_trigger.judge.estimate import ScoreCounts
+from retrain_trigger.judge.evidence import RATIOS, Detector
+from retrain_trigger.judge.feedback import ExposureCounts
+from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action, Decision
+from retrain_trigger.judge.windows import Cells, WindowCounts, measured
 from retrain_trigger.measurements import Measurement
+from retrain_trigger.profile import Reference
+
+BASELINE_ROWS = 1000
+"""Predictions and scores are measured from the champion's first windows, so many rows: no training data has them."""
+
+Memo = dict[tuple[str, str], tuple[list[Measurement], Detector]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is known at some moment, oldest first: lines of the metrics log, and windows of the prediction log.
+
+    `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
+    and of the newest label, None in a replay, where each moment is judged at its own time. `reference` is what drift is
+    measured from.
+    """
+
+    measurements: Sequence[Measurement] = ()
+    windows: Sequence[WindowCounts] | None = None
+    reference: Reference = field(default_factory=dict)
+    positive: str = "1"
+    newest: datetime | None = None
+    newest_label: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +50,24 @@ class Judgement:
     decision: Decision
 
 
-def judged(
-    config: Config, measurements: Sequence[Measurement], past: Memory, *, now: datetime, newest: datetime | None = None
-) -> Judgement:
-    """Judge the measurements known at `now`, in order of time.
+def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, memo: Memo | None = None) -> Judgement:
+    """Judge what was observed up to `now`.
 
-    `newest` is the age of the log that `trigger.max_age` limits; None in a replay, where each line is judged at its
-    own time.
+    `memo` keeps the evidence of windows already seen: a replay that hands over the same one costs what is new.
     """
-    answered = memory.answered_for(measurements, past)
-    champion = past.champion
-    if not answered and champion is not None:
-        return _nothing_measured(config, champion, now)
-    stale = _stale(config, newest, now)
+    windows = memory.answered_for(observed.windows or (), past)
+    measurements = memory.answered_for(_measurements(config, observed), past)
+    if not measurements and not windows and past.champion is not None:
+        return _nothing_measured(config, past.champion, now)
+    stale = _stale(config, observed.newest, now)
     if stale is not None:
         return Judgement((stale,), Decision(Action.UNKNOWN, stale.because))
-    findings = _checked(config, answered)
-    breached = any(finding.verdict is Verdict.BREACH for finding in findings)
-    fresh = _checked(config, memory.unspent(answered, past)) if breached else ()
+    memo = {} if memo is None else memo
+    findings = (*_checked(config, observed, measurements, windows, memo, now), *_warned(config, observed, windows))
+    fresh: tuple[Finding, ...] = ()
+    if any(finding.verdict is Verdict.BREACH for finding in findings):
+        spare = memory.unspent(measurements, past), memory.unspent(windows, past)
+        fresh = _checked(config, observed, *spare, memo, now, baseline=windows)
     decision = policy.decide(
         findings,
         fresh,
@@ -52,29 +82,201 @@ def judged(
 
 def breached_windows(findings: Sequence[Finding]) -> tuple[datetime, ...]:
     """Return the starts of the windows that breached (UTC), where their measurements carry a time."""
-    starts: set[datetime] = set()
-    for finding in findings:
-        if finding.verdict == "BREACH":
-            starts |= {_time(window) for window in finding.evidence.get("windows", ())} - {None}  # type: ignore[arg-type]
-    return tuple(sorted(starts))
+    breached = (finding for finding in findings if finding.verdict is Verdict.BREACH)
+    return tuple(sorted({at for finding in breached for at in _times(finding.evidence.get("windows", ()))}))
 
 
-def _checked(config: Config, measurements: Sequence[Measurement]) -> tuple[Finding, ...]:
-    performed = performance.check(
-        measurements,
+def counts_judge(config: Config) -> bool:
+    """Say whether the counts of a prediction log can give the metric: then they judge it, not the metrics log."""
+    return config.logs.predictions is not None and config.metric in performance.METRICS
+
+
+def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
+    """Return what judges performance: the counts of the prediction log where it has labels, else the metrics log."""
+    if not counts_judge(config) or (config.logs.labels is None and not _has_labels(observed.windows or ())):
+        return observed.measurements
+    return measured(
+        observed.windows or (),
         metric=config.metric,
-        threshold=config.performance_threshold,
-        direction=config.direction,
-        min_rows=config.trigger.min_rows,
-        patience=config.trigger.patience,
+        positive=observed.positive,
+        coverage=config.trigger.label_coverage,
+        cost=config.weights,
     )
-    moved = drift.check_logged(
+
+
+def _has_labels(windows: Sequence[WindowCounts]) -> bool:
+    return any(window.labelled for window in windows)
+
+
+def _checked(  # noqa: PLR0917  (private; called twice, side by side)
+    config: Config,
+    observed: Observed,
+    measurements: Sequence[Measurement],
+    windows: Sequence[WindowCounts],
+    memo: Memo,
+    now: datetime,
+    *,
+    baseline: Sequence[WindowCounts] | None = None,
+) -> tuple[Finding, ...]:
+    found = [_performed(config, observed, measurements, windows, memo, now)]
+    logged = drift.check_logged(
         measurements,
         threshold=config.drift_threshold,
         patience=config.trigger.patience,
         min_rows=config.trigger.min_rows,
     )
-    return (performed,) if moved is None else (performed, moved)
+    moved = _moved(config, observed, windows, windows if baseline is None else baseline)
+    found += [finding for finding in (moved or logged,) if finding is not None]
+    return tuple(found)
+
+
+def _warned(config: Config, observed: Observed, windows: Sequence[WindowCounts]) -> tuple[Finding, ...]:
+    """Look for what may only warn: an estimate where labels are still to come, and signs of a feedback loop."""
+    exposed = ExposureCounts(_added(window.exposed for window in windows))
+    found = list(feedback.check(exposed, (), positive=observed.positive, min_rows=config.trigger.min_rows))
+    unlabelled = [window for window in windows if window.coverage < config.trigger.label_coverage and window.scores]
+    if unlabelled and config.metric in performance.METRICS:
+        latest = unlabelled[-1]
+        learned = ScoreCounts(
+            _added(window.scores for window in windows if window.coverage >= config.trigger.label_coverage)
+        )
+        found.append(
+            estimate.check(
+                ScoreCounts(latest.scores or {}),
+                estimate.calibration(learned, observed.positive),
+                metric=config.metric,
+                positive=observed.positive,
+                threshold=config.performance_threshold,
+                min_rows=config.trigger.min_rows,
+                cost=config.weights,
+                note=f"window {policy.stamp(latest.start)}",
+            )
+        )
+    return tuple(found)
+
+
+def _added(parts: Iterable[Cells | None]) -> dict[Any, int]:
+    total: Counter[Any] = Counter()
+    for part in parts:
+        total.update(part or {})
+    return dict(total)
+
+
+def _performed(  # noqa: PLR0917  (private; called once)
+    config: Config,
+    observed: Observed,
+    measurements: Sequence[Measurement],
+    windows: Sequence[WindowCounts],
+    memo: Memo,
+    now: datetime,
+) -> Finding:
+    waiting = [window for window in windows if window.coverage < config.trigger.label_coverage]
+    newest = observed.newest_label
+    if waiting and newest is not None and now - newest > config.trigger.max_age:
+        return unknown(config.metric, f"no label has come since {policy.stamp(newest)}; {_waiting(config, waiting)}")
+    if not measurements:
+        return unknown(config.metric, _waiting(config, waiting) if waiting else f"no {config.metric} was measured")
+    if _sequential(config, measurements):
+        finding = _evidence(config, measurements, memo)
+    else:
+        finding = performance.check(
+            measurements,
+            metric=config.metric,
+            threshold=config.performance_threshold,
+            direction="lower_is_better" if config.lower_is_better else "higher_is_better",
+            min_rows=config.trigger.min_rows,
+            patience=config.trigger.patience,
+            cost=config.weights,
+        )
+    return replace(finding, because=f"{finding.because}; {_waiting(config, waiting)}") if waiting else finding
+
+
+def _waiting(config: Config, waiting: Sequence[WindowCounts]) -> str:
+    last = waiting[-1]
+    count = "a window waits" if len(waiting) == 1 else f"{len(waiting)} windows wait"
+    return (
+        f"{count} for labels: {last.coverage:.0%} of {last.rows:,} rows of {policy.stamp(last.start)} have theirs, "
+        f"trigger.label_coverage is {config.trigger.label_coverage:.0%}"
+    )
+
+
+def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
+    asked = config.trigger.evidence
+    return asked is not Evidence.POINT and config.metric in RATIOS and measurements[-1].counts is not None
+
+
+def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -> Finding:
+    """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
+    latest = measurements[-1]
+    key = (measurements[0].where, str(measurements[0].at))
+    seen, detector = memo.get(key, ([], None))
+    if detector is None or list(measurements[: len(seen)]) != seen:  # a late label changes a window in the middle
+        seen, detector = [], _begin(config)
+    for measurement in measurements[len(seen) :]:
+        detector = detector if measurement.counts is None else detector.after(measurement.counts)
+    memo[key] = (list(measurements), detector)
+    at = latest.at.isoformat() if latest.at else None
+    finding = evidence.check(detector, note=f"{sum(latest.counts or ()):,} labelled rows, {latest.where}")
+    more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
+    return replace(finding, evidence={**finding.evidence, **more})
+
+
+def _begin(config: Config) -> Detector:
+    return Detector.begin(
+        config.metric,
+        threshold=config.performance_threshold,
+        false_alarm_every=config.trigger.false_alarm_every,
+        cost=config.weights,
+    )
+
+
+def _moved(
+    config: Config, observed: Observed, windows: Sequence[WindowCounts], baseline: Sequence[WindowCounts]
+) -> Finding | None:
+    """Judge how far the latest window has moved; None where there is nothing to measure it from."""
+    if not windows or not observed.reference:
+        return None
+    latest = windows[-1]
+    counts = dict(latest.histograms or {})
+    for name in {name for window in baseline for name in window.histograms or {}} & observed.reference.keys():
+        bins = observed.reference[name][0]  # a column that was logged and is no more has only missing values
+        counts.setdefault(name, Histogram((*[0] * (bins.size - 1), latest.rows)))
+    if latest.coverage < config.trigger.label_coverage:
+        counts.pop("label", None)
+    elif "label" in counts:
+        counts["label"] = Histogram((*counts["label"].counts[:-1], 0))  # a label still on its way is not missing
+    reference = {**observed.reference, **dict(_early(observed.reference, baseline, latest))}
+    reference = {name: cut for name, cut in reference.items() if name in counts and cut[1].rows}
+    if not reference:
+        return None
+    finding = drift.check(
+        reference,
+        counts,
+        threshold=config.drift_threshold,
+        false_alarm_every=config.trigger.false_alarm_every,
+        min_rows=config.trigger.min_rows,
+    )
+    at = latest.start.isoformat()
+    because = f"{finding.because} (window {policy.stamp(latest.start)}, {latest.rows:,} rows)"
+    return replace(finding, because=because, evidence={**finding.evidence, "at": at, "windows": [at]})
+
+
+def _early(
+    reference: Reference, windows: Sequence[WindowCounts], latest: WindowCounts
+) -> Iterator[tuple[str, tuple[Bins, Histogram]]]:
+    """Yield what predictions and scores are measured from: the first BASELINE_ROWS that the champion answers for."""
+    for name in ("prediction", "score"):
+        if name not in reference or reference[name][1].rows:
+            continue
+        total = None
+        for window in windows:
+            if window.start >= latest.start:
+                break
+            counts = (window.histograms or {}).get(name)
+            total = counts if total is None else total + counts if counts else total
+            if total is not None and total.rows >= BASELINE_ROWS:
+                yield name, (reference[name][0], total)
+                break
 
 
 def _nothing_measured(config: Config, champion: memory.Champion, now: datetime) -> Judgement:
@@ -96,8 +298,9 @@ def _stale(config: Config, newest: datetime | None, now: datetime) -> Finding | 
     return unknown(config.metric, because)
 
 
-def _time(window: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(window)
-    except ValueError:
-        return None
+def _times(windows: Sequence[str]) -> Iterator[datetime]:
+    for window in windows:
+        try:
+            yield datetime.fromisoformat(window)
+        except ValueError:  # a line without a time is named by its place
+            continue

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,26 @@ class Measurement:
     drift: Mapping[str, float | None] = field(default_factory=dict)
 
 
+class Located(Protocol):
+    """What was observed in one window, with its place in time, or in a file where it has no time."""
+
+    @property
+    def at(self) -> datetime | None:
+        """The start of the window (UTC)."""
+
+    @property
+    def model(self) -> str | None:
+        """The version that it says it is of."""
+
+    @property
+    def file(self) -> str:
+        """What identifies the file."""
+
+    @property
+    def end(self) -> int:
+        """The byte offset just after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """How far logs had been read at some moment: what lies behind it has been used.
@@ -38,7 +59,7 @@ class Mark:
     at: datetime | None = None
     ends: Mapping[str, int] = field(default_factory=dict)
 
-    def is_before(self, measurement: Measurement) -> bool:
+    def is_before(self, measurement: Located) -> bool:
         """Say whether the measurement was logged after this mark.
 
         >>> Mark(ends={"a": 10}).is_before(Measurement(value=0.9, where="f:1", file="a", end=5))

@@ -1,12 +1,12 @@
 """Before a training starts: is the data fit, can a challenger be judged, and which rows does it get."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrain_trigger.config import BUILT_IN_METRICS
+from retrain_trigger import data_check, profile
 from retrain_trigger.errors import PromotionError, UsageError
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import performance, policy, quality
@@ -17,10 +17,11 @@ from retrain_trigger.tick import Tick
 from retrain_trigger.world import files
 
 if TYPE_CHECKING:
+    from retrain_trigger.world.description import Known
     from retrain_trigger.world.labelled import LabelledRows
 
 NO_HOLDOUT = "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION --reason ...`"
-BINARY_METRICS = frozenset({"f1", "precision", "recall"})
+BINARY_METRICS = frozenset({"f1", "precision", "recall", "cost"})
 _BINARY = 2
 
 
@@ -47,26 +48,46 @@ class Prepared:
     findings: tuple[Finding, ...] = ()
 
 
-def prepare(tick: Tick, champion: Champion | None, *, breached: Sequence[datetime], forced: bool) -> Prepared | Outcome:
+def prepare(
+    tick: Tick, champion: Champion | None, *, breached: Sequence[datetime], forced: bool, because: str
+) -> Prepared | Outcome:
     """Validate and split the data; an Outcome where it is refused (exit 4), or too little of it is there yet (a wait).
 
     `breached` are the starts of the windows that the hold-out must contain. `forced` trains even where too few rows
-    can decide. Raises DataError where the data cannot be read, PromotionError where it is too old to judge by.
+    can decide. `because` is told to a check of the user's own. Raises DataError where the data cannot be read,
+    PromotionError where it is too old to judge by.
     """
+    prepared = _prepared(tick, champion, breached, forced=forced)
+    if isinstance(prepared, Outcome):
+        return prepared
+    found = [finding.to_json() for finding in prepared.findings]
+    reason = {"because": because, "forced": forced, "findings": found}
+    checked = data_check.judged(tick, {split.reach: split.rows for split in prepared.splits}, reason=reason)
+    findings = (*prepared.findings, *checked)
+    fit = all(finding.verdict is Verdict.PASS for finding in checked)
+    return replace(prepared, findings=findings) if fit else _refused(findings)
+
+
+def _prepared(
+    tick: Tick, champion: Champion | None, breached: Sequence[datetime], *, forced: bool
+) -> Prepared | Outcome:
     files.remove_folder(tick.scratch.parent)
     files.make_folder(tick.scratch, mode=0o700)
     data = tick.config.data
     own = Split(reach="all", rows=None, profile=None)
-    if data.labelled is None and data.holdout_file is None:
+    logs = tick.config.logs
+    if data.labelled is None and data.holdout_file is None and logs.predictions is None:
         return Prepared(splits=(own,), uncompared=NO_HOLDOUT)
-    if tick.config.metric not in BUILT_IN_METRICS:
+    if tick.config.metric not in performance.METRICS:
         because = f"metric {tick.config.metric!r} cannot be computed from predictions: promote VERSION by hand"
         return Prepared(splits=(own,), uncompared=because)
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
-    source = data.labelled or data.holdout_file or ""
-    with labelled.opened(source, columns=tick.config.logs.columns.model_dump(), now=tick.now) as rows:
-        if data.labelled is None:
+    source = data.labelled or data.holdout_file or logs.predictions or ""
+    truth = logs.labels if source == logs.predictions else None
+    columns = logs.columns.model_dump()
+    with labelled.opened(source, labels=truth, columns=columns, now=tick.now) as rows:
+        if source == data.holdout_file:
             return _own_holdout(tick, rows, champion, own, breached, forced=forced)
         return _split(tick, rows, champion, breached, forced=forced)
 
@@ -93,9 +114,12 @@ def _split(
     share = max(tick.config.data.holdout, tick.past.reserved)
     reaches = tick.config.data.windows if champion else (_widest(tick.config.data.windows),)
     wheres = {_named(reach): rows.training(share=share, since=tick.now - reach if reach else None) for reach in reaches}
-    tables = {name: rows.describe(where) for name, where in wheres.items()}
-    until = trained_until(tick, champion)
-    findings = _quality(tick, champion, [*tables.values(), *_recent(tick, rows, until)])
+    from retrain_trigger.world.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    until, own = trained_until(tick, champion), _trained_on(tick, champion)
+    known = Known(quality.bands(own), quality.categories(own))
+    tables = {name: rows.describe(where, known) for name, where in wheres.items()}
+    findings = _quality(tick, champion, own, [*tables.values(), *_recent(tick, rows, until, known)], forced=forced)
     if any(finding.verdict is not Verdict.PASS for finding in findings):
         return _refused(findings)
     deciding = rows.deciding(share=share, after=until)
@@ -106,7 +130,8 @@ def _split(
     for name, where in wheres.items():
         target = tick.scratch / f"train-{name}.parquet"
         rows.write(where, target)
-        splits.append(Split(reach=name, rows=target, profile=tables[name]))
+        watched = profile.of_training(rows, where)
+        splits.append(Split(reach=name, rows=target, profile={**tables[name], "watched": watched}))
     return _with_holdout(tick, rows, champion, deciding, tuple(splits), reserved=share, findings=findings)
 
 
@@ -141,26 +166,41 @@ def _with_holdout(
     )
 
 
-def _quality(tick: Tick, champion: Champion | None, tables: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
-    card = tick.registry.card(champion.version) if champion else {}
+def _trained_on(tick: Tick, champion: Champion | None) -> TableCounts | None:
+    """Return what is known of the champion's training data; None for a model that was adopted."""
     known = tick.registry.profile(champion.version) if champion else None
-    profile = TableCounts.from_json(known) if known else None
+    return TableCounts.from_json(known) if known else None
+
+
+def _quality(
+    tick: Tick,
+    champion: Champion | None,
+    own: TableCounts | None,
+    tables: Sequence[Mapping[str, Any]],
+    *,
+    forced: bool,
+) -> tuple[Finding, ...]:
+    card = tick.registry.card(champion.version) if champion else {}
     found: dict[str, Finding] = {}
     for table in tables:
         for finding in quality.check(
             TableCounts.from_json(table),
-            profile,
+            own,
             features=card.get("features"),
             max_missing=tick.config.data.max_missing,
+            label=tick.config.logs.columns.label,
+            unchecked=tick.config.data.unchecked,
+            now=tick.now,
+            max_age=None if forced else tick.config.trigger.max_age,
         ):
             found.setdefault(finding.because, finding)
     return tuple(found.values())
 
 
-def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None) -> list[Mapping[str, Any]]:
+def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None, known: "Known") -> list[Mapping[str, Any]]:
     """Describe the rows newer than the champion's, where they are enough to be a window: old rows may hide their faults."""
     newer = rows.newer(until)
-    return [rows.describe(newer)] if until and rows.count(newer) >= tick.config.trigger.min_rows else []
+    return [rows.describe(newer, known)] if until and rows.count(newer) >= tick.config.trigger.min_rows else []
 
 
 def _refused(findings: Sequence[Finding]) -> Outcome:
@@ -201,10 +241,9 @@ def trained_until(tick: Tick, champion: Champion | None) -> datetime | None:
 
 
 def _positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -> str:
-    configured = tick.config.positive
-    fixed = tick.registry.card(champion.version).get("positive") if champion else None
-    if configured is not None:
-        fixed = str(int(configured)) if isinstance(configured, bool) else str(configured)
+    fixed = tick.config.positive_label
+    if fixed is None and champion is not None:
+        fixed = tick.registry.card(champion.version).get("positive")
     return performance.positive_label(labels, fixed or None)
 
 

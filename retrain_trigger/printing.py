@@ -123,8 +123,7 @@ def _step_line(step: Step) -> str:
 
 
 def _when(step: Step) -> str:
-    at = step.measurement.at
-    return policy.stamp(at) if at else "line " + step.measurement.where.rpartition(":")[2]
+    return policy.stamp(step.at) if step.at else "line " + step.where.rpartition(":")[2]
 
 
 def _plural(count: int, one: str, many: str | None = None) -> str:

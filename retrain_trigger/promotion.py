@@ -36,7 +36,8 @@ def champion(registry: Registry, past: Memory) -> Pointer | None:
 def promote(tick: Tick, version: str, *, by: str, because: str, previous: str | None = None) -> Pointer:
     """Make a sealed version the champion; `by` says how it came to this (gate, bootstrap, adopt, hand, rollback).
 
-    `previous` is what a later rollback goes to; by default the champion that is replaced. Raises PromotionError where
+    A later rollback goes to the champion that is replaced; after a rollback, to `previous`, the one before it, so
+    that rolling back twice never returns to what was rolled back from. Raises PromotionError where
     the sealed model is not what was sealed.
     """
     current = _current(tick)
@@ -49,7 +50,7 @@ def promote(tick: Tick, version: str, *, by: str, because: str, previous: str | 
         version=version,
         path=tick.registry.relative_path(version),
         sha256=tick.registry.verified(version),
-        previous=previous or (current.version if current else None),
+        previous=previous if by == "rollback" else _replaced(current, version),
         promoted_at=tick.past.clock(tick.now).astimezone(UTC).isoformat().replace("+00:00", "Z"),
         run=tick.run,
     )
@@ -83,6 +84,12 @@ def log_mark(config: Config, tick: Tick) -> Mark:
         return metrics_log.read([nearby(config.logs.metrics)], metric=config.metric, now=tick.now).mark
     except CannotJudgeError:
         return Mark()
+
+
+def _replaced(current: Pointer | None, version: str) -> str | None:
+    if current is None or current.version == version:
+        return current.previous if current else None
+    return current.version
 
 
 def _current(tick: Tick) -> Pointer | None:

@@ -27,12 +27,24 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
 
 
-def give_up(tick: Tick, because: str) -> None:
-    """Close an unfinished run without going on with it; a training of it that is still running is ended."""
-    if tick.past.unfinished:
-        earlier = tick.resuming(tick.past.unfinished[-1].run)
-        training.end_tree(earlier.run, earlier.training_lock)
+def given_up(tick: Tick, because: str) -> Tick:
+    """Close an unfinished run without going on with it; a training of it that is still running is ended.
+
+    A promotion that had begun is completed where the pointer lets it be.
+    """
+    if not tick.past.unfinished:
+        return tick
+    earlier = tick.resuming(tick.past.unfinished[-1].run)
+    training.end_tree(earlier.run, earlier.training_lock)
+    intents = [entry for entry in tick.past.unfinished if entry.kind is Kind.PROMOTING]
+    try:
+        if intents:
+            promotion.complete(earlier, intents[-1])
+    except PromotionError:
+        intents = []
+    if not intents:
         earlier.record(Kind.ABANDONED, because=because)
+    return tick.remembering(memory.fold(tick.ledger.effects()))
 
 
 def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
@@ -63,9 +75,9 @@ def _compared(tick: Tick, begun: Entry) -> Outcome | None:
     """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
     recorded = [e.body["version"] for e in tick.past.unfinished if e.kind is Kind.SEALED]
     for version in tick.registry.versions():
-        if version not in recorded and tick.registry.card(version)["run"] == tick.run:
+        if version not in recorded and tick.registry.card(version).get("run") == tick.run:
             digest = tick.registry.verified(version)
-            tick.record(Kind.SEALED, version=version, sha256=digest, reach=tick.registry.card(version)["reach"])
+            tick.record(Kind.SEALED, version=version, sha256=digest, reach=tick.registry.card(version).get("reach"))
             recorded.append(version)
     champion = tick.past.champion.version if tick.past.champion else None
     holdout = tick.scratch / "holdout.parquet"

@@ -13,14 +13,17 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"__main__"},),
     ({"cli"},),
     ({"printing"},),
-    ({"controller", "replay", "recovery", "attempt", "preparation", "promotion", "judgement", "tick"},),
+    (
+        {"controller", "replay", "recovery", "attempt", "preparation", "promotion", "judgement", "observation"}
+        | {"profile", "data_check", "tick"},
+    ),
     ({"config", "units", "document"},),
     ({"judge"}, {"world"}),
     ({"findings", "outcomes", "errors", "entries", "measurements", "__init__"},),
 )
 """From the top down. Each floor has rooms: a module imports from its own room and from any floor below."""
 
-PURE = {"collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "numpy", "typing"}
+PURE = {"bisect", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "numpy", "typing"}
 """All that the judgement may import from."""
 
 CLOCKS = {"now", "utcnow", "today", "localtime"}

@@ -174,6 +174,12 @@ data:
             "data: {windows: []}",
             "3:17: data.windows needs a list such as [all] or [7d, 30d, all], not a list that is empty",
         ),
+        (
+            "data: {unchecked: month}",
+            "3:19: data.unchecked needs a list of columns such as [month], not the text `month`",
+        ),
+        ("data: {unchecked: [month, 1]}", "3:27: data.unchecked[1] needs text, not `1`; put it in quotes"),
+        ("data: {command: []}", "3:17: data.command needs text, not a list"),
         ("data: {windows: [7d, 1w]}", "3:17: data.windows names the same window twice; keep one"),
         (
             "data: {windows: [all, 7]}",
@@ -194,7 +200,7 @@ data:
             "logs: {columns: {label: prediction}}",
             "3:25: logs.columns.label is `prediction`, and so is prediction; the truth needs a column of its own",
         ),
-        ("shadow: null", "3:1: `shadow` is not a key; known are metric, direction, performance_threshold, "),
+        ("shadow: null", "3:1: `shadow` is not a key; known are metric, cost, direction, performance_threshold, "),
     ],
 )
 def test_a_mistake_says_where_what_and_what_to_do(line: str, mistake: str, write: Callable[[str], Path]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from projects import Project, day, write_rows
+from projects import CONFIG, Project, day, write_rows
 
 
 def test_a_better_challenger_is_promoted_and_then_found_healthy(champion: Project) -> None:
@@ -115,6 +115,7 @@ def test_a_training_that_hangs_is_ended_with_everything_it_started(champion: Pro
     escaped = int((champion.folder / "escaped.pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(escaped, 0)
+    champion.write("config.yaml", CONFIG)
     champion.trains("new")
     champion.log(0.7, since=day(4))
     assert champion.run(day=4.1).stdout.startswith("promoted: ")
@@ -212,7 +213,7 @@ def test_a_training_command_that_leaves_its_model_elsewhere(simple: Project) -> 
 
 
 def test_two_runs_at_once(champion: Project) -> None:
-    champion.makefile("@touch started; sleep 3; exit 1")
+    champion.makefile("@touch started; while [ ! -e go ]; do sleep 0.05; done; exit 1")
     first = subprocess.Popen(
         [sys.executable, "-m", "retrain_trigger", "run", "--now", day(3).isoformat()],
         cwd=champion.folder,
@@ -225,6 +226,7 @@ def test_two_runs_at_once(champion: Project) -> None:
     done = champion.run(day=3, code=75)
     assert f"another run is active (process {first.pid})" in done.stderr
     assert champion.kinds() == before
+    champion.write("go", "")
     assert first.wait() == 5
 
 
@@ -396,3 +398,16 @@ def test_a_bug_is_saved_and_named_and_no_traceback_is_shown(champion: Project, t
     assert "RuntimeError: secret" in saved.read_text()
     assert saved.stat().st_mode & 0o077 == 0
     saved.unlink()
+
+
+def test_rolling_back_twice_never_returns_to_what_was_rolled_back_from(simple: Project) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    first = simple.pointer["version"]
+    simple.log(0.8)
+    simple.run(day=1)
+    version = next(entry["version"] for entry in reversed(simple.history()) if entry["kind"] == "sealed")
+    simple.retrain_check("promote", version, "--reason", "by hand", "--now", day(1.1).isoformat())
+    simple.retrain_check("rollback", "--now", day(1.2).isoformat())
+    assert simple.pointer["version"] == first
+    assert "no earlier champion" in simple.retrain_check("rollback", "--now", day(1.3).isoformat(), code=2).stderr
+    assert simple.pointer["version"] == first

@@ -1,7 +1,7 @@
 """Champion and challenger on the same rows, from the counts of who said what."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain_trigger.judge.counts import JointCounts, OneVsRest
-from retrain_trigger.judge.performance import METRICS, score
+from retrain_trigger.judge.performance import LOWER_IS_BETTER, of_classes, score
 
 RESAMPLES = 10_000
 """Bootstrap resamples: the ends of a 95 % interval are then known to about 1 % of its width."""
@@ -18,13 +18,14 @@ BATCH = 2_000_000
 """Counts that are drawn at a time, so that memory stays bounded however many classes there are."""
 
 Numbers = npt.NDArray[np.float64]
+Metric = Callable[[Mapping[str, OneVsRest], str], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """How a challenger did against the champion, and between what bounds the difference lies.
 
-    `champion`, `challenger` are scores and `difference` the second less the first; `lower` and `upper` bound it
+    `champion`, `challenger` are scores and `difference` by how much the second is better; `lower` and `upper` bound it
     at `certainty`, shared among `challengers`. All five are NaN where undefined. `labels` has the rows of each class.
     """
 
@@ -73,6 +74,7 @@ def compare(
     certainty: float,
     challengers: int,
     seed: int,
+    cost: tuple[float, float] = (1.0, 1.0),
     resamples: int = RESAMPLES,
 ) -> Comparison:
     """Compare two models by the paired percentile bootstrap, drawn from their table of counts.
@@ -92,16 +94,19 @@ def compare(
     >>> 0.01 < found.lower < found.difference < found.upper < 0.06
     True
     """
-    champion, challenger = score(joint.champion, metric, positive), score(joint.challenger, metric, positive)
+    champion, challenger = (score(said, metric, positive, cost=cost) for said in (joint.champion, joint.challenger))
+    better = -1 if metric in LOWER_IS_BETTER else 1
     tail = (1 - certainty) / 2 / challengers
-    differences = _resampled_differences(joint, metric, positive, seed=seed, resamples=resamples)
+    differences = better * _resampled_differences(
+        joint, of_classes(metric, cost=cost), positive, seed=seed, resamples=resamples
+    )
     lower, upper = _bounds(differences, tail)
     return Comparison(
         metric=metric,
         positive=positive,
         champion=champion,
         challenger=challenger,
-        difference=challenger - champion,
+        difference=better * (challenger - champion),
         lower=lower,
         upper=upper,
         certainty=certainty,
@@ -112,7 +117,7 @@ def compare(
     )
 
 
-def _resampled_differences(joint: JointCounts, metric: str, positive: str, *, seed: int, resamples: int) -> Numbers:
+def _resampled_differences(joint: JointCounts, metric: Metric, positive: str, *, seed: int, resamples: int) -> Numbers:
     cells = [(key, count) for key, count in sorted(joint.cells.items()) if count]
     if not cells:
         return np.full(resamples, np.nan)
@@ -137,7 +142,7 @@ def _masks(labels: npt.NDArray[np.str_], said: npt.NDArray[np.str_], names: list
     return np.column_stack([mask for chosen in columns for mask in chosen]).astype(np.float64)
 
 
-def _scores(drawn: Numbers, mask: Numbers, names: list[str], metric: str, positive: str) -> Numbers:
+def _scores(drawn: Numbers, mask: Numbers, names: list[str], metric: Metric, positive: str) -> Numbers:
     rows = drawn.sum(axis=1)
     counts = np.ascontiguousarray((drawn @ mask).T)
     by_class = {}
@@ -145,7 +150,7 @@ def _scores(drawn: Numbers, mask: Numbers, names: list[str], metric: str, positi
         tp, fp, fn = counts[3 * place : 3 * place + 3]
         by_class[name] = OneVsRest(tp, fp, fn, rows - tp - fp - fn)
     with np.errstate(invalid="ignore"):  # 0/0 is NaN: that is how an undefined score is told apart
-        return np.asarray(METRICS[metric](by_class, positive), dtype=np.float64)
+        return np.asarray(metric(by_class, positive), dtype=np.float64)
 
 
 def _bounds(differences: Numbers, tail: float) -> tuple[float, float]:

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeVar
 
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.measurements import Mark, Measurement
+from retrain_trigger.measurements import Located, Mark
 
+Observed = TypeVar("Observed", bound=Located)
 _ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.PROMOTED})
 
 
@@ -67,26 +68,26 @@ def fold(entries: Iterable[Entry]) -> Memory:
     return memory
 
 
-def answered_for(measurements: Sequence[Measurement], memory: Memory) -> Sequence[Measurement]:
-    """Return the measurements that the champion answers for.
+def answered_for(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
+    """Return the measurements or windows that the champion answers for.
 
     Those that carry its version, and those that began after its promotion unless they carry another known version.
     Without a champion (a replay of a bare log) all of them count.
     """
     champion = memory.champion
     if champion is None:
-        return measurements
-    return tuple(measurement for measurement in measurements if _answers(champion, measurement, memory.versions))
+        return observed
+    return tuple(each for each in observed if _answers(champion, each, memory.versions))
 
 
-def unspent(measurements: Sequence[Measurement], memory: Memory) -> Sequence[Measurement]:
-    """Return the measurements that no attempt has used up: the evidence a new attempt may rest on.
+def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
+    """Return the measurements or windows that no attempt has used up: the evidence a new attempt may rest on.
 
     They are the last ones, as measurements come in order of time; so only those are looked at, however long the log.
     """
     if not memory.refusals:
-        return measurements
-    newer = list(takewhile(memory.attempts[-1].mark.is_before, reversed(measurements)))
+        return observed
+    newer = list(takewhile(memory.attempts[-1].mark.is_before, reversed(observed)))
     return newer[::-1]
 
 
@@ -101,14 +102,14 @@ def mark_from_json(document: Mapping[str, Any]) -> Mark:
     return Mark(datetime.fromisoformat(at) if at else None, document.get("ends", {}))
 
 
-def _answers(champion: Champion, measurement: Measurement, versions: frozenset[str]) -> bool:
-    if measurement.model == champion.version:
+def _answers(champion: Champion, observed: Located, versions: frozenset[str]) -> bool:
+    if observed.model == champion.version:
         return True
-    if measurement.model in versions:
+    if observed.model in versions:
         return False
-    if measurement.at is not None:
-        return measurement.at >= champion.since
-    return champion.mark.is_before(measurement)
+    if observed.at is not None:
+        return observed.at >= champion.since
+    return champion.mark.is_before(observed)
 
 
 def _folded(memory: Memory, entry: Entry) -> Memory:

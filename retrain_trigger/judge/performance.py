@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
@@ -11,10 +12,11 @@ from retrain_trigger.judge.policy import Patience
 from retrain_trigger.measurements import Measurement
 
 
-def score(confusion: Confusion, metric: str, positive: str) -> float:
-    """Return a metric of METRICS, from 0 to 1; NaN where its denominator is 0.
+def score(confusion: Confusion, metric: str, positive: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Return a metric of METRICS; NaN where its denominator is 0.
 
-    `f1`, `precision` and `recall` are those of the class `positive`; the others look at all classes.
+    `f1`, `precision`, `recall` and `cost` are those of the class `positive`; the others look at all classes. All but
+    `cost` are from 0 to 1; `cost` weighs a false positive and a false negative.
 
     >>> confusion = Confusion({("1", "1"): 8, ("0", "1"): 2, ("1", "0"): 1, ("0", "0"): 9})
     >>> {metric: round(score(confusion, metric, "1"), 3) for metric in ("f1", "precision", "recall", "accuracy")}
@@ -23,7 +25,12 @@ def score(confusion: Confusion, metric: str, positive: str) -> float:
     nan
     """
     by_class = {name: confusion.one_vs_rest(name) for name in sorted({*confusion.labels, positive})}
-    return float(METRICS[metric](by_class, positive))
+    return float(of_classes(metric, cost=cost)(by_class, positive))
+
+
+def of_classes(metric: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> Callable[[Mapping[str, OneVsRest], str], Any]:
+    """Return a metric as a function of the counts of each class against the rest, plain numbers or arrays."""
+    return partial(mean_cost, weights=cost) if metric == "cost" else METRICS[metric]
 
 
 def positive_label(labels: Mapping[str, int], configured: str | None) -> str:
@@ -54,6 +61,7 @@ def check(
     direction: str,
     min_rows: int,
     patience: Patience,
+    cost: tuple[float, float] = (1.0, 1.0),
 ) -> Finding:
     """Judge the metric by the point rule; `measurements` are those the champion answers for, oldest first.
 
@@ -66,7 +74,7 @@ def check(
         if rows is not None and rows < min_rows:
             return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
         seen = note if rows is None else f"{rows:,} labelled rows, {note}"
-        value = _value(measurement, metric)
+        value = _value(measurement, metric, cost)
         return DIRECTIONS[direction](metric, value, threshold, limit_name="performance_threshold", note=seen)
 
     return point_rule(metric, measurements, judge, patience=patience)
@@ -173,12 +181,23 @@ def recall(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
     return _ratio(cells.tp, cells.tp + cells.fn)
 
 
-def _value(measurement: Measurement, metric: str) -> float | None:
+def mean_cost(by_class: Mapping[str, OneVsRest], positive: str, *, weights: tuple[float, float] = (1.0, 1.0)) -> Any:
+    """Return the cost per row, (w FP + v FN) / rows, for the weights w and v of the positive class's mistakes.
+
+    >>> mean_cost({"1": OneVsRest(tp=8, fp=2, fn=2, tn=8)}, "1", weights=(1, 5))
+    0.6
+    """
+    cells = by_class[positive]
+    return _ratio(weights[0] * cells.fp + weights[1] * cells.fn, sum(cells))
+
+
+def _value(measurement: Measurement, metric: str, cost: tuple[float, float]) -> float | None:
     """Return the logged value, else the one that follows from tp, fp, fn, tn as a table of two classes."""
     value = measurement.value
     if value is None and measurement.counts is not None and metric in METRICS:
         tp, fp, fn, tn = measurement.counts
-        value = METRICS[metric]({"positive": OneVsRest(tp, fp, fn, tn), "rest": OneVsRest(tn, fn, fp, tp)}, "positive")
+        by_class = {"positive": OneVsRest(tp, fp, fn, tn), "rest": OneVsRest(tn, fn, fp, tp)}
+        value = of_classes(metric, cost=cost)(by_class, "positive")
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -216,6 +235,10 @@ METRICS: dict[str, Callable[[Mapping[str, OneVsRest], str], Any]] = {
     "balanced_accuracy": balanced_accuracy,
     "precision": precision,
     "recall": recall,
+    "cost": mean_cost,
 }
+
+LOWER_IS_BETTER = frozenset({"cost"})
+"""The metrics of METRICS that get worse as they rise."""
 
 DIRECTIONS: dict[str, Callable[..., Finding]] = {"higher_is_better": at_least, "lower_is_better": at_most}

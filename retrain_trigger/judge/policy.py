@@ -131,18 +131,20 @@ def length(period: timedelta) -> str:
 
 
 def _acts(finding: Finding, on_drift: OnDrift) -> bool:
-    return finding.verdict is Verdict.BREACH and not (finding.name == "drift" and on_drift is OnDrift.WARN)
+    only_warns = finding.evidence.get("warns") or (finding.name == "drift" and on_drift is OnDrift.WARN)
+    return finding.verdict is Verdict.BREACH and not only_warns
 
 
 def _quiet(findings: Sequence[Finding]) -> Decision:
-    unknown = [finding.because for finding in findings if finding.verdict is Verdict.UNKNOWN]
-    if unknown or not findings:
+    judging = [finding for finding in findings if not finding.evidence.get("warns")]
+    unknown = [finding.because for finding in judging if finding.verdict is Verdict.UNKNOWN]
+    if unknown or not judging:
         return Decision(Action.UNKNOWN, "; ".join(unknown) or "nothing was measured")
-    seen = "; ".join(finding.because for finding in findings)
+    seen = "; ".join(finding.because for finding in judging)
     if any(finding.evidence.get("patient") for finding in findings):
         return Decision(Action.WAIT, seen)
     warned = [f"{finding.because}, which only warns" for finding in findings if finding.verdict is Verdict.BREACH]
-    healthy = [finding.because for finding in findings if finding.verdict is Verdict.PASS]
+    healthy = [finding.because for finding in judging if finding.verdict is Verdict.PASS]
     return Decision(Action.HEALTHY, "; ".join(healthy + warned))
 
 

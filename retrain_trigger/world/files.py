@@ -83,7 +83,8 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
         return
     make_folder(path.parent)
     with suppress(FileExistsError):
-        path.mkdir(mode=mode)
+        path.mkdir()
+        path.chmod(mode)  # whatever the umask is: the service may run under another user
     sync_folder(path.parent)
 
 

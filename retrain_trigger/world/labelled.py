@@ -1,30 +1,33 @@
 """Labelled rows, counted and split by DuckDB: what may be trained on, and what decides."""
 
-import glob
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from retrain_trigger.errors import DataError
+from retrain_trigger.world import columns as columns_of
+from retrain_trigger.world import tables
+from retrain_trigger.world.description import NOTHING_KNOWN, Known, described
+from retrain_trigger.world.tables import (
+    AT,
+    HASH,
+    LABEL,
+    ROW_HASH,
+    as_time,
+    canonical,
+    is_missing,
+    moment,
+    quoted,
+    text,
+    utc,
+)
 
-FORMATS = {
-    ".parquet": "read_parquet({files}, union_by_name = true)",
-    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1)",
-    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true)",
-    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true)",
-}
-"""How rows are read, by the ending of the file name."""
-
-_KINDS = {"boolean": "boolean", "varchar": "text", "date": "time", "time": "time"}
-_NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "ubig", "uint", "usm", "utiny", "uhuge", "float")
-_AT, _LABEL, _HASH, _ROW_HASH = (f'"retrain-check {name}"' for name in ("at", "label", "hash", "row hash"))
-"""Columns of our own beside those of the data; no column of a user has such a name."""
-_FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10  # seconds and milliseconds from 1973 to 2286 do not overlap
+_HALF = f"{HASH} % 2 = 0"  # the lowest bit of the hash: the hold-out goes by the highest ones
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this
 
 
@@ -48,11 +51,11 @@ class LabelledRows:
 
     def newest(self) -> datetime | None:
         """Return the time of the newest row (UTC); None where there is no row."""
-        return self._time(f"SELECT max({_AT}) FROM known")
+        return self._time(f"SELECT max({AT}) FROM known")
 
     def reserved(self, share: float) -> str:
         """Return the SQL condition for rows that are held out: by hash of the id, or of the whole row without one."""
-        return f"{_HASH} < {int(share * _RESERVED_OF)}"
+        return f"{HASH} < {int(share * _RESERVED_OF)}"
 
     def training(self, *, share: float, since: datetime | None) -> str:
         """Return the SQL condition for rows that may be trained on: not reserved, and not older than `since`."""
@@ -76,41 +79,56 @@ class LabelledRows:
 
     def write(self, where: str, target: Path) -> None:
         """Write the rows that fulfil a condition as Parquet, with the names and types of the source."""
-        names = ", ".join(_quoted(name) for name in self.types)
+        names = ", ".join(quoted(name) for name in self.types)
         self.connection.execute(
-            f"COPY (SELECT {names} FROM known WHERE {where}) TO {_text(str(target))} (FORMAT parquet)"
+            f"COPY (SELECT {names} FROM known WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
         )
 
     def labels(self) -> dict[str, int]:
         """Count the rows of each label."""
         return self._labels("true")
 
-    def describe(self, where: str) -> dict[str, Any]:
-        """Count what data rules and profiles need of the rows that fulfil a condition, as plain JSON."""
+    def describe(self, where: str, known: Known = NOTHING_KNOWN) -> dict[str, Any]:
+        """Count what data rules and profiles need of the rows that fulfil a condition, as plain JSON.
+
+        `known` is what their values are counted against: the champion's training data.
+        """
         name = self.columns["id"]
-        ids = f"count({_quoted(name)}) - count(DISTINCT {_quoted(name)})" if name in self.types else "0"
-        missing = "".join(f", count(*) FILTER ({_is_missing(name, self.types[name])})" for name in self.features)
-        rows, newest, again, equal, *lacking = self._row(
-            f"SELECT count(*), max({_AT}), {ids}, count(*) - count(DISTINCT {_ROW_HASH}) {missing} FROM known WHERE {where}"
+        ids = f"count({quoted(name)}) - count(DISTINCT {quoted(name)})" if name in self.types else "0"
+        row = {"duplicate_ids": ids, "duplicate_rows": f"count(*) - count(DISTINCT {ROW_HASH})"}
+        features = {name: self.types[name] for name in self.features}
+        table = described(self.connection, where, features=features, row=row, known=known)
+        return {**table, "labels": self._labels(where)}
+
+    def spread(self, where: str) -> dict[str, dict[str, Any]]:
+        """Describe how each feature and each role that models answer with is spread, for `columns.cuts`' bins."""
+        return columns_of.cuts(self.connection, "watched", where, self._watched(), half=_HALF)
+
+    def histograms(self, where: str, plan: Mapping[str, Mapping[str, Any]]) -> dict[str, list[int]]:
+        """Count the rows in each bin of a plan's columns."""
+        return columns_of.histograms(self.connection, "watched", where, plan, half=_HALF)
+
+    def _watched(self) -> dict[str, str]:
+        """Make the view `watched`: features under their names, and roles under theirs; return its types."""
+        roles = {"label": LABEL} if self.columns["label"] in self.types else {}
+        for role in ("prediction", "score"):
+            name = self.columns[role]
+            if name in self.types:
+                roles[role] = canonical(quoted(name), self.types[name]) if role == "prediction" else quoted(name)
+        chosen = [quoted(name) for name in self.features if name not in roles]
+        chosen += [f"{expression} AS {role}" for role, expression in roles.items()]
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP VIEW watched AS SELECT {', '.join(chosen)}, {AT}, {HASH} FROM known"
         )
-        return {
-            "rows": rows,
-            "columns": {
-                name: {"type": _kind(self.types[name]), "missing": count}
-                for name, count in zip(self.features, lacking, strict=True)
-            },
-            "labels": self._labels(where),
-            "duplicate_ids": again,
-            "duplicate_rows": equal,
-            "newest": _utc(newest).isoformat() if newest else None,
-        }
+        own = {*self.features, *roles}
+        return {name: kind for name, kind in tables.types_of(self.connection, "watched").items() if name in own}
 
     def _labels(self, where: str) -> dict[str, int]:
-        return dict(self._rows(f"SELECT {_LABEL}, count(*) FROM known WHERE {where} GROUP BY ALL ORDER BY ALL"))
+        return dict(self._rows(f"SELECT {LABEL}, count(*) FROM known WHERE {where} GROUP BY ALL ORDER BY ALL"))
 
     def _time(self, query: str) -> datetime | None:
         (found,) = self._row(query)
-        return _utc(found) if found else None
+        return utc(found) if found else None
 
     def _row(self, query: str) -> tuple[Any, ...]:
         return self._rows(query)[0]
@@ -120,24 +138,40 @@ class LabelledRows:
 
 
 @contextmanager
-def opened(source: str, *, columns: Mapping[str, str], now: datetime) -> Iterator[LabelledRows]:
-    """Open labelled rows: a Parquet, CSV or JSONL file, a folder of one kind of them, or a glob.
+def opened(
+    source: str,
+    *,
+    labels: str | None = None,
+    columns: Mapping[str, str],
+    now: datetime,
+    key: str = "data.labelled",
+    labelled: bool = True,
+) -> Iterator[LabelledRows]:
+    """Open labelled rows: Parquet, CSV or JSONL; a file, a folder of one kind of them, or a glob.
 
-    Raises DataError where there is no file, a file cannot be read, the label or timestamp column is missing
-    (`column 'label'`), or a row has no readable time.
+    `labels` is a source of ground truth to join by id, where it does not stand in the rows. `key` is the setting that
+    names the source. `labelled=False` keeps rows that have no label, too, and asks for no column of it. Raises DataError where there is no file, a file cannot be read, the label or timestamp column is
+    missing (`column 'label'`), or a row has no readable time.
     """
     try:
         with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"CREATE VIEW source AS SELECT * FROM {_reading(source)}")
-            types = {row[0]: row[1] for row in connection.execute("DESCRIBE source").fetchall()}
-            for role in ("timestamp", "label"):
+            files = tables.files_of(source, key=key)
+            tables.create_view(connection, "plain", files)
+            joined = "plain"
+            if labels is not None:
+                truth = tables.files_of(labels, key="logs.labels")
+                joined = tables.joined_labels(connection, "plain", truth, columns=columns, now=now, key="logs.labels")
+            connection.execute(f"CREATE VIEW source AS SELECT * FROM {joined}")
+            types = tables.types_of(connection, "source")
+            for role in ("timestamp", "label") if labelled else ("timestamp",):
                 if columns[role] not in types:
                     raise DataError(
                         f"column {columns[role]!r} ({role}) is missing in {source}; it has {', '.join(types)}. "
                         f"Name it in logs.columns.{role}"
                     )
-            _create_known(connection, columns, types, now, source)
+            kind = "VIEW" if tables.is_columnar(files) else "TABLE"
+            _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled)
             yield LabelledRows(connection, columns, types)
     except duckdb.Error as error:
         raise DataError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
@@ -146,35 +180,15 @@ def opened(source: str, *, columns: Mapping[str, str], now: datetime) -> Iterato
 def joint_counts(holdout: Path, *, label: str, champion: Path, challenger: Path) -> list[list[Any]]:
     """Count rows by (label, champion said, challenger said); the three files have the same rows in the same order."""
     with duckdb.connect(":memory:") as connection:
-        connection.execute(f"CREATE VIEW held AS SELECT * FROM read_parquet({_text(str(holdout))})")
+        connection.execute(f"CREATE VIEW held AS SELECT * FROM read_parquet({text(str(holdout))})")
         types = {row[0]: row[1] for row in connection.execute("DESCRIBE held").fetchall()}
         query = f"""
-            SELECT {_canonical(f"held.{_quoted(label)}", types[label])}, c.prediction, d.prediction, count(*)
-            FROM held POSITIONAL JOIN read_parquet({_text(str(champion))}) AS c
-            POSITIONAL JOIN read_parquet({_text(str(challenger))}) AS d
+            SELECT {canonical(f"held.{quoted(label)}", types[label])}, c.prediction, d.prediction, count(*)
+            FROM held POSITIONAL JOIN read_parquet({text(str(champion))}) AS c
+            POSITIONAL JOIN read_parquet({text(str(challenger))}) AS d
             GROUP BY ALL ORDER BY ALL
         """
         return [list(row) for row in connection.execute(query).fetchall()]
-
-
-def _reading(source: str) -> str:
-    path = Path(source)
-    if path.is_dir():
-        found = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix in FORMATS and not file.name.startswith(".") and file.is_file()
-        )
-    elif path.is_file():
-        found = [path]
-    else:
-        found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))) if glob.has_magic(source) else []
-    kinds = {file.suffix for file in found}
-    if not found:
-        raise DataError(f"there are no labelled rows at {source}; data.labelled names a file, a folder or a glob")
-    if len(kinds) > 1 or not kinds <= set(FORMATS):
-        raise DataError(f"{source} holds {', '.join(sorted(kinds))}; one of {', '.join(FORMATS)} can be read")
-    return FORMATS[kinds.pop()].format(files="[" + ", ".join(_text(str(file)) for file in found) + "]")
 
 
 def _create_known(
@@ -182,89 +196,40 @@ def _create_known(
     columns: Mapping[str, str],
     types: Mapping[str, str],
     now: datetime,
+    *,
     source: str,
+    kind: str,
+    labelled: bool,
 ) -> None:
     """Make the rows known at `now`, each with its time, canonical label, and hash.
 
     Parquet is read again by each count, only the columns it needs; text is parsed once and kept.
     """
     time, label = columns["timestamp"], columns["label"]
-    at = _as_time(time, types[time])
-    labelled = f"NOT ({_is_missing(label, types[label])})"
-    missing = connection.execute(f"SELECT count(*) FROM source WHERE {labelled} AND ({at}) IS NULL").fetchone()
+    at = as_time(time, types[time])
+    truth = canonical(quoted(label), types[label]) if label in types else "NULL::VARCHAR"
+    wanted = f"NOT {is_missing(label, types[label])}" if labelled else "true"
+    missing = connection.execute(f"SELECT count(*) FROM source WHERE {wanted} AND ({at}) IS NULL").fetchone()
     if missing and missing[0]:
         raise DataError(f"column {time!r} has no readable time in {missing[0]} labelled rows of {source}")
-    known = f"{labelled} AND ({at}) <= {_moment(now)}"
+    known = f"{wanted} AND ({at}) <= {moment(now)}"
     if columns["labelled_at"] in types:
-        arrived = _as_time(columns["labelled_at"], types[columns["labelled_at"]])
-        known += f" AND (({arrived}) IS NULL OR ({arrived}) <= {_moment(now)})"
+        arrived = as_time(columns["labelled_at"], types[columns["labelled_at"]])
+        known += f" AND (({arrived}) IS NULL OR ({arrived}) <= {moment(now)})"
     unlabelled = sorted(set(types) - {label, columns["labelled_at"]})
-    row_hash = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({_quoted(c)}::VARCHAR, chr(30))" for c in unlabelled)
+    row_hash = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({quoted(c)}::VARCHAR, chr(30))" for c in unlabelled)
     row_hash += "))"
     # DuckDB's readers rewrite what looks like a UUID or a truth value: case and blanks make no other id.
-    name = _quoted(columns["id"])
+    name = quoted(columns["id"])
     identity = f"coalesce(md5(lower(trim({name}::VARCHAR))), {row_hash})" if columns["id"] in types else row_hash
     connection.execute(
         f"""
-        CREATE {"VIEW" if source.endswith(".parquet") else "TABLE"} known AS SELECT *, {at} AS {_AT}, {_canonical(_quoted(label), types[label])} AS {_LABEL},
-            {row_hash} AS {_ROW_HASH}, ('0x' || substr({identity}, 1, 8))::UBIGINT AS {_HASH}
+        CREATE {kind} known AS SELECT *, {at} AS {AT}, {truth} AS {LABEL},
+            {row_hash} AS {ROW_HASH}, ('0x' || substr({identity}, 1, 8))::UBIGINT AS {HASH}
         FROM source WHERE {known}
         """
     )
 
 
-def _is_missing(name: str, kind: str) -> str:
-    absent = f"{_quoted(name)} IS NULL"
-    return f"{absent} OR isnan({_quoted(name)})" if kind in {"FLOAT", "DOUBLE"} else absent
-
-
-def _as_time(name: str, kind: str) -> str:
-    """Return SQL for a column as a UTC timestamp without zone; null where it cannot be read as a time."""
-    column = _quoted(name)
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return f"({column} AT TIME ZONE 'UTC')"
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return f"{column}::TIMESTAMP"
-    if kind == "VARCHAR":
-        return f"(try_cast({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
-    if _kind(kind) == "number":
-        seconds = f"(CASE WHEN {column} < {_END_OF_SECONDS} THEN {column} ELSE {column} / 1000.0 END)::DOUBLE"
-        plausible = f"{seconds} >= {_FIRST_SECOND} AND {seconds} < {_END_OF_SECONDS}"
-        return f"(CASE WHEN {plausible} THEN to_timestamp({seconds}) END AT TIME ZONE 'UTC')"
-    return "NULL::TIMESTAMP"
-
-
-def _canonical(column: str, kind: str) -> str:
-    """Return SQL for a label as text: 1, 1.0 and true are all '1', so that labels and predictions can be compared."""
-    if kind == "BOOLEAN":
-        return f"{column}::INTEGER::VARCHAR"
-    return f"regexp_replace({column}::VARCHAR, '^(-?[0-9]+)\\.0+$', '\\1')"
-
-
-def _kind(type_name: str) -> str:
-    name = type_name.lower()
-    if name.startswith("timestamp"):
-        return "time"
-    if name.startswith((*_NUMBERS, "double", "decimal")):
-        return "number"
-    return "text" if name.startswith("enum") else _KINDS.get(name, "other")
-
-
-def _after(moment: datetime | None, comparison: str) -> str:
-    return f"{_AT} {comparison} {_moment(moment)}" if moment else "true"
-
-
-def _moment(at: datetime) -> str:
-    return f"TIMESTAMP '{at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
-
-
-def _utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def _after(at: datetime | None, comparison: str) -> str:
+    return f"{AT} {comparison} {moment(at)}" if at else "true"

@@ -11,8 +11,8 @@ from typing import Any
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import PromotionError
 
-VERSION = 1
-_CREATE = """
+VERSION = 2
+_ENTRIES = """
 CREATE TABLE entry (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     at TEXT NOT NULL,
@@ -22,15 +22,24 @@ CREATE TABLE entry (
 ) STRICT;
 CREATE INDEX entry_kind ON entry (kind);
 """
+_COUNTED = """
+CREATE TABLE counted (
+    plan TEXT NOT NULL,
+    source TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (plan, source)
+) STRICT;
+"""
+_MIGRATIONS = (_ENTRIES, _COUNTED)
 
 
 class Ledger:
     """An open ledger. Writing: `with Ledger.writing(path) as ledger`. Asking: `with Ledger.reading(path) as ledger`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_asking", "_connection")
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, *, asking: bool) -> None:
+        self._connection, self._asking = connection, asking
 
     @classmethod
     @contextmanager
@@ -40,7 +49,7 @@ class Ledger:
             connection.execute("PRAGMA journal_mode=DELETE")
             connection.execute("PRAGMA synchronous=EXTRA")
             _migrate(connection, path)
-            yield cls(connection)
+            yield cls(connection, asking=False)
 
     @classmethod
     @contextmanager
@@ -52,9 +61,9 @@ class Ledger:
         uri = f"{path.as_uri()}?mode=rw" if path.exists() else "file::memory:"
         with _opened(path, uri) as connection, _opened(path, "file::memory:") as empty:
             made = _version(connection, path) > 0
-            empty.executescript(_CREATE)
+            empty.executescript("".join(_MIGRATIONS))
             connection.execute("PRAGMA query_only=ON")
-            yield cls(connection if made else empty)
+            yield cls(connection if made else empty, asking=True)
 
     def append(self, kind: Kind, *, at: datetime, run: str, body: Mapping[str, Any]) -> None:
         """Write one entry; when this returns it survives a power loss."""
@@ -75,8 +84,30 @@ class Ledger:
         """Return all entries, or those of one run, oldest first."""
         return self._entries("WHERE ? IS NULL OR run = ? ORDER BY seq", (run, run))
 
+    def counted(self, plan: str) -> dict[str, Any]:
+        """Return what was counted under a plan, by source; nothing where an older ledger has no place for it yet."""
+        try:
+            rows = self._connection.execute("SELECT source, body FROM counted WHERE plan = ?", (plan,)).fetchall()
+        except sqlite3.OperationalError:
+            return {}
+        return {source: json.loads(body) for source, body in rows}
+
+    def keep_counted(self, plan: str, pieces: Mapping[str, Any]) -> None:
+        """Keep what was counted in the place of all that was under other plans; a ledger open for questions does not.
+
+        It can be counted again, so losing it loses nothing.
+        """
+        if self._asking:
+            return
+        rows = [(plan, source, json.dumps(body)) for source, body in pieces.items()]
+        with self._connection:
+            self._connection.execute(
+                "DELETE FROM counted WHERE plan = ? OR plan <> 'reference' AND ? <> 'reference'", (plan, plan)
+            )
+            self._connection.executemany("INSERT INTO counted (plan, source, body) VALUES (?, ?, ?)", rows)
+
     def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        rows = self._connection.execute(f"SELECT seq, at, run, kind, body FROM entry {where}", values)  # noqa: S608  (`where` is a literal of this class)
+        rows = self._connection.execute(f"SELECT seq, at, run, kind, body FROM entry {where}", values)
         try:
             return [
                 Entry(seq, datetime.fromisoformat(at), run, Kind(kind), json.loads(body))
@@ -110,5 +141,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    if _version(connection, path) < VERSION:
-        connection.executescript(f"BEGIN IMMEDIATE; {_CREATE} PRAGMA user_version = {VERSION}; COMMIT;")
+    version = _version(connection, path)
+    if version < VERSION:
+        missing = "".join(_MIGRATIONS[version:])
+        connection.executescript(f"BEGIN IMMEDIATE; {missing} PRAGMA user_version = {VERSION}; COMMIT;")

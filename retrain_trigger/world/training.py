@@ -18,17 +18,35 @@ GRACE = 5.0
 """Seconds between asking a training tree to end (SIGTERM) and ending it (SIGKILL)."""
 _POLL = 0.05
 _PR_SET_CHILD_SUBREAPER = 36
-_QUOTED = 2000  # bytes of the training's last output that an error message may quote
+_QUOTED = 2000  # bytes of a command's last output that an error message may quote
+_LINES = 5
 
 
 def train(
     command: str, *, folder: Path, environment: Mapping[str, str], timeout: float, log: Path, training_lock: Path
 ) -> None:
-    """Run the user's training command to its end; its output goes to `log`.
+    """Run the user's training command to its end, as `completed` does.
+
+    Raises TrainingError on a non-zero exit or a timeout.
+    """
+    how = completed(
+        command, folder=folder, environment=environment, timeout=timeout, log=log, training_lock=training_lock
+    )
+    if how is not None:
+        lines = last_lines(log)
+        quoted = "".join(f"\n  | {line}" for line in lines)
+        said = f"; its last output ({log}):{quoted}" if lines else f"; it printed nothing ({log})"
+        raise TrainingError(f"`{command}` {how}{said}")
+
+
+def completed(
+    command: str, *, folder: Path, environment: Mapping[str, str], timeout: float, log: Path, training_lock: Path
+) -> str | None:
+    """Run a command of the user's to its end, its output in `log`; return how it failed, None where it exited with 0.
 
     `timeout` is in seconds. `environment` must carry RETRAIN_RUN_ID: with it, and with the lock that every descendant
     inherits, the whole tree is found again, whoever has become its parent. When this returns or raises, nothing of
-    the tree is left. Raises TrainingError on a non-zero exit or a timeout.
+    the tree is left. Raises TrainingError where some of it cannot be ended.
     """
     run = environment[RUN_ID]
     _become_subreaper()
@@ -46,14 +64,23 @@ def train(
         try:
             code = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
-            raise TrainingError(f"`{command}` did not end within {timeout:.0f} s and was stopped{_tail(log)}") from None
+            return f"did not end within {timeout:.0f} s and was stopped"
         finally:
             end_tree(run, training_lock)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE)
-    if code != 0:
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        raise TrainingError(f"`{command}` {how}{_tail(log)}")
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"exited with {code}" if code else None
+
+
+def last_lines(log: Path) -> list[str]:
+    """Return the last few lines of a command's output, printable, for an error message."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _QUOTED))
+        text = file.read(_QUOTED).decode(errors="replace")
+    lines = ["".join(c for c in line if c.isprintable()) for line in text.splitlines()[-_LINES:]]
+    return [line for line in lines if line.strip()]
 
 
 def _inherited() -> dict[str, str]:
@@ -166,13 +193,3 @@ def _inheritable_lock(path: Path, run: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _tail(log: Path) -> str:
-    """Return the last lines of the training's output, printable, for an error message."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _QUOTED))
-        text = file.read(_QUOTED).decode(errors="replace")
-    lines = ["".join(c for c in line if c.isprintable()) for line in text.splitlines()[-5:]]
-    quoted = "".join(f"\n  | {line}" for line in lines if line.strip())
-    return f"; its last output ({log}):{quoted}" if quoted else f"; it printed nothing ({log})"

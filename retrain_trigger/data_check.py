@@ -1,0 +1,53 @@
+"""A check of one's own (`data.command`): the last word on whether data is fit to train on."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from retrain_trigger.findings import Finding, Verdict
+from retrain_trigger.tick import Tick
+from retrain_trigger.world import training
+
+TIME = timedelta(minutes=10)
+"""How long the check of one split may take; then its whole tree is ended, and the data is refused."""
+
+NAME = "data.command"
+
+
+def judged(tick: Tick, splits: Mapping[str, Path | None], *, reason: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Run the check once for each split, by its reach; its exit code is the finding. None where none is configured.
+
+    A split of None is data that the training command finds by itself: RETRAIN_TRAIN_DATA is then unset.
+    """
+    command = tick.config.data.command
+    if command is None:
+        return ()
+    lock = tick.config.state / "check.lock"
+    training.end_tree(tick.run, lock)  # what a killed run left of its check would keep this one waiting
+    return tuple(_judged(tick, command, reach, rows, reason, lock) for reach, rows in splits.items())
+
+
+def _judged(  # noqa: PLR0917  (private, and called once)
+    tick: Tick, command: str, reach: str, rows: Path | None, reason: Mapping[str, Any], lock: Path
+) -> Finding:
+    environment = {training.RUN_ID: tick.run, "RETRAIN_REASON": json.dumps(reason)}
+    if rows is not None:
+        environment["RETRAIN_TRAIN_DATA"] = str(rows)
+    if tick.config.file is not None:
+        environment["RETRAIN_CONFIG"] = str(tick.config.file)
+    log = tick.scratch / f"check-{reach}.log"
+    how = training.completed(
+        command,
+        folder=tick.config.folder,
+        environment=environment,
+        timeout=TIME.total_seconds(),
+        log=log,
+        training_lock=lock,
+    )
+    said = " / ".join(training.last_lines(log))
+    because = f"{NAME} `{command}` {how or 'exited with 0'} on the rows of {reach}"
+    because += f": {said}" if said else "; it printed nothing"
+    verdict = Verdict.PASS if how is None else Verdict.BREACH
+    return Finding(name=NAME, verdict=verdict, value=float(how is not None), limit=0.0, because=because)

@@ -1,0 +1,242 @@
+"""How a column is cut into bins, and how many rows fell into each."""
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NUMERIC_BINS = 10
+"""Quantile bins of a numeric column: ten is what PSI is read in. A value that holds a tenth of the rows is an atom."""
+
+MOST_CATEGORIES = 200
+"""So many values of a category have a bin of their own, the most frequent ones."""
+
+EXPECTED_ROWS = 5.0
+"""A bin with a smaller expected count is rare: logarithms of such counts are noise (Cochran, Biometrics, 1954)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bins:
+    """How one column is counted; kept in profile.json. Made by `numeric` or `categorical`.
+
+    Every bin has a place, from 0; the last place is that of missing values (NULL and NaN).
+
+    A number falls into the first bin of `bounds` that takes it: `(bound, True)` takes v <= bound, `(bound, False)`
+    takes v < bound; what none of them takes, +inf too, falls into the place after them, which is the one before
+    *missing*. So bins are intervals (lo, hi], save that an atom, a value with a bin of its own, is cut out of the
+    interval that ends with it: (lo, atom), [atom, atom]. Numbers are compared as doubles.
+
+    A category falls into the place of its value in `values` (compared as text, exactly), and else into *other*, the
+    place before *missing*: values that the reference never had, or too rarely.
+
+    `low` and `high` are the least and the greatest finite number of the reference, None where it has none.
+
+    >>> bins = Bins.numeric([2.5, 7.0], [0.0], low=0.0, high=9.0)
+    >>> bins.bounds
+    ((0.0, False), (0.0, True), (2.5, True), (7.0, True))
+    >>> bins.labels
+    ('under 0', 'exactly 0', 'over 0 up to 2.5', 'over 2.5 up to 7', 'over 7', 'missing')
+    >>> [bins.index(value) for value in (-1, 0, 2.5, 2.6, math.inf, math.nan, None)]
+    [0, 1, 2, 3, 4, 5, 5]
+    >>> Bins.categorical({"south": 30, "north": 40}).labels
+    ('north', 'south', 'other values', 'missing')
+    """
+
+    numeric_column: bool
+    edges: tuple[float, ...] = ()
+    atoms: tuple[float, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def numeric(
+        cls, quantiles: Sequence[float], atoms: Sequence[float], *, low: float | None, high: float | None
+    ) -> "Bins":
+        """Make the bins of a numeric column from what was counted in the reference, missing values left out.
+
+        `quantiles` are those at 1/NUMERIC_BINS, 2/NUMERIC_BINS, ... (they may repeat), `atoms` the values that hold at
+        least 1/NUMERIC_BINS of the rows; each atom is an edge, too. What is not finite is left out.
+        """
+        own = {float(atom) for atom in atoms if math.isfinite(atom)}
+        edges = sorted(own | {float(edge) for edge in quantiles if math.isfinite(edge)})
+        return cls(numeric_column=True, edges=tuple(edges), atoms=tuple(sorted(own)), low=low, high=high)
+
+    @classmethod
+    def categorical(cls, counts: Mapping[str, int]) -> "Bins":
+        """Make the bins of a category from the rows of each value, missing values left out.
+
+        Kept are the MOST_CATEGORIES most frequent values (the lesser text on a tie), so it is enough to hand those
+        over. `counts` must be of other rows of the reference than its histogram: choose values by every other row
+        and count the rest. Frequent values are chosen for being frequent in the rows that choose them, and what is
+        new there is never seen at all; counted by the same rows, windows without a change would differ from them.
+        """
+        ranked = sorted((-rows, value) for value, rows in counts.items() if rows)
+        return cls(numeric_column=False, values=tuple(value for _, value in ranked[:MOST_CATEGORIES]))
+
+    @property
+    def bounds(self) -> tuple[tuple[float, bool], ...]:
+        """The upper bound of each numeric bin but the last, ascending, and whether the bin takes it."""
+        found: list[tuple[float, bool]] = []
+        for edge in self.edges:
+            found += [(edge, False), (edge, True)] if edge in self.atoms else [(edge, True)]
+        return tuple(found)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What people call the bins, by place; a value may have the name of another bin, so count by place."""
+        if not self.numeric_column:
+            return (*self.values, "other values", "missing")
+        if not self.edges:
+            return ("any number", "missing")
+        first, last = (f"{self.edges[0]:.6g}", f"{self.edges[-1]:.6g}")
+        inner = [
+            _interval(lower, bound, takes=takes)
+            for (lower, _), (bound, takes) in zip(self.bounds, self.bounds[1:], strict=False)
+        ]
+        return (f"{'under' if self.edges[0] in self.atoms else 'up to'} {first}", *inner, f"over {last}", "missing")
+
+    @property
+    def size(self) -> int:
+        """Number of bins."""
+        return (len(self.bounds) + 1 if self.numeric_column else len(self.values) + 1) + 1
+
+    def index(self, value: float | str | None) -> int:
+        """Return the place of the bin that a value falls into."""
+        if value is None or value != value:  # noqa: PLR0124  (NaN, also where it is no float)
+            return self.size - 1
+        if not self.numeric_column:
+            return self.values.index(str(value)) if str(value) in self.values else len(self.values)
+        # (bound, False) sorts before (bound, True): the key of v is the least bound that takes it.
+        return bisect_left(self.bounds, (float(value), True))
+
+    def count(self, values: Iterable[float | str | None]) -> "Histogram":
+        """Count a few values, one after the other; many are counted where they are."""
+        found = Counter(map(self.index, values))
+        return Histogram(tuple(found[place] for place in range(self.size)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the bins as a JSON object."""
+        if not self.numeric_column:
+            return {"kind": "category", "values": list(self.values)}
+        return {
+            "kind": "number",
+            "edges": list(self.edges),
+            "atoms": list(self.atoms),
+            "low": self.low,
+            "high": self.high,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Bins":
+        """Read back what `to_json` wrote."""
+        if document["kind"] == "category":
+            return cls(numeric_column=False, values=tuple(document["values"]))
+        return cls.numeric(document["edges"], document["atoms"], low=document["low"], high=document["high"])
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many rows fell into each bin, by place; the last place is *missing*.
+
+    >>> monday, tuesday = Histogram((3, 5, 0)), Histogram((1, 0, 2))
+    >>> monday + tuesday, (monday + tuesday).rows, tuesday.missing
+    (Histogram(counts=(4, 5, 2)), 11, 2)
+    """
+
+    counts: tuple[int, ...]
+
+    def __add__(self, other: "Histogram") -> "Histogram":
+        return Histogram(tuple(one + two for one, two in zip(self.counts, other.counts, strict=True)))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows counted, those without a value included."""
+        return sum(self.counts)
+
+    @property
+    def missing(self) -> int:
+        """Number of rows without a value."""
+        return self.counts[-1]
+
+    def to_json(self) -> list[int]:
+        """Return the counts by place."""
+        return list(self.counts)
+
+    @classmethod
+    def from_json(cls, document: Iterable[Any]) -> "Histogram":
+        """Read back what `to_json` wrote; raises ValueError where a count is not a whole number of rows."""
+        return cls(tuple(_whole(count) for count in document))
+
+
+def pooled(reference: Histogram, window: Histogram, bins: Bins) -> list[tuple[int, int]]:
+    """Return (rows of the reference, rows of the window) by bin, rare bins pooled and empty ones left out.
+
+    A bin is rare where fewer than EXPECTED_ROWS are expected in the smaller of both samples were they alike:
+    min(n, m) * (rows in both) / (n + m). Neighbours of a numeric column, and categories in order of their rows in both
+    (then of their text), are pooled until so many are expected; what remains is added to the last such pool of
+    the same run, or stands alone and rare. *Missing* is never pooled. Looking at both samples' rows together, never at
+    how they are split between them, keeps a test of that split honest; one pool for all would hide that one of 200
+    rare categories has taken over.
+
+    >>> bins = Bins.categorical({"a": 900, "b": 40, "c": 30, "d": 30})
+    >>> pooled(Histogram((900, 40, 30, 30, 0, 0)), Histogram((45, 2, 1, 1, 0, 1)), bins)
+    [(100, 4), (900, 45), (0, 1)]
+    """
+    pairs = list(zip(reference.counts, window.counts, strict=True))
+    if len(pairs) != bins.size:
+        raise ValueError(f"{len(pairs)} counts for {bins.size} bins: they were counted by other bins")
+    scale = expected_scale(reference.rows, window.rows)
+    *valued, missing = pairs
+    if not bins.numeric_column:
+        valued = [pair for pair, _ in sorted(zip(valued, bins.labels, strict=False), key=_total_and_text)]
+    return [pair for pair in (*_pooled_runs([pair for pair in valued if sum(pair)], scale), missing) if sum(pair)]
+
+
+def expected_scale(reference_rows: int, window_rows: int) -> float:
+    """Return what the rows of a bin in both samples are multiplied by to be expected in the smaller; 0 for no rows."""
+    total = reference_rows + window_rows
+    return min(reference_rows, window_rows) / total if total else 0.0
+
+
+def _pooled_runs(pairs: Sequence[tuple[int, int]], scale: float) -> list[tuple[int, int]]:
+    done: list[tuple[int, int]] = []
+    run: list[tuple[int, int]] = []  # pools of neighbouring rare bins; only the last may still be too small
+    for pair in pairs:
+        if sum(pair) * scale >= EXPECTED_ROWS:
+            done += [*_closed(run, scale), pair]
+            run = []
+        elif run and sum(run[-1]) * scale < EXPECTED_ROWS:
+            run[-1] = _both(run[-1], pair)
+        else:
+            run.append(pair)
+    return [*done, *_closed(run, scale)]
+
+
+def _closed(run: list[tuple[int, int]], scale: float) -> list[tuple[int, int]]:
+    if len(run) > 1 and sum(run[-1]) * scale < EXPECTED_ROWS:
+        return [*run[:-2], _both(run[-2], run[-1])]
+    return run
+
+
+def _both(one: tuple[int, int], two: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + two[0], one[1] + two[1]
+
+
+def _total_and_text(labelled: tuple[tuple[int, int], str]) -> tuple[int, str]:
+    pair, label = labelled
+    return sum(pair), label
+
+
+def _interval(lower: float, bound: float, *, takes: bool) -> str:
+    if lower == bound:
+        return f"exactly {bound:.6g}"
+    return f"over {lower:.6g} {'up to' if takes else 'under'} {bound:.6g}"
+
+
+def _whole(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ValueError(f"{count!r} is not a number of rows")
+    return count

@@ -1,0 +1,65 @@
+"""What drift is measured from: the bins of each watched column, and how many rows of a reference fell into each."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from retrain_trigger.judge.histograms import Bins, Histogram
+
+if TYPE_CHECKING:
+    from retrain_trigger.world.labelled import LabelledRows
+
+Reference = Mapping[str, tuple[Bins, Histogram]]
+SCORE_STEPS = tuple(step / 20 for step in range(1, 20))
+"""Scores lie between 0 and 1; twenty equal steps, for where no reference says how they are spread."""
+
+
+def of_training(rows: "LabelledRows", where: str) -> dict[str, Any]:
+    """Return the profile of a training split: features and label; predictions and scores have bins, and no rows yet."""
+    spread = rows.spread(where)
+    watched = _counted({name: _bins(cut) for name, cut in spread.items()}, rows, where)
+    labels = Bins.from_json(watched["label"]["bins"]) if "label" in watched else Bins.categorical({})
+    later = {"prediction": labels, "score": Bins.numeric(SCORE_STEPS, (), low=0.0, high=1.0)}
+    return {**watched, **{name: _entry(bins, [0] * bins.size) for name, bins in later.items()}}
+
+
+def of_source(source: str, *, columns: Mapping[str, str], now: datetime) -> dict[str, Any]:
+    """Return the profile of a reference of the user's own: every column that it has. Raises DataError."""
+    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only where a reference is named)
+
+    with labelled.opened(source, columns=columns, now=now, key="logs.reference", labelled=False) as rows:
+        spread = rows.spread("true")
+        return _counted({name: _bins(cut) for name, cut in spread.items()}, rows, "true")
+
+
+def reference(watched: Mapping[str, Any]) -> Reference:
+    """Read a profile back."""
+    return {
+        name: (Bins.from_json(entry["bins"]), Histogram.from_json(entry["counts"])) for name, entry in watched.items()
+    }
+
+
+def plan(found: Reference) -> dict[str, dict[str, Any]]:
+    """Return the bins of a profile as the counting takes them."""
+    return {name: _shape(bins) for name, (bins, _) in found.items()}
+
+
+def _counted(bins: Mapping[str, Bins], rows: "LabelledRows", where: str) -> dict[str, Any]:
+    counts = rows.histograms(where, {name: _shape(cut) for name, cut in bins.items()})
+    return {name: _entry(cut, counts[name]) for name, cut in bins.items()}
+
+
+def _entry(bins: Bins, counts: list[int]) -> dict[str, Any]:
+    return {"bins": bins.to_json(), "counts": counts}
+
+
+def _shape(bins: Bins) -> dict[str, Any]:
+    if bins.numeric_column:
+        return {"bounds": [list(bound) for bound in bins.bounds], "size": bins.size}
+    return {"values": list(bins.values), "size": bins.size}
+
+
+def _bins(cut: Mapping[str, Any]) -> Bins:
+    if "counts" in cut:
+        return Bins.categorical(cut["counts"])
+    return Bins.numeric(cut["quantiles"], cut["atoms"], low=cut["low"], high=cut["high"])

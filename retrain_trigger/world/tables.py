@@ -1,0 +1,202 @@
+"""Files of rows as DuckDB reads them: which files there are, and what their columns mean."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from retrain_trigger.errors import DataError
+
+FORMATS = {
+    ".parquet": "read_parquet({files}, union_by_name = true)",
+    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, ignore_errors = {growing}, null_padding = {growing})",
+    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, ignore_errors = {growing})",
+    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, ignore_errors = {growing})",
+}
+"""How rows are read, by the ending of the file name; a growing text file may end in half a line."""
+
+BAD_SHARE = 0.01
+"""The share of lines that may be no JSON: one line can always be half written."""
+
+_KINDS = {"boolean": "boolean", "varchar": "text", "date": "time", "time": "time"}
+_NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "ubig", "uint", "usm", "utiny", "uhuge", "float")
+
+
+_FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10  # seconds and milliseconds from 1973 to 2286 do not overlap
+
+AT, LABEL, HASH, ROW_HASH = (f'"retrain-check {name}"' for name in ("at", "label", "hash", "row hash"))
+"""Columns of our own beside those of the data, as SQL; no column of a user has such a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it was found: its path, device and inode, size, and time of change (ns)."""
+
+    path: str
+    inode: tuple[int, int]
+    size: int
+    changed: int
+
+    def to_json(self) -> list[Any]:
+        """Return the state as a JSON list."""
+        return [self.path, list(self.inode), self.size, self.changed]
+
+
+def files_of(source: str, *, key: str) -> list[FileState]:
+    """Return the files of one kind at a path: a file, a folder (read with those below it), or a glob; sorted.
+
+    `key` is the setting that names it. Raises DataError where there is none, or there are several kinds.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = [file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file() and file.name[0] != "."]
+    elif path.is_file():
+        found = [path]
+    else:
+        found = [Path(name) for name in glob(source, recursive=True)] if has_magic(source) else []  # noqa: PTH207  (the pattern is absolute)
+    kinds = {file.suffix for file in found}
+    if not found:
+        raise DataError(f"there are no rows at {source}; {key} names a file, a folder or a glob")
+    if len(kinds) > 1 or not kinds <= set(FORMATS):
+        raise DataError(f"{source} holds {', '.join(sorted(kinds))}; one of {', '.join(FORMATS)} can be read")
+    states = [(file, file.stat()) for file in sorted(found)]
+    return [FileState(str(file), (at.st_dev, at.st_ino), at.st_size, at.st_mtime_ns) for file, at in states]
+
+
+def reading(files: Sequence[FileState], *, growing: bool = False) -> str:
+    """Return the SQL table function that reads files of one kind; `growing` text may end in half a line."""
+    names = "[" + ", ".join(text(file.path) for file in files) + "]"
+    return FORMATS[Path(files[0].path).suffix].format(files=names, growing=str(growing).lower())
+
+
+def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[FileState]) -> None:
+    """Make a view of files of one kind; nested `features` become columns of their own.
+
+    Half a line at the end of a growing JSONL file is left out. Raises DataError where more than 1 % of the lines are
+    not JSON.
+    """
+    connection.execute(f"CREATE VIEW {name}_raw AS SELECT * FROM {reading(files, growing=not _is_csv(files))}")
+    types = types_of(connection, f"{name}_raw")
+    nested = types.get("features", "").startswith("STRUCT")
+    chosen = "* EXCLUDE (features), features.*" if nested else "*"
+    whole = ""
+    if not is_columnar(files) and not _is_csv(files):
+        whole = f"WHERE NOT ({' AND '.join(f'{quoted(column)} IS NULL' for column in types)})"
+        counted = connection.execute(f"SELECT count(*), count(*) FILTER ({whole[6:]}) FROM {name}_raw").fetchone()
+        rows, good = counted or (0, 0)
+        if rows - good > max(1, BAD_SHARE * rows):
+            raise DataError(f"{files[0].path} cannot be read: {rows - good:,} of {rows:,} lines are not JSON objects")
+    connection.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {name}_raw {whole}")
+
+
+def is_columnar(files: Sequence[FileState]) -> bool:
+    """Say whether reading some columns costs only those: then a view is as good as a table."""
+    return files[0].path.endswith(".parquet")
+
+
+def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    """Return the columns of a relation with their types, in order."""
+    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
+
+
+def joined_labels(
+    connection: duckdb.DuckDBPyConnection,
+    rows: str,
+    labels: Sequence[FileState],
+    *,
+    columns: Mapping[str, str],
+    now: datetime,
+    key: str,
+) -> str:
+    """Return SQL for `rows` with the label of each id as known at `now` from files of labels: the latest one counts.
+
+    Raises DataError where the files lack the id or the label column.
+    """
+    create_view(connection, "labels", labels)
+    known, own = types_of(connection, "labels"), types_of(connection, rows)
+    identity, label, arrived = (quoted(columns[role]) for role in ("id", "label", "labelled_at"))
+    for role in ("id", "label"):
+        if columns[role] not in known:
+            raise DataError(f"column {columns[role]!r} ({role}) is missing in {key}; it has {', '.join(known)}")
+    if columns["id"] not in own:
+        raise DataError(f"column {columns['id']!r} (id) is missing; labels of {key} are joined by it")
+    dated = columns["labelled_at"] in known
+    at = as_time(columns["labelled_at"], known[columns["labelled_at"]]) if dated else "TIMESTAMP '1970-01-01'"
+    when = f"WHERE ({at}) IS NULL OR ({at}) <= {moment(now)}" if dated else ""
+    rest = ", ".join(f"r.{quoted(name)}" for name in own if name not in {columns["label"], columns["labelled_at"]})
+    stamp = f", l._labelled_at AS {arrived}" if dated else ""
+    earlier = f"coalesce(l._label, r.{label})" if columns["label"] in own else "l._label"
+    return (
+        f"(SELECT {rest}, {earlier} AS {label}{stamp} FROM {rows} AS r LEFT JOIN (SELECT {identity} AS _id, "
+        f"arg_max({label}, {at}) AS _label, max({at}) AS _labelled_at FROM labels {when} GROUP BY ALL) AS l "
+        f"ON r.{identity} = l._id)"
+    )
+
+
+def as_time(name: str, kind: str) -> str:
+    """Return SQL for a column as a UTC timestamp without zone; null where it cannot be read as a time."""
+    column = quoted(name)
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return f"({column} AT TIME ZONE 'UTC')"
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        return f"{column}::TIMESTAMP"
+    if kind == "VARCHAR":
+        return f"(try_cast({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
+    if kind_of(kind) == "number":
+        seconds = f"(CASE WHEN {column} < {_END_OF_SECONDS} THEN {column} ELSE {column} / 1000.0 END)::DOUBLE"
+        plausible = f"{seconds} >= {_FIRST_SECOND} AND {seconds} < {_END_OF_SECONDS}"
+        return f"(CASE WHEN {plausible} THEN to_timestamp({seconds}) END AT TIME ZONE 'UTC')"
+    return "NULL::TIMESTAMP"
+
+
+def is_missing(name: str, kind: str) -> str:
+    """Return the SQL condition for a column without a value: NULL or NaN."""
+    absent = f"{quoted(name)} IS NULL"
+    return f"({absent} OR isnan({quoted(name)}))" if kind in {"FLOAT", "DOUBLE"} else f"({absent})"
+
+
+def canonical(column: str, kind: str) -> str:
+    """Return SQL for a label as text: 1, 1.0 and true are all '1', so that labels and predictions can be compared."""
+    if kind == "BOOLEAN":
+        return f"{column}::INTEGER::VARCHAR"
+    return f"regexp_replace({column}::VARCHAR, '^(-?[0-9]+)\\.0+$', '\\1')"
+
+
+def kind_of(type_name: str) -> str:
+    """Return what a DuckDB type holds: number, text, boolean, time or other."""
+    name = type_name.lower()
+    if name.endswith("]"):  # a list, whatever of
+        return "other"
+    if name.startswith("timestamp"):
+        return "time"
+    if name.startswith((*_NUMBERS, "double", "decimal")):
+        return "number"
+    return "text" if name.startswith("enum") else _KINDS.get(name, "other")
+
+
+def moment(at: datetime) -> str:
+    """Return a time as a SQL literal, UTC without zone."""
+    return f"TIMESTAMP '{at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
+
+
+def utc(at: datetime) -> datetime:
+    """Return a time that DuckDB gave as an aware UTC time."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def quoted(name: str) -> str:
+    """Return a column name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """Return text as a SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _is_csv(files: Sequence[FileState]) -> bool:
+    return files[0].path.endswith(".csv")
