@@ -119,15 +119,13 @@ def said(report: dict[str, Any]) -> str:
     """Say what a run came to, without repeating the F1 that stands before it."""
     measured = report["findings"][0]["because"] if report["findings"] else ""
     because = report["because"].removeprefix(measured).removeprefix("; ")
-    if report["outcome"] == "healthy" and not above_threshold(report):
-        because = "under the threshold, but not yet as often as trigger.patience asks"
     return f"{report['outcome']}: {because}" if because else report["outcome"]
 
 
 def above_threshold(report: dict[str, Any]) -> bool:
-    """Say whether the newest F1 reaches the threshold (a single low week is healthy too: trigger.patience)."""
-    f1 = report["findings"][0]
-    return bool(f1["value"] >= f1["limit"])
+    """Say whether the newest F1 reaches the threshold (a single low week is no evidence, and healthy too)."""
+    evidence = report["findings"][0]["evidence"]
+    return bool(evidence["latest"] >= evidence["threshold"])
 
 
 def retrain_check(*arguments: str) -> str:
