@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from retrain_trigger import promotion
+from retrain_trigger.config import Feedback
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError
 from retrain_trigger.findings import Finding
+from retrain_trigger.judge.feedback import VersionCounts
 from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
@@ -42,8 +44,19 @@ class Trial:
         return {"version": self.version, "comparison": dict(self.comparison), "joint": list(self.joint), "gates": gates}
 
 
-def start(tick: Tick, prepared: Prepared, *, reason: Mapping[str, Any], mark: Mark, bootstrap: bool) -> Outcome:
-    """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out."""
+def start(
+    tick: Tick,
+    prepared: Prepared,
+    *,
+    reason: Mapping[str, Any],
+    mark: Mark,
+    bootstrap: bool,
+    served: VersionCounts | None = None,
+) -> Outcome:
+    """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out.
+
+    `served` is what the champion has said so far; later champions are compared with it.
+    """
     if prepared.uncompared and not bootstrap:
         tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
     champion = tick.past.champion
@@ -61,6 +74,7 @@ def start(tick: Tick, prepared: Prepared, *, reason: Mapping[str, Any], mark: Ma
         "features": list(prepared.features),
         "positive": prepared.positive,
         "uncompared": prepared.uncompared,
+        "served": served.to_json() if served else None,
     }
     tick.record(Kind.TRAINING, **begun)
     sealed, failures = [], []
@@ -100,17 +114,21 @@ def finish(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> Outco
 def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[Trial]) -> Outcome:
     """Write the verdict of a comparison, then act on it."""
     best = max(trials, key=lambda trial: (trial.passed, trial.comparison["difference"] or -1.0))
-    because = explained(best)
+    because, verdict = explained(best), best.version if best.passed else None
+    loops = _feedback(begun) if tick.config.promotion.feedback is Feedback.BLOCK else []
+    if verdict and loops:
+        because = f"{because.removesuffix('; promoted')}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
+        verdict = None
     tick.record(
         Kind.COMPARED,
-        verdict=best.version if best.passed else None,
+        verdict=verdict,
         because=because,
         champion=begun["champion"],
         holdout=begun["holdout"],
         config=tick.config.digest,
         trials=[trial.to_json() for trial in trials],
     )
-    return act_on_verdict(tick, best.version if best.passed else None, because)
+    return act_on_verdict(tick, verdict, because)
 
 
 def act_on_verdict(tick: Tick, version: str | None, because: str) -> Outcome:
@@ -142,6 +160,12 @@ def explained(trial: Trial) -> str:
         return f"{scores}; promoted"
     failed = "; ".join(finding.because for finding in trial.findings if finding.verdict != "PASS")
     return f"{scores}; the champion is kept: {failed}"
+
+
+def _feedback(begun: Mapping[str, Any]) -> list[str]:
+    """Return the signs of a feedback loop that were there when the training began."""
+    findings = begun["reason"].get("findings", ())
+    return [f["because"] for f in findings if f["name"].startswith("feedback_") and f["verdict"] == "BREACH"]
 
 
 def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -> str:

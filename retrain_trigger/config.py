@@ -58,6 +58,13 @@ class Evidence(StrEnum):
     POINT = "point"
 
 
+class Feedback(StrEnum):
+    """What signs of a feedback loop do: they are told, or they also keep a challenger out."""
+
+    WARN = "warn"
+    BLOCK = "block"
+
+
 def _metric(value: object) -> str:
     name = units.text(value)
     return name.lower() if name.lower() in (*BUILT_IN_METRICS, "cost") else name
@@ -237,6 +244,7 @@ class Promotion(_Section):
     margin: Margin = _default(0.02)
     certainty: Certainty = _default("95%")
     min_rows: Count = _default(500)
+    feedback: Annotated[Feedback, PlainValidator(units.one_of(Feedback))] = _default("warn")
 
     @field_validator("margin")
     @classmethod

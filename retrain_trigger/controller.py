@@ -14,7 +14,7 @@ from retrain_trigger.findings import Verdict, unknown
 from retrain_trigger.judge import memory
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.judgement import Judgement, Observed, breached_windows, judged
+from retrain_trigger.judgement import Judgement, Observed, breached_windows, judged, served
 from retrain_trigger.measurements import Mark
 from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
@@ -199,8 +199,9 @@ def _attempted(tick: Tick, judgement: Judgement, reading: Reading, because: str,
     _record_decision(tick, judgement, Action.RETRAIN, because)
     tick.say(f"{because}; retraining starts")
     findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
+    said = served(reading.observed, tick.past)
     reason = {"because": because, "forced": forced, "findings": findings}
-    outcome = attempt.start(tick, prepared, reason=reason, mark=reading.mark, bootstrap=False)
+    outcome = attempt.start(tick, prepared, reason=reason, mark=reading.mark, bootstrap=False, served=said)
     return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=reading.notes)
 
 

@@ -11,7 +11,7 @@ from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
 from retrain_trigger.judge.evidence import RATIOS, Detector
-from retrain_trigger.judge.feedback import ExposureCounts
+from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
 from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action, Decision
@@ -63,7 +63,10 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     if stale is not None:
         return Judgement((stale,), Decision(Action.UNKNOWN, stale.because))
     memo = {} if memo is None else memo
-    findings = (*_checked(config, observed, measurements, windows, memo, now), *_warned(config, observed, windows))
+    findings = (
+        *_checked(config, observed, measurements, windows, memo, now),
+        *_warned(config, observed, windows, past),
+    )
     fresh: tuple[Finding, ...] = ()
     if any(finding.verdict is Verdict.BREACH for finding in findings):
         spare = memory.unspent(measurements, past), memory.unspent(windows, past)
@@ -130,10 +133,32 @@ def _checked(  # noqa: PLR0917  (private; called twice, side by side)
     return tuple(found)
 
 
-def _warned(config: Config, observed: Observed, windows: Sequence[WindowCounts]) -> tuple[Finding, ...]:
+def served(observed: Observed, past: Memory) -> VersionCounts | None:
+    """Count what the champion has said so far; None where there is no prediction log, or it has said nothing."""
+    windows = memory.answered_for(observed.windows or (), past)
+    histograms = [window.histograms or {} for window in windows]
+    said = [counted["prediction"] for counted in histograms if "prediction" in counted]
+    bins = observed.reference["prediction"][0] if "prediction" in observed.reference else None
+    if past.champion is None or not said or bins is None:
+        return None
+    place = bins.index(observed.positive)
+    scores = _added(window.scores for window in windows)
+    return VersionCounts(
+        version=past.champion.version,
+        rows=sum(counts.rows for counts in said),
+        positives=sum(counts.counts[place] for counts in said),
+        scores=ScoreCounts(scores) if scores else None,
+    )
+
+
+def _warned(config: Config, observed: Observed, windows: Sequence[WindowCounts], past: Memory) -> tuple[Finding, ...]:
     """Look for what may only warn: an estimate where labels are still to come, and signs of a feedback loop."""
     exposed = ExposureCounts(_added(window.exposed for window in windows))
-    found = list(feedback.check(exposed, (), positive=observed.positive, min_rows=config.trigger.min_rows))
+    found = list(
+        feedback.check(
+            exposed, _champions(observed, past), positive=observed.positive, min_rows=config.trigger.min_rows
+        )
+    )
     unlabelled = [window for window in windows if window.coverage < config.trigger.label_coverage and window.scores]
     if unlabelled and config.metric in performance.METRICS:
         latest = unlabelled[-1]
@@ -153,6 +178,15 @@ def _warned(config: Config, observed: Observed, windows: Sequence[WindowCounts])
             )
         )
     return tuple(found)
+
+
+def _champions(observed: Observed, past: Memory) -> list[VersionCounts]:
+    """Return what each champion said in its time, the present one last."""
+    present = served(observed, past)
+    if present is None:
+        return []
+    earlier = [VersionCounts.from_json(told) for version, told in past.served.items() if version != present.version]
+    return [*earlier, present]
 
 
 def _added(parts: Iterable[Cells | None]) -> dict[Any, int]:

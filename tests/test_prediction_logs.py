@@ -231,3 +231,27 @@ def test_a_column_that_is_no_longer_logged_has_moved(service: Service) -> None:
     service.label(1)
     assert "drift" in service.project.run("--dry-run", day=2).stdout
     assert "city" in service.project.run("--dry-run", day=2).stdout
+
+
+def test_signs_of_a_feedback_loop_warn_and_may_keep_a_challenger_out(champion: Project) -> None:
+    labelled = champion.folder / "labelled.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT *, old AS prediction, hash(id) % 100 < 97 AS exposed FROM '{labelled}') "
+            f"TO '{champion.folder}/predictions.parquet' (FORMAT parquet)"
+        )
+    settings = (champion.folder / "config.yaml").read_text()
+    logged = (
+        settings.replace("promotion: {", "promotion: {feedback: block, ") + "logs: {predictions: predictions.parquet}\n"
+    )
+    champion.write("config.yaml", logged)
+    champion.trains("new")
+    kept = champion.run("--force", "to see", day=3)
+    assert kept.stdout.startswith("kept: ")
+    assert "promotion.feedback: block" in kept.stdout
+    assert "97" in kept.stdout
+    assert (
+        next(e for e in champion.history() if e["kind"] == "training" and e["champion"])["served"]["rows"] == 3 * 24 * 8
+    )
+    champion.write("config.yaml", logged.replace("block", "warn"))
+    assert champion.run("--force", "to see", day=3.1).stdout.startswith("promoted: ")

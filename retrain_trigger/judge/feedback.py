@@ -70,6 +70,17 @@ class VersionCounts:
     positives: int
     scores: ScoreCounts | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as a JSON object."""
+        scores = self.scores.to_json() if self.scores else None
+        return {"version": self.version, "rows": self.rows, "positives": self.positives, "scores": scores}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "VersionCounts":
+        """Read back what `to_json` wrote."""
+        scores = document["scores"]
+        return cls(**{**document, "scores": ScoreCounts.from_json(scores) if scores else None})
+
 
 class Gap(NamedTuple):
     """Two shares, how far apart they are (Cohen's h), and in how many standard errors."""

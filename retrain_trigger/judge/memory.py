@@ -39,7 +39,8 @@ class Memory:
     `attempts` are all trainings that a breach or a person started, oldest first. `refusals` counts those since the
     last promotion that did not end in one. `last_seen` is the latest time any tick had, None before the first.
     `reserved` is the largest share of rows ever held out: such rows are never trained on later. `unfinished` are the
-    entries of a run that was cut off, oldest first.
+    entries of a run that was cut off, oldest first. `served` is what each champion had said when a training to replace
+    it began, as the JSON of its counts, oldest champion first.
     """
 
     champion: Champion | None = None
@@ -49,6 +50,7 @@ class Memory:
     reserved: float = 0.0
     versions: frozenset[str] = frozenset()
     unfinished: tuple[Entry, ...] = ()
+    served: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     last_decision: Entry | None = None
 
     def attempted(self, attempt: Attempt) -> "Memory":
@@ -123,7 +125,9 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
     memory = replace(memory, unfinished=unfinished)
     match entry.kind:
         case Kind.TRAINING:
-            memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)))
+            served = body.get("served")
+            told = {**memory.served, served["version"]: served} if served else memory.served
+            memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)), served=told)
             if not body.get("bootstrap"):
                 memory = memory.attempted(Attempt(entry.run, entry.at, mark_from_json(body.get("mark", {}))))
         case Kind.SEALED:
