@@ -4,7 +4,7 @@ from time import time
 
 from retrain_trigger import attempt, promotion
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.errors import BusyError, PromotionError
+from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
@@ -22,7 +22,14 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     left = {entry.kind: entry for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     tick.say(f"run {earlier.run} was cut off; finishing it first")
-    outcome = _finished(earlier, left)
+    try:
+        outcome = _finished(earlier, left)
+    except ConflictError:
+        raise
+    except PromotionError as error:
+        if memory.fold(tick.ledger.effects()).unfinished:  # else each run from now on would break at the same place
+            earlier.record(Kind.ABANDONED, because=str(error))
+        raise
     earlier.registry.clear_staging()
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
 

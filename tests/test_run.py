@@ -411,3 +411,20 @@ def test_rolling_back_twice_never_returns_to_what_was_rolled_back_from(simple: P
     assert simple.pointer["version"] == first
     assert "no earlier champion" in simple.retrain_check("rollback", "--now", day(1.3).isoformat(), code=2).stderr
     assert simple.pointer["version"] == first
+
+
+def test_a_sealed_challenger_that_is_gone_stops_one_run_and_not_all_that_follow(champion: Project) -> None:
+    champion.trains("new")
+    echo = (champion.folder / "echo.py").read_text()
+    killer = "import os\nif os.path.exists('kill'):\n    os.kill(os.getppid(), 9)\n    import time; time.sleep(60)\n"
+    champion.write("echo.py", killer + echo)
+    makefile = champion.folder / "Makefile"
+    makefile.write_text(makefile.read_text() + "\t@touch kill\n")
+    champion.run(day=3, code=-9)
+    sealed = [entry for entry in champion.history() if entry["kind"] == "sealed"][-1]["version"]
+    (champion.folder / "kill").unlink()
+    (champion.folder / "models" / sealed).chmod(0o755)
+    (champion.folder / "models" / sealed / "model.joblib").chmod(0o644)
+    (champion.folder / "models" / sealed / "model.joblib").write_bytes(b"changed")
+    assert "bytes have changed" in champion.run(day=3.1, code=6).stderr
+    assert champion.run(day=3.2).stdout.startswith("waiting: ")

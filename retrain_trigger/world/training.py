@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from retrain_trigger.errors import TrainingError
+from retrain_trigger.errors import BusyError, TrainingError
 from retrain_trigger.world import files, lock
 
 RUN_ID = "RETRAIN_RUN_ID"
@@ -187,7 +187,10 @@ def _inheritable_lock(path: Path, run: str) -> Iterator[int]:
     """Lock a file whose descriptor the training inherits: it stays locked while any of its processes lives."""
     descriptor = files.open_lock(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError("a training of another run is still running; nothing was started") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{run}\n".encode(), 0)
         yield descriptor
