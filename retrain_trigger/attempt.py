@@ -7,41 +7,23 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import promotion
-from retrain_trigger.config import Feedback
+from retrain_trigger import promotion, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError
-from retrain_trigger.findings import Finding
 from retrain_trigger.judge.feedback import VersionCounts
 from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.preparation import Prepared, Split
+from retrain_trigger.sections import Feedback
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
 
 MTIME_SLACK_NS = 1_000_000_000
 """File systems round the time of a change: a model this little older than the start may be of this training."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A challenger's comparison with the champion: scores and bounds, the joint counts, and the gates."""
-
-    version: str
-    findings: tuple[Finding, ...]
-    comparison: Mapping[str, Any]
-    joint: Sequence[Sequence[Any]]
-    passed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the trial as a JSON object."""
-        gates = [finding.to_json() for finding in self.findings]
-        return {"version": self.version, "comparison": dict(self.comparison), "joint": list(self.joint), "gates": gates}
 
 
 def start(
@@ -104,17 +86,17 @@ def finish(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> Outco
         tick.record(Kind.KEPT, because=because, versions=list(sealed))
         return _outcome(tick, Word.SEALED, because, version=sealed[-1])
     try:
-        trials = _compared(tick, begun, sealed)
+        trials = trial.compared(tick, begun, sealed, holdout=tick.scratch / "holdout.parquet")
     except PromotionError as error:
         tick.record(Kind.KEPT, because=str(error), versions=list(sealed))
         raise
     return concluded(tick, begun, trials)
 
 
-def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[Trial]) -> Outcome:
+def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> Outcome:
     """Write the verdict of a comparison, then act on it."""
-    best = max(trials, key=lambda trial: (trial.passed, trial.comparison["difference"] or -1.0))
-    because, verdict = explained(best), best.version if best.passed else None
+    best = max(trials, key=lambda each: (each.passed, each.comparison["difference"] or -1.0))
+    because, verdict = trial.explained(best), best.version if best.passed else None
     loops = _feedback(begun) if tick.config.promotion.feedback is Feedback.BLOCK else []
     if verdict and loops:
         because = f"{because.removesuffix('; promoted')}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
@@ -126,7 +108,7 @@ def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[Trial]) -> 
         champion=begun["champion"],
         holdout=begun["holdout"],
         config=tick.config.digest,
-        trials=[trial.to_json() for trial in trials],
+        trials=[each.to_json() for each in trials],
     )
     return act_on_verdict(tick, verdict, because)
 
@@ -141,25 +123,6 @@ def act_on_verdict(tick: Tick, version: str | None, because: str) -> Outcome:
         word = Word.PROMOTED
     files.remove_folder(tick.scratch)
     return _outcome(tick, word, because, version=version)
-
-
-def explained(trial: Trial) -> str:
-    """Say how champion and challenger scored and, where it is kept, every gate that was not passed."""
-    found = trial.comparison
-    if found["difference"] is None:
-        scores = f"challenger {trial.version} cannot be compared"
-    else:
-        bounds = "unknown bounds"
-        if found["lower"] is not None and found["upper"] is not None:
-            bounds = f"{found['certainty']:.0%} interval {found['lower']:+.3f} to {found['upper']:+.3f}"
-        scores = (
-            f"challenger {trial.version} has {found['metric']} {found['challenger']:.3f} against the champion's "
-            f"{found['champion']:.3f} on {found['rows']:,} deciding rows: {found['difference']:+.3f} ({bounds})"
-        )
-    if trial.passed:
-        return f"{scores}; promoted"
-    failed = "; ".join(finding.because for finding in trial.findings if finding.verdict != "PASS")
-    return f"{scores}; the champion is kept: {failed}"
 
 
 def _feedback(begun: Mapping[str, Any]) -> list[str]:
@@ -245,62 +208,6 @@ def _identity(path: Path | None) -> tuple[int, ...] | None:
         found = path.stat()
         return (found.st_ino, found.st_size, found.st_mtime_ns)
     return None
-
-
-def _compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> list[Trial]:
-    """Score the champion and each challenger on the hold-out and judge what they said.
-
-    A challenger that cannot be scored drops out; raises PromotionError where none is left, or the champion cannot.
-    """
-    from retrain_trigger.judge import comparison, gates  # noqa: PLC0415  (NumPy: not on the healthy path)
-    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415
-    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
-
-    holdout = tick.scratch / "holdout.parquet"
-    said = {version: _scored(tick, version, holdout, begun) for version in (begun["champion"],)}
-    lost = []
-    for version in sealed:
-        try:
-            said[version] = _scored(tick, version, holdout, begun)
-        except PromotionError as error:
-            lost.append(str(error))
-            tick.say(str(error))
-    challengers = [version for version in sealed if version in said]
-    if not challengers:
-        raise PromotionError(f"{lost[-1]}; the champion is kept")
-    trials = []
-    for version in challengers:
-        counted = labelled.joint_counts(
-            holdout, label=begun["label"], champion=said[begun["champion"]], challenger=said[version]
-        )
-        found = comparison.compare(
-            JointCounts.from_json(counted),
-            metric=tick.config.metric,
-            positive=begun["positive"],
-            certainty=tick.config.promotion.certainty,
-            challengers=len(sealed),
-            cost=tick.config.weights,
-            seed=int(begun["holdout"][:8], 16),
-        )
-        findings = gates.judge(found, margin=tick.config.promotion.margin, min_rows=tick.config.promotion.min_rows)
-        trials.append(Trial(version, findings, found.to_json(), counted, gates.promotes(findings)))
-    return trials
-
-
-def _scored(tick: Tick, version: str, holdout: Path, begun: Mapping[str, Any]) -> Path:
-    from retrain_trigger.world import models  # noqa: PLC0415  (only a comparison needs it)
-
-    tick.registry.verified(version)
-    predictions = tick.scratch / f"{version}.predictions.parquet"
-    models.score(
-        tick.registry.model(version),
-        folder=tick.config.folder,
-        scratch=tick.scratch,
-        rows=holdout,
-        features=begun["features"],
-        predictions=predictions,
-    )
-    return predictions
 
 
 def _outcome(tick: Tick, word: Word, because: str, *, version: str | None) -> Outcome:

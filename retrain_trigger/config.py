@@ -1,23 +1,15 @@
 """config.yaml becomes a Config: every setting typed, every default written down, every mistake named with its place."""
 
 import difflib
-import glob
 import hashlib
 import json
-import math
-import os
 import re
 from collections.abc import Sequence
-from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     PrivateAttr,
@@ -31,11 +23,27 @@ from retrain_trigger import units
 from retrain_trigger.document import BROKEN, Mistake, Node, Place, parse, quoted
 from retrain_trigger.errors import ConfigError, UsageError
 from retrain_trigger.judge.evidence import RATIOS
-from retrain_trigger.judge.policy import Budget, OnDrift, Patience
+from retrain_trigger.sections import (
+    BUILT_IN_METRICS,
+    Cost,
+    Data,
+    Direction,
+    Distance,
+    Evidence,
+    LocalPath,
+    Logs,
+    ModelFiles,
+    Promotion,
+    Section,
+    Threshold,
+    Train,
+    Trigger,
+    base,
+    default,
+    label,
+    metric_name,
+)
 from retrain_trigger.units import WrongError, seen
-
-BUILT_IN_METRICS: Final = ("f1", "f1_macro", "accuracy", "balanced_accuracy", "precision", "recall")
-"""Metrics that are computed from counts; any other name is looked up in the metrics log."""
 
 LARGEST: Final = 1024 * 1024
 """Bytes beyond which a file is not taken for a config.yaml."""
@@ -43,248 +51,22 @@ LARGEST: Final = 1024 * 1024
 TWO_LINES: Final = "`performance_threshold: 0.85` and `drift_threshold: 0.20`"
 
 
-class Direction(StrEnum):
-    """Which way a metric improves."""
-
-    HIGHER_IS_BETTER = "higher_is_better"
-    LOWER_IS_BETTER = "lower_is_better"
-
-
-class Evidence(StrEnum):
-    """Which rule finds decay: `auto` is sequential where counts are known."""
-
-    AUTO = "auto"
-    SEQUENTIAL = "sequential"
-    POINT = "point"
-
-
-class Feedback(StrEnum):
-    """What signs of a feedback loop do: they are told, or they also keep a challenger out."""
-
-    WARN = "warn"
-    BLOCK = "block"
-
-
-def _metric(value: object) -> str:
-    name = units.text(value)
-    return name.lower() if name.lower() in (*BUILT_IN_METRICS, "cost") else name
-
-
-def _label(value: object) -> str | int | bool | None:
-    if value is not None and not isinstance(value, str | int):
-        units.needs("a label: text, a whole number, true or false", value)
-    return value
-
-
-def _path(value: object, info: ValidationInfo) -> Path:
-    return _base(info) / os.path.expanduser(units.text(value))  # noqa: PTH111  (Path.expanduser raises without a home)
-
-
-def _path_if_any(value: object, info: ValidationInfo) -> Path | None:
-    return None if value is None else _path(value, info)
-
-
-def _source_if_any(value: object, info: ValidationInfo) -> str | None:
-    """Make a path or glob absolute; the folder's own name is no part of the pattern."""
-    if value is None:
-        return None
-    text = os.path.expanduser(units.text(value))  # noqa: PTH111
-    folder = str(_base(info))
-    return os.path.join(glob.escape(folder) if glob.has_magic(text) else folder, text)  # noqa: PTH118  (a pattern, not a path)
-
-
-def _base(info: ValidationInfo) -> Path:
-    return (info.context or {}).get("folder") or Path.cwd()
-
-
-def _several(value: object) -> list[Any]:
-    if not isinstance(value, list) or not value:
-        units.needs("a list such as [all] or [7d, 30d, all]", value, " that is empty" if value == [] else "")
-    return value
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        units.needs("a list of columns such as [month]", value)
-    return value
-
-
-def _text_if_any(value: object) -> str | None:
-    return None if value is None else units.text(value)
-
-
-def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ...]:
-    if len(set(value)) < len(value):
-        raise WrongError("names the same window twice; keep one")
-    return value
-
-
-_HALF: Final = 0.5
-
-Text = Annotated[str, PlainValidator(units.text)]
-Count = Annotated[int, PlainValidator(units.count)]
-Duration = Annotated[timedelta, PlainValidator(units.duration)]
-Reach = Annotated[timedelta | None, PlainValidator(units.reach)]
-Threshold = Annotated[float, PlainValidator(units.share("such as 0.85 or 85%", math.isfinite))]
-Distance = Annotated[float, PlainValidator(units.number("above 0, such as 0.20", lambda x: x > 0))]
-Held = Annotated[float, PlainValidator(units.share("above 0 and at most 0.5, such as 20%", lambda x: 0 < x <= _HALF))]
-Missing = Annotated[float, PlainValidator(units.share("from 0 to 1, such as 5%", lambda x: 0 <= x <= 1))]
-Coverage = Annotated[float, PlainValidator(units.share("above 0 and at most 1, such as 0.8", lambda x: 0 < x <= 1))]
-Weight = Annotated[float, PlainValidator(units.number("from 0 up, such as 5", lambda x: x >= 0))]
-Margin = Annotated[float, PlainValidator(units.share("from 0 up, such as 0.02 or 2%", lambda x: x >= 0))]
-Certainty = Annotated[float, PlainValidator(units.share("above 0.5 and under 1, such as 95%", lambda x: _HALF < x < 1))]
-LocalPath = Annotated[Path, PlainValidator(_path)]
-Source = Annotated[str | None, PlainValidator(_source_if_any)]
-
-
-def _default(written: object) -> Any:
-    """Give a setting its default as it would be written in config.yaml."""
-    return Field(written, validate_default=True)
-
-
-class _Section(BaseModel):
-    """Keys that stand together; a section with nothing below it has its defaults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty(cls, value: object) -> object:
-        return {} if value is None else value
-
-
-class Columns(_Section):
-    """The names under which logs and labelled data hold what has a role."""
-
-    timestamp: Text = _default("timestamp")
-    id: Text = _default("id")
-    prediction: Text = _default("prediction")
-    score: Text = _default("score")
-    label: Text = _default("label")
-    labelled_at: Text = _default("labelled_at")
-    model: Text = _default("model")
-    exposed: Text = _default("exposed")
-
-    @field_validator("label")
-    @classmethod
-    def _is_no_answer(cls, value: str, info: ValidationInfo) -> str:
-        for role in ("prediction", "score"):
-            if info.data.get(role) == value:
-                raise WrongError(f"is {quoted(value)}, and so is {role}; the truth needs a column of its own")
-        return value
-
-
-class Logs(_Section):
-    """What monitoring writes."""
-
-    metrics: LocalPath = _default("logs/metrics.jsonl")
-    predictions: Source = None
-    labels: Source = None
-    reference: Source = None
-    columns: Columns = _default({})
-
-    @field_validator("labels", "reference")
-    @classmethod
-    def _belongs_to_predictions(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("predictions") is None:
-            raise WrongError("goes with logs.predictions; name the prediction log, too")
-        return value
-
-
-class Trigger(_Section):
-    """When a retraining starts; `window` is what one line of a log without timestamps stands for."""
-
-    window: Duration = _default("1d")
-    min_rows: Count = _default(200)
-    label_coverage: Coverage = _default(0.8)
-    max_age: Duration = _default("3d")
-    evidence: Annotated[Evidence, PlainValidator(units.one_of(Evidence))] = _default("auto")
-    false_alarm_every: Annotated[int, PlainValidator(units.count)] = _default(1000)
-    patience: Annotated[Patience, PlainValidator(units.patience)] = _default("1 of 1")
-    on_drift: Annotated[OnDrift, PlainValidator(units.one_of(OnDrift))] = _default("retrain")
-    cooldown: Duration = _default("24h")
-    budget: Annotated[Budget, PlainValidator(units.budget)] = _default("4 per 30d")
-
-
-class Data(_Section):
-    """What is trained on and what decides.
-
-    `labelled` and `holdout_file` are absolute paths or globs, at most one of them; a window of None reaches back to
-    the beginning; `holdout` and `max_missing` are shares of 1. `unchecked` are columns whose values may be anything;
-    `command` is a check of one's own.
-    """
-
-    labelled: Source = None
-    windows: Annotated[tuple[Reach, ...], BeforeValidator(_several), AfterValidator(_distinct)] = _default(["all"])
-    holdout: Held = _default("20%")
-    holdout_file: Source = None
-    max_missing: Missing = _default("5%")
-    unchecked: Annotated[tuple[Text, ...], BeforeValidator(_list)] = _default([])
-    command: Annotated[str | None, PlainValidator(_text_if_any)] = None
-
-    @field_validator("holdout_file")
-    @classmethod
-    def _is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("labelled") is not None:
-            raise WrongError("stands beside data.labelled, from which a hold-out is split; keep one of the two")
-        return value
-
-
-class Train(_Section):
-    """The training command, which runs in the folder of config.yaml."""
-
-    command: Text = _default("make train-model")
-    timeout: Duration = _default("2h")
-    output: Annotated[Path | None, PlainValidator(_path_if_any)] = None
-
-
-class Promotion(_Section):
-    """What a challenger must show; `certainty` is a share of 1, `margin` is in units of the metric."""
-
-    margin: Margin = _default(0.02)
-    certainty: Certainty = _default("95%")
-    min_rows: Count = _default(500)
-    feedback: Annotated[Feedback, PlainValidator(units.one_of(Feedback))] = _default("warn")
-
-    @field_validator("margin")
-    @classmethod
-    def _is_possible(cls, value: float, info: ValidationInfo) -> float:
-        metric = (info.context or {}).get("metric")
-        if metric in BUILT_IN_METRICS and value >= 1:
-            raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.02 or 2%")
-        return value
-
-
-class ModelFiles(_Section):
-    """Where the pointer to the champion and the sealed versions are."""
-
-    pointer: LocalPath = _default("models/champion.json")
-    folder: LocalPath = _default("models")
-
-
-class Cost(_Section):
-    """What a false positive and a false negative cost; `metric: cost` is their sum per labelled row."""
-
-    fp: Weight
-    fn: Weight
-
-
-class Config(_Section):
+class Config(Section):
     """Every setting, with absolute paths."""
 
-    metric: Annotated[str, PlainValidator(_metric)] = _default("f1")
+    metric: Annotated[str, PlainValidator(metric_name)] = default("f1")
     cost: Cost | None = Field(None, validate_default=True)
-    direction: Annotated[Direction, PlainValidator(units.one_of(Direction))] = _default("higher_is_better")
+    direction: Annotated[Direction, PlainValidator(units.one_of(Direction))] = default("higher_is_better")
     performance_threshold: Threshold
-    drift_threshold: Distance = _default(0.20)
-    positive: Annotated[str | int | bool | None, PlainValidator(_label)] = None
-    logs: Logs = _default({})
-    trigger: Trigger = _default({})
-    data: Data = _default({})
-    train: Train = _default({})
-    promotion: Promotion = _default({})
-    model: ModelFiles = _default({})
-    state: LocalPath = _default(".retrain-check")
+    drift_threshold: Distance = default(0.20)
+    positive: Annotated[str | int | bool | None, PlainValidator(label)] = None
+    logs: Logs = default({})
+    trigger: Trigger = default({})
+    data: Data = default({})
+    train: Train = default({})
+    promotion: Promotion = default({})
+    model: ModelFiles = default({})
+    state: LocalPath = default(".retrain-check")
 
     _file: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -362,7 +144,7 @@ class Config(_Section):
     def _remember_origin(self, info: ValidationInfo) -> Self:
         context = info.context or {}
         self._file = context.get("file")
-        self._folder = _base(info)
+        self._folder = base(info)
         return self
 
 

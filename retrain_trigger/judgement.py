@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from retrain_trigger.config import Config, Evidence
+from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
@@ -18,6 +18,7 @@ from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judge.windows import Cells, WindowCounts, measured
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.profile import Reference
+from retrain_trigger.sections import Evidence
 
 BASELINE_ROWS = 1000
 """Predictions and scores are measured from the champion's first windows, so many rows: no training data has them."""

@@ -48,12 +48,12 @@ def text(value: object) -> str:
     return value
 
 
-def count(value: object) -> int:
-    """Read a whole number from 1 up."""
+def count(value: object, *, least: int = 1) -> int:
+    """Read a whole number from `least` up."""
     if isinstance(value, bool) or not isinstance(value, int):
         needs("a whole number", value)
-    if not 1 <= value <= _MOST:
-        raise WrongError(f"is {value}; write a number from 1 to {_MOST}")
+    if not least <= value <= _MOST:
+        raise WrongError(f"is {value}; write a number from {least} to {_MOST}")
     return value
 
 

@@ -14,10 +14,10 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"cli"},),
     ({"printing"},),
     (
-        {"controller", "replay", "recovery", "attempt", "preparation", "promotion", "judgement", "observation"}
+        {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
         | {"profile", "data_check", "tick"},
     ),
-    ({"config", "units", "document"},),
+    ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),
     ({"findings", "outcomes", "errors", "entries", "measurements", "__init__"},),
 )

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from retrain_trigger.config import LARGEST, Config, Direction, defaults, load
+from retrain_trigger.config import LARGEST, Config, defaults, load
 from retrain_trigger.errors import ConfigError, UsageError
 from retrain_trigger.judge.policy import Budget, OnDrift, Patience
+from retrain_trigger.sections import Direction
 
 TWO_LINES = "performance_threshold: 0.85\ndrift_threshold: 0.20\n"
 
@@ -200,7 +201,10 @@ data:
             "logs: {columns: {label: prediction}}",
             "3:25: logs.columns.label is `prediction`, and so is prediction; the truth needs a column of its own",
         ),
-        ("shadow: null", "3:1: `shadow` is not a key; known are metric, cost, direction, performance_threshold, "),
+        (
+            "shadowing: null",
+            "3:1: `shadowing` is not a key; known are metric, cost, direction, performance_threshold, ",
+        ),
     ],
 )
 def test_a_mistake_says_where_what_and_what_to_do(line: str, mistake: str, write: Callable[[str], Path]) -> None:

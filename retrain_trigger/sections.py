@@ -1,0 +1,305 @@
+"""The sections of config.yaml: their keys, what each may hold, and its default as it would be written."""
+
+import glob
+import math
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from retrain_trigger import units
+from retrain_trigger.document import quoted
+from retrain_trigger.judge.policy import Budget, OnDrift, Patience
+from retrain_trigger.units import WrongError
+
+BUILT_IN_METRICS: Final = ("f1", "f1_macro", "accuracy", "balanced_accuracy", "precision", "recall")
+"""Metrics that are computed from counts; any other name is looked up in the metrics log."""
+
+
+class Direction(StrEnum):
+    """Which way a metric improves."""
+
+    HIGHER_IS_BETTER = "higher_is_better"
+    LOWER_IS_BETTER = "lower_is_better"
+
+
+class Evidence(StrEnum):
+    """Which rule finds decay: `auto` is sequential where counts are known."""
+
+    AUTO = "auto"
+    SEQUENTIAL = "sequential"
+    POINT = "point"
+
+
+class Feedback(StrEnum):
+    """What signs of a feedback loop do: they are told, or they also keep a challenger out."""
+
+    WARN = "warn"
+    BLOCK = "block"
+
+
+class Mode(StrEnum):
+    """Whether a challenger that passed every gate is promoted at once, or a person is asked."""
+
+    AUTO = "auto"
+    ASK = "ask"
+
+
+def metric_name(value: object) -> str:
+    """Read the name of a metric; those that are built in, in any case of letters."""
+    name = units.text(value)
+    return name.lower() if name.lower() in (*BUILT_IN_METRICS, "cost") else name
+
+
+def label(value: object) -> str | int | bool | None:
+    """Read a label as it was written."""
+    if value is not None and not isinstance(value, str | int):
+        units.needs("a label: text, a whole number, true or false", value)
+    return value
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    return base(info) / os.path.expanduser(units.text(value))  # noqa: PTH111  (Path.expanduser raises without a home)
+
+
+def _path_if_any(value: object, info: ValidationInfo) -> Path | None:
+    return None if value is None else _path(value, info)
+
+
+def _source_if_any(value: object, info: ValidationInfo) -> str | None:
+    """Make a path or glob absolute; the folder's own name is no part of the pattern."""
+    if value is None:
+        return None
+    text = os.path.expanduser(units.text(value))  # noqa: PTH111
+    folder = str(base(info))
+    return os.path.join(glob.escape(folder) if glob.has_magic(text) else folder, text)  # noqa: PTH118  (a pattern, not a path)
+
+
+def base(info: ValidationInfo) -> Path:
+    """Return the folder that relative paths are resolved against."""
+    return (info.context or {}).get("folder") or Path.cwd()
+
+
+def _several(value: object) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        units.needs("a list such as [all] or [7d, 30d, all]", value, " that is empty" if value == [] else "")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        units.needs("a list of columns such as [month]", value)
+    return value
+
+
+def _text_if_any(value: object) -> str | None:
+    return None if value is None else units.text(value)
+
+
+def _number_if_any(allowed: str, fits: Callable[[float], bool]) -> Callable[[object], float | None]:
+    read = units.share(allowed, fits)
+
+    def read_if_any(value: object) -> float | None:
+        return None if value is None else read(value)
+
+    return read_if_any
+
+
+def _duration_if_any(value: object) -> timedelta | None:
+    return None if value is None else units.duration(value)
+
+
+def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ...]:
+    if len(set(value)) < len(value):
+        raise WrongError("names the same window twice; keep one")
+    return value
+
+
+_HALF: Final = 0.5
+
+Text = Annotated[str, PlainValidator(units.text)]
+Count = Annotated[int, PlainValidator(units.count)]
+Duration = Annotated[timedelta, PlainValidator(units.duration)]
+Reach = Annotated[timedelta | None, PlainValidator(units.reach)]
+Threshold = Annotated[float, PlainValidator(units.share("such as 0.85 or 85%", math.isfinite))]
+Distance = Annotated[float, PlainValidator(units.number("above 0, such as 0.20", lambda x: x > 0))]
+Held = Annotated[float, PlainValidator(units.share("above 0 and at most 0.5, such as 20%", lambda x: 0 < x <= _HALF))]
+Missing = Annotated[float, PlainValidator(units.share("from 0 to 1, such as 5%", lambda x: 0 <= x <= 1))]
+Coverage = Annotated[float, PlainValidator(units.share("above 0 and at most 1, such as 0.8", lambda x: 0 < x <= 1))]
+Whole = Annotated[int, PlainValidator(partial(units.count, least=0))]
+Weight = Annotated[float, PlainValidator(units.number("from 0 up, such as 5", lambda x: x >= 0))]
+Margin = Annotated[float, PlainValidator(units.share("from 0 up, such as 0.02 or 2%", lambda x: x >= 0))]
+Certainty = Annotated[float, PlainValidator(units.share("above 0.5 and under 1, such as 95%", lambda x: _HALF < x < 1))]
+Times = Annotated[float | None, PlainValidator(_number_if_any("from 1 up, such as 3", lambda x: x >= 1))]
+Floor = Annotated[float | None, PlainValidator(_number_if_any("such as 0.8", math.isfinite))]
+LocalPath = Annotated[Path, PlainValidator(_path)]
+Source = Annotated[str | None, PlainValidator(_source_if_any)]
+
+
+def default(written: object) -> Any:
+    """Give a setting its default as it would be written in config.yaml."""
+    return Field(written, validate_default=True)
+
+
+class Section(BaseModel):
+    """Keys that stand together; a section with nothing below it has its defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: object) -> object:
+        return {} if value is None else value
+
+
+class Columns(Section):
+    """The names under which logs and labelled data hold what has a role."""
+
+    timestamp: Text = default("timestamp")
+    id: Text = default("id")
+    prediction: Text = default("prediction")
+    score: Text = default("score")
+    label: Text = default("label")
+    labelled_at: Text = default("labelled_at")
+    model: Text = default("model")
+    exposed: Text = default("exposed")
+
+    @field_validator("label")
+    @classmethod
+    def _is_no_answer(cls, value: str, info: ValidationInfo) -> str:
+        for role in ("prediction", "score"):
+            if info.data.get(role) == value:
+                raise WrongError(f"is {quoted(value)}, and so is {role}; the truth needs a column of its own")
+        return value
+
+
+class Logs(Section):
+    """What monitoring writes."""
+
+    metrics: LocalPath = default("logs/metrics.jsonl")
+    predictions: Source = None
+    labels: Source = None
+    reference: Source = None
+    columns: Columns = default({})
+
+    @field_validator("labels", "reference")
+    @classmethod
+    def _belongs_to_predictions(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("predictions") is None:
+            raise WrongError("goes with logs.predictions; name the prediction log, too")
+        return value
+
+
+class Trigger(Section):
+    """When a retraining starts; `window` is what one line of a log without timestamps stands for."""
+
+    window: Duration = default("1d")
+    min_rows: Count = default(200)
+    label_coverage: Coverage = default(0.8)
+    max_age: Duration = default("3d")
+    evidence: Annotated[Evidence, PlainValidator(units.one_of(Evidence))] = default("auto")
+    false_alarm_every: Annotated[int, PlainValidator(units.count)] = default(1000)
+    patience: Annotated[Patience, PlainValidator(units.patience)] = default("1 of 1")
+    on_drift: Annotated[OnDrift, PlainValidator(units.one_of(OnDrift))] = default("retrain")
+    slices: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
+    cooldown: Duration = default("24h")
+    budget: Annotated[Budget, PlainValidator(units.budget)] = default("4 per 30d")
+
+
+class Data(Section):
+    """What is trained on and what decides.
+
+    `labelled` and `holdout_file` are absolute paths or globs, at most one of them; a window of None reaches back to
+    the beginning; `holdout` and `max_missing` are shares of 1. `unchecked` are columns whose values may be anything;
+    `command` is a check of one's own.
+    """
+
+    labelled: Source = None
+    windows: Annotated[tuple[Reach, ...], BeforeValidator(_several), AfterValidator(_distinct)] = default(["all"])
+    holdout: Held = default("20%")
+    holdout_file: Source = None
+    max_missing: Missing = default("5%")
+    unchecked: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
+    command: Annotated[str | None, PlainValidator(_text_if_any)] = None
+
+    @field_validator("holdout_file")
+    @classmethod
+    def _is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("labelled") is not None:
+            raise WrongError("stands beside data.labelled, from which a hold-out is split; keep one of the two")
+        return value
+
+
+class Train(Section):
+    """The training command, which runs in the folder of config.yaml."""
+
+    command: Text = default("make train-model")
+    timeout: Duration = default("2h")
+    output: Annotated[Path | None, PlainValidator(_path_if_any)] = None
+
+
+class Shadow(Section):
+    """How much a challenger must have said beside the champion: rows with their label, and hours."""
+
+    rows: Count = default(5000)
+    hours: Whole = default(24)
+
+
+class Promotion(Section):
+    """What a challenger must show.
+
+    `certainty` is a share of 1; `margin` and `floor` are in units of the metric; `latency` and `size` are how many
+    times the champion's; `golden` are labelled rows that must be answered right; `out_of_time` is in windows.
+    """
+
+    margin: Margin = default(0.02)
+    certainty: Certainty = default("95%")
+    min_rows: Count = default(500)
+    out_of_time: Whole = default(0)
+    slices: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
+    latency: Times = None
+    size: Times = None
+    floor: Floor = None
+    golden: Source = None
+    shadow: Shadow | None = None
+    probation: Annotated[timedelta | None, PlainValidator(_duration_if_any)] = None
+    feedback: Annotated[Feedback, PlainValidator(units.one_of(Feedback))] = default("warn")
+    mode: Annotated[Mode, PlainValidator(units.one_of(Mode))] = default("auto")
+
+    @field_validator("margin")
+    @classmethod
+    def _is_possible(cls, value: float, info: ValidationInfo) -> float:
+        metric = (info.context or {}).get("metric")
+        if metric in BUILT_IN_METRICS and value >= 1:
+            raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.02 or 2%")
+        return value
+
+
+class ModelFiles(Section):
+    """Where the pointer to the champion and the sealed versions are, and how many of those that served are kept."""
+
+    pointer: LocalPath = default("models/champion.json")
+    folder: LocalPath = default("models")
+    keep: Count = default(5)
+
+
+class Cost(Section):
+    """What a false positive and a false negative cost; `metric: cost` is their sum per labelled row."""
+
+    fp: Weight
+    fn: Weight
