@@ -160,10 +160,17 @@ def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: dat
 
 @cli.command()
 @common
-def history(*, path: Path | None, form: str, quiet: bool, verbose: bool) -> None:
+@click.option("--verify", is_flag=True, help="Only say whether the ledger is what was written; exit 6 where it is not.")
+def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, verify: bool) -> None:
     """Show what happened, oldest first. Writes nothing."""
     from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
 
+    if verify:
+        count, newest = controller.verified(_settings(path))
+        if not quiet:
+            said = f"{count} entries, each as it was written; hash of the newest: {newest or 'none'}"
+            _print(form, {"entries": count, "newest": newest}, [said])
+        return
     entries = controller.history(_settings(path))
     if not quiet:
         lines = printing.explain_lines(entries) if verbose and entries else printing.history_lines(entries)

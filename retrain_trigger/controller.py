@@ -140,6 +140,15 @@ def history(config: Config) -> list[Entry]:
         return ledger.entries()
 
 
+def verified(config: Config) -> tuple[int, str]:
+    """Hold the whole ledger against its hashes; return the number of entries and the newest hash.
+
+    Raises PromotionError where it was changed.
+    """
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        return ledger.verified()
+
+
 def explained(config: Config, run: str | None) -> list[Entry]:
     """Return the entries of a run; by default of the last that did more than decide. Raises UsageError."""
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:

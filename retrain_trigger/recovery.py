@@ -18,6 +18,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     pointer meanwhile.
     """
     if not tick.past.unfinished:
+        _tidy(tick)
         return tick, None
     left = {entry.kind: entry for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
@@ -30,7 +31,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
         if memory.fold(tick.ledger.effects()).unfinished:  # else each run from now on would break at the same place
             earlier.record(Kind.ABANDONED, because=str(error))
         raise
-    earlier.registry.clear_staging()
+    _tidy(tick)
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
 
 
@@ -51,7 +52,17 @@ def given_up(tick: Tick, because: str) -> Tick:
         intents = []
     if not intents:
         earlier.record(Kind.ABANDONED, because=because)
+    _tidy(tick)
     return tick.remembering(memory.fold(tick.ledger.effects()))
+
+
+def _tidy(tick: Tick) -> None:
+    """Remove what killed runs left half-written; the files of a failed or refused training stay, a message named them."""
+    tick.registry.clear_staging()
+    for folder in tick.scratch.parent.glob("*"):
+        entries = tick.ledger.entries(run=folder.name)
+        if not entries or entries[-1].kind not in {Kind.FAILED, Kind.KEPT}:
+            files.remove_folder(folder)
 
 
 def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:

@@ -1,5 +1,6 @@
 """Every change to a file or folder: written beside, synced, renamed, and the folder synced."""
 
+import glob
 import hashlib
 import os
 import shutil
@@ -29,6 +30,12 @@ def write(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def clear_beside(path: Path) -> None:
+    """Remove what writers of this file left beside it when they were killed; only for whoever is its one writer."""
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        remove(stale)
 
 
 def copy_hashing(source: Path, target: Path, *, mode: int = 0o444) -> str:
@@ -83,18 +90,27 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
         return
     make_folder(path.parent)
     with suppress(FileExistsError):
-        path.mkdir()
+        path.mkdir(mode)  # never wider than wanted, not even for a moment
         path.chmod(mode)  # whatever the umask is: the service may run under another user
     sync_folder(path.parent)
 
 
+def publish(beside: Path, path: Path) -> None:
+    """Give a file that was written and synced beside its place its name."""
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
 def publish_folder(staged: Path, target: Path) -> None:
-    """Make a staged folder and its files read-only and give it its name; the name must be free."""
+    """Make a staged folder and its files read-only and give it its name; the name must be free.
+
+    Both stand in one folder: only there can a read-only folder be renamed, and so a version is never seen writable.
+    """
     for file in staged.iterdir():
         file.chmod(0o444)
+    staged.chmod(0o555)
     sync_folder(staged)
     staged.rename(target)
-    target.chmod(0o555)
     sync_folder(target.parent)
 
 

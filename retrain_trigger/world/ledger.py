@@ -1,5 +1,6 @@
-"""The ledger: every decision and every effect, in SQLite, durable before the effect."""
+"""The ledger: every decision and every effect, in SQLite, durable before the effect, chained by hashes."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -10,45 +11,54 @@ from typing import Any
 
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import PromotionError
+from retrain_trigger.world import files
 
-VERSION = 2
-_ENTRIES = """
-CREATE TABLE entry (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    at TEXT NOT NULL,
-    run TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    body TEXT NOT NULL
-) STRICT;
-CREATE INDEX entry_kind ON entry (kind);
-"""
-_COUNTED = """
-CREATE TABLE counted (
-    plan TEXT NOT NULL,
-    source TEXT NOT NULL,
-    body TEXT NOT NULL,
-    PRIMARY KEY (plan, source)
-) STRICT;
-"""
-_MIGRATIONS = (_ENTRIES, _COUNTED)
+VERSION = 3
+_ENTRIES = (
+    """
+    CREATE TABLE entry (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        at TEXT NOT NULL,
+        run TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX entry_kind ON entry (kind)",
+)
+_COUNTED = (
+    """
+    CREATE TABLE counted (
+        plan TEXT NOT NULL,
+        source TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (plan, source)
+    ) STRICT
+    """,
+)
+_CHAINED = ("ALTER TABLE entry ADD COLUMN hash TEXT NOT NULL DEFAULT ''",)
+_MIGRATIONS = (_ENTRIES, _COUNTED, _CHAINED)
+_CHAIN_SINCE = 3
+_ROWS = "SELECT seq, at, run, kind, body, hash, (SELECT hash FROM entry AS p WHERE p.seq = e.seq - 1) FROM entry AS e"
 
 
 class Ledger:
     """An open ledger. Writing: `with Ledger.writing(path) as ledger`. Asking: `with Ledger.reading(path) as ledger`."""
 
-    __slots__ = ("_asking", "_connection")
+    __slots__ = ("_asking", "_chained", "_connection")
 
-    def __init__(self, connection: sqlite3.Connection, *, asking: bool) -> None:
-        self._connection, self._asking = connection, asking
+    def __init__(self, connection: sqlite3.Connection, *, asking: bool, chained: bool = True) -> None:
+        self._connection, self._asking, self._chained = connection, asking, chained
 
     @classmethod
     @contextmanager
     def writing(cls, path: Path) -> Iterator["Ledger"]:
         """Open for appending, creating and migrating where needed; raises PromotionError when it is damaged."""
-        with _opened(path, f"{path.as_uri()}?mode=rwc") as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")
-            connection.execute("PRAGMA synchronous=EXTRA")
-            _migrate(connection, path)
+        if not path.exists():
+            _create(path)
+        with _opened(path, f"{path.as_uri()}?mode=rw") as connection:
+            _be_durable(connection)
+            _migrate(connection, _version(connection, path))
             yield cls(connection, asking=False)
 
     @classmethod
@@ -58,31 +68,58 @@ class Ledger:
 
         Not `mode=ro`: SQLite could then not roll back what a killed run had begun, and would not answer.
         """
-        uri = f"{path.as_uri()}?mode=rw" if path.exists() else "file::memory:"
-        with _opened(path, uri) as connection, _opened(path, "file::memory:") as empty:
-            made = _version(connection, path) > 0
-            empty.executescript("".join(_MIGRATIONS))
+        exists = path.exists()
+        with _opened(path, f"{path.as_uri()}?mode=rw" if exists else "file::memory:") as connection:
+            if not exists:
+                _migrate(connection, 0)
+            version = _version(connection, path)
             connection.execute("PRAGMA query_only=ON")
-            yield cls(connection if made else empty, asking=True)
+            yield cls(connection, asking=True, chained=version >= _CHAIN_SINCE)
 
     def append(self, kind: Kind, *, at: datetime, run: str, body: Mapping[str, Any]) -> None:
         """Write one entry; when this returns it survives a power loss."""
         row = (at.astimezone(UTC).isoformat(), run, kind.value, json.dumps(body, sort_keys=True, allow_nan=False))
         with self._connection:
-            self._connection.execute("INSERT INTO entry (at, run, kind, body) VALUES (?, ?, ?, ?)", row)
+            self._connection.execute("BEGIN IMMEDIATE")
+            last = self._connection.execute("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
+            seq, previous = (last[0] + 1, last[1]) if last else (1, "")
+            self._connection.execute(
+                "INSERT INTO entry (seq, at, run, kind, body, hash) VALUES (?, ?, ?, ?, ?, ?)",
+                (seq, *row, chained(previous, (seq, *row))),
+            )
 
     def effects(self) -> list[Entry]:
         """Return what memory is folded from, oldest first: all entries but decisions, and the last decision.
 
         Ticks that only decided are most of a ledger; leaving them unread keeps a tick's cost from growing with age.
+        Each entry read is held against its hash, and none may be missing; `verified` looks at the others, too.
         """
-        return self._entries(
-            "WHERE kind <> 'decided' OR seq = (SELECT max(seq) FROM entry WHERE kind = 'decided') ORDER BY seq"
+        found = self._entries(
+            "WHERE kind <> 'decided' OR seq = (SELECT max(seq) FROM entry WHERE kind = 'decided') ORDER BY seq",
+            intact=self._chained,
         )
+        if self._chained:
+            self._count()
+        return found
 
     def entries(self, *, run: str | None = None) -> list[Entry]:
         """Return all entries, or those of one run, oldest first."""
         return self._entries("WHERE ? IS NULL OR run = ? ORDER BY seq", (run, run))
+
+    def verified(self) -> tuple[int, str]:
+        """Hold every entry against the chain; return how many there are, and the newest one's hash.
+
+        Raises PromotionError, naming the first entry that is not what was written, or where entries are missing.
+        Nothing in the file can show that the whole of it was exchanged for an older copy: who wants to know keeps the
+        newest hash elsewhere. (Where a promotion is lost with it, the pointer no longer fits and `run` stops.)
+        """
+        if not self._chained:
+            raise sqlite3.DatabaseError("it has no hashes yet; the next run adds them")
+        newest = ""
+        for *row, found, previous in self._connection.execute(f"{_ROWS} ORDER BY seq"):
+            _check(tuple(row), found, previous)
+            newest = found
+        return self._count(), newest
 
     def counted(self, plan: str) -> dict[str, Any]:
         """Return what was counted under a plan, by source; nothing where an older ledger has no place for it yet."""
@@ -106,15 +143,62 @@ class Ledger:
             )
             self._connection.executemany("INSERT INTO counted (plan, source, body) VALUES (?, ?, ?)", rows)
 
-    def _entries(self, where: str, values: tuple[Any, ...] = ()) -> list[Entry]:
-        rows = self._connection.execute(f"SELECT seq, at, run, kind, body FROM entry {where}", values)
-        try:
-            return [
-                Entry(seq, datetime.fromisoformat(at), run, Kind(kind), json.loads(body))
-                for seq, at, run, kind, body in rows
-            ]
-        except ValueError as error:
-            raise sqlite3.DatabaseError(str(error)) from error
+    def _entries(self, where: str, values: tuple[Any, ...] = (), *, intact: bool = False) -> list[Entry]:
+        chain = _ROWS if intact else "SELECT seq, at, run, kind, body FROM entry"
+        found = []
+        for seq, at, run, kind, body, *hashes in self._connection.execute(f"{chain} {where}", values):
+            if intact:
+                _check((seq, at, run, kind, body), *hashes)
+            try:
+                found.append(Entry(seq, datetime.fromisoformat(at), run, Kind(kind), json.loads(body)))
+            except ValueError as error:
+                raise sqlite3.DatabaseError(f"entry {seq} cannot be read: {error}") from error
+        return found
+
+    def _count(self) -> int:
+        """Return the number of entries; raises where some are missing, also the newest (SQLite remembers their number)."""
+        there, last = self._connection.execute("SELECT count(*), coalesce(max(seq), 0) FROM entry").fetchone()
+        given = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entry'").fetchone()
+        if there != max(last, given[0] if given else 0):
+            raise sqlite3.DatabaseError(
+                f"it has {there} entries, and {max(last, given[0] if given else 0)} were written"
+            )
+        return int(there)
+
+
+def chained(previous: str, row: tuple[int, str, str, str, str]) -> str:
+    """Return an entry's hash, over the hash before it and its own fields: none changes without all that follow.
+
+    >>> first = chained("", (1, "2026-01-05T06:00:00+00:00", "run", "kept", "{}"))
+    >>> first[:8], chained(first, (2, "2026-01-06T06:00:00+00:00", "run", "kept", "{}"))[:8]
+    ('7e0fae13', '0fab1e53')
+    """
+    return hashlib.sha256(json.dumps([previous, *row]).encode()).hexdigest()
+
+
+def _check(row: tuple[Any, ...], found: str, previous: str | None) -> None:
+    seq = row[0]
+    if previous is None and seq > 1:
+        raise sqlite3.DatabaseError(f"the entry before entry {seq} is missing")
+    if chained(previous or "", row) != found:
+        raise sqlite3.DatabaseError(f"entry {seq} is not what was written: it, or one before it, was changed")
+
+
+def _create(path: Path) -> None:
+    """Make a new ledger beside its place and put it there whole: a file without tables is then never ours."""
+    beside = path.with_name(f".{path.name}.tmp")
+    for leftover in (beside, beside.with_name(f"{beside.name}-journal")):
+        files.remove(leftover)
+    files.create(beside).close()
+    with _opened(path, f"{beside.as_uri()}?mode=rw") as connection:
+        _be_durable(connection)
+        _migrate(connection, 0)
+    files.publish(beside, path)
+
+
+def _be_durable(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=DELETE")
+    connection.execute("PRAGMA synchronous=EXTRA")
 
 
 @contextmanager
@@ -133,15 +217,30 @@ def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of the tables, 0 where there are none yet. Raises PromotionError for a newer one."""
+    """Return the version of the tables. Raises PromotionError for a newer one, and where there are none."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise PromotionError(f"the ledger {path} was written by a newer retrain-check; upgrade this one")
+    if version == 0:
+        raise sqlite3.DatabaseError("it has no tables")
     return version
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    version = _version(connection, path)
-    if version < VERSION:
-        missing = "".join(_MIGRATIONS[version:])
-        connection.executescript(f"BEGIN IMMEDIATE; {missing} PRAGMA user_version = {VERSION}; COMMIT;")
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring the tables to VERSION in one transaction; entries from before the chain are chained as they are."""
+    if version == VERSION:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in (statement for step in _MIGRATIONS[version:] for statement in step):
+            connection.execute(statement)
+        if version < _CHAIN_SINCE:
+            _chain(connection)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _chain(connection: sqlite3.Connection) -> None:
+    previous = ""
+    for row in connection.execute("SELECT seq, at, run, kind, body FROM entry ORDER BY seq").fetchall():
+        previous = chained(previous, row)
+        connection.execute("UPDATE entry SET hash = ? WHERE seq = ?", (previous, row[0]))

@@ -133,9 +133,10 @@ class Registry:
         return digest
 
     def clear_staging(self) -> None:
-        """Remove what a crash left half-copied."""
+        """Remove what a crash left half-copied or half-written."""
         for staged in self.folder.glob(f"{_STAGING}*"):
             files.remove_folder(staged)
+        files.clear_beside(self.pointer)
 
     def _document(self, version: str, name: str) -> dict[str, Any]:
         path = self.folder / version / name
