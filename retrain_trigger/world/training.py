@@ -11,15 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retrain_trigger.errors import BusyError, TrainingError
-from retrain_trigger.world import files, lock
+from retrain_trigger.world import files, lock, output
 
 RUN_ID = "RETRAIN_RUN_ID"
 GRACE = 5.0
 """Seconds between asking a training tree to end (SIGTERM) and ending it (SIGKILL)."""
 _POLL = 0.05
 _PR_SET_CHILD_SUBREAPER = 36
-_QUOTED = 2000  # bytes of a command's last output that an error message may quote
-_LINES = 5
 
 
 def train(
@@ -33,7 +31,7 @@ def train(
         command, folder=folder, environment=environment, timeout=timeout, log=log, training_lock=training_lock
     )
     if how is not None:
-        lines = last_lines(log)
+        lines = output.last_lines(log)
         quoted = "".join(f"\n  | {line}" for line in lines)
         said = f"; its last output ({log}):{quoted}" if lines else f"; it printed nothing ({log})"
         raise TrainingError(f"`{command}` {how}{said}")
@@ -50,37 +48,30 @@ def completed(
     """
     run = environment[RUN_ID]
     _become_subreaper()
-    with _inheritable_lock(training_lock, run) as descriptor, files.create(log) as output:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            cwd=folder,
-            env={**_inherited(), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(descriptor,),
-            start_new_session=True,
-        )
+    with _inheritable_lock(training_lock, run) as descriptor, output.kept(log) as printed:
+        process = None
         try:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=folder,
+                env={**_inherited(), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                pass_fds=(descriptor,),
+                start_new_session=True,
+            )
             code = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             return f"did not end within {timeout:.0f} s and was stopped"
-        finally:
+        finally:  # also of a signal that came while it was being started
             end_tree(run, training_lock)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=GRACE)
+            if process is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=GRACE)
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"exited with {code}" if code else None
-
-
-def last_lines(log: Path) -> list[str]:
-    """Return the last few lines of a command's output, printable, for an error message."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _QUOTED))
-        text = file.read(_QUOTED).decode(errors="replace")
-    lines = ["".join(c for c in line if c.isprintable()) for line in text.splitlines()[-_LINES:]]
-    return [line for line in lines if line.strip()]
 
 
 def _inherited() -> dict[str, str]:
@@ -99,6 +90,16 @@ def end_tree(run: str, training_lock: Path) -> None:
     Members are the processes that carry the run's id in their environment, those that hold the training lock, and the
     descendants of this process that such a training left behind. Raises TrainingError when some cannot be ended.
     """
+    try:
+        _end(run, training_lock)
+    except Exception:
+        raise
+    except BaseException:  # a signal ends this run while the tree is being ended: the tree is ended first
+        _end(run, training_lock)
+        raise
+
+
+def _end(run: str, training_lock: Path) -> None:
     deadline = time.monotonic() + GRACE
     sent: set[int] = set()
     while members := _members(run, training_lock):
