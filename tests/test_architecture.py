@@ -14,7 +14,18 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"cli"},),
     ({"printing", "terminal"},),
     (
-        {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
+        {
+            "controller",
+            "replay",
+            "recovery",
+            "attempt",
+            "trial",
+            "preparation",
+            "promotion",
+            "judgement",
+            "observation",
+            "artefact",
+        }
         | {"profile", "data_check", "tick"},
     ),
     ({"config", "sections", "units", "document"},),

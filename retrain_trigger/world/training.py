@@ -1,6 +1,5 @@
 """The training command: started, watched, and ended with everything it started."""
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -11,13 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retrain_trigger.errors import BusyError, TrainingError
-from retrain_trigger.world import files, lock, output
+from retrain_trigger.world import descendants, files, lock, output
 
 RUN_ID = "RETRAIN_RUN_ID"
 GRACE = 5.0
 """Seconds between asking a training tree to end (SIGTERM) and ending it (SIGKILL)."""
 _POLL = 0.05
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def train(
@@ -47,7 +45,7 @@ def completed(
     the tree is left. Raises TrainingError where some of it cannot be ended.
     """
     run = environment[RUN_ID]
-    _become_subreaper()
+    descendants.adopt_orphans()
     with _inheritable_lock(training_lock, run) as descriptor, output.kept(log) as printed:
         process = None
         try:
@@ -115,28 +113,15 @@ def _end(run: str, training_lock: Path) -> None:
 
 def _members(run: str, training_lock: Path) -> set[int]:
     """Return the live members of a training tree, reaping those that have already ended."""
-    members = _descendants(os.getpid()) | set(_carriers(run)) | _holders(training_lock)
+    members = descendants.of(os.getpid()) | set(_carriers(run)) | _holders(training_lock)
     members.discard(os.getpid())
-    return {pid for pid in members if not _reaped(pid)}
-
-
-def _descendants(root: int) -> set[int]:
-    parents: dict[int, int] = {}
-    for pid in _processes():
-        with suppress(OSError, ValueError, IndexError):
-            status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-            parents[pid] = int(status.rpartition(")")[2].split()[1])
-    found: set[int] = set()
-    level = {root}
-    while level := {pid for pid, parent in parents.items() if parent in level} - found:
-        found |= level
-    return found
+    return {pid for pid in members if not descendants.is_gone(pid)}
 
 
 def _carriers(run: str) -> Iterator[int]:
     """Yield the processes whose environment names the run."""
     wanted = f"{RUN_ID}={run}".encode()
-    for pid in _processes():
+    for pid in descendants.processes():
         with suppress(OSError):
             if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 yield pid
@@ -149,7 +134,7 @@ def _holders(training_lock: Path) -> set[int]:
     except OSError:
         return set()
     holders = set()
-    for pid in _processes():
+    for pid in descendants.processes():
         with suppress(OSError):
             for descriptor in os.scandir(f"/proc/{pid}/fd"):
                 with suppress(OSError):
@@ -157,30 +142,6 @@ def _holders(training_lock: Path) -> set[int]:
                     if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
                         holders.add(pid)
     return holders
-
-
-def _processes() -> list[int]:
-    try:
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    except OSError:
-        return []
-
-
-def _reaped(pid: int) -> bool:
-    """Reap the process where it is a dead child of ours; say whether it is gone."""
-    with suppress(OSError):
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return True
-    return status.rpartition(")")[2].split()[0] in {"Z", "X"}
-
-
-def _become_subreaper() -> None:
-    """Adopt orphaned descendants, so that what calls setsid and forks twice is still ours. Linux; elsewhere a no-op."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @contextmanager
