@@ -6,11 +6,10 @@ Each step leaves a ledger entry before its effect, so that `finish` goes on from
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import promotion, trial
+from retrain_trigger import artefact, promotion, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError
 from retrain_trigger.judge.feedback import VersionCounts
@@ -18,12 +17,10 @@ from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.preparation import Prepared, Split
+from retrain_trigger.redaction import redacted
 from retrain_trigger.sections import Feedback
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
-
-MTIME_SLACK_NS = 1_000_000_000
-"""File systems round the time of a change: a model this little older than the start may be of this training."""
 
 
 def start(
@@ -86,11 +83,23 @@ def finish(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> Outco
         tick.record(Kind.KEPT, because=because, versions=list(sealed))
         return _outcome(tick, Word.SEALED, because, version=sealed[-1])
     try:
-        trials = trial.compared(tick, begun, sealed, holdout=tick.scratch / "holdout.parquet")
+        trials = trial.compared(tick, begun, sealed, holdout=_holdout(tick, begun))
     except PromotionError as error:
         tick.record(Kind.KEPT, because=str(error), versions=list(sealed))
         raise
     return concluded(tick, begun, trials)
+
+
+def _holdout(tick: Tick, begun: Mapping[str, Any]) -> Path:
+    """Return the rows that decide, as they were before the training. Raises PromotionError where they have changed."""
+    path = tick.scratch / "holdout.parquet"
+    try:
+        same = files.sha256(path) == begun["holdout"]
+    except OSError as error:
+        raise PromotionError(f"the hold-out {path} cannot be read ({error.strerror}); the champion is kept") from error
+    if not same:
+        raise PromotionError(f"the hold-out {path} has changed since the training began; the champion is kept")
+    return path
 
 
 def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> Outcome:
@@ -136,8 +145,8 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -
     folder = tick.scratch / f"train-{split.reach}"
     files.make_folder(folder, mode=0o700)
     output, log = folder / "model.joblib", folder / "train.log"
-    before = _identity(tick.config.train.output)
-    started = time.time_ns()
+    named, started = tick.config.train.output, time.time_ns()
+    expected = artefact.Expected(output, named, artefact.identity(named), started)
     tick.say(f"training {version}: {tick.config.train.command}")
     training.train(
         tick.config.train.command,
@@ -147,12 +156,12 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -
         log=log,
         training_lock=tick.training_lock,
     )
-    model = _artefact(tick, output, before, started, log)
+    model = artefact.found(expected, command=tick.config.train.command, log=log)
     card = {
         "run": tick.run,
         "trained_at": tick.now.isoformat(),
         "reason": begun["reason"],
-        "command": begun["command"],
+        "command": redacted(begun["command"]),
         "seconds": round((time.time_ns() - started) / 1e9, 3),
         "reach": split.reach,
         "train_data": files.sha256(split.rows) if split.rows else None,
@@ -178,36 +187,6 @@ def _environment(tick: Tick, split: Split, output: Path, begun: Mapping[str, Any
     if tick.config.file is not None:
         environment["RETRAIN_CONFIG"] = str(tick.config.file)
     return environment
-
-
-def _artefact(tick: Tick, output: Path, before: tuple[int, ...] | None, started: int, log: Path) -> Path:
-    """Return the model that the training left. Exit 0 proves nothing: raises TrainingError where there is none."""
-    named = tick.config.train.output
-    model = output
-    if not output.exists() and named is not None:
-        after = _identity(named)
-        if after is not None and after != before and after[-1] >= started - MTIME_SLACK_NS:
-            model = named
-    try:
-        with files.open_regular(model) as file:
-            if file.read(1):
-                return model
-        seen = f"an empty file at {model}"
-    except OSError:
-        seen = "no model at RETRAIN_OUTPUT" + (f", and {named} is not newer than its start" if named else "")
-    raise TrainingError(
-        f"`{tick.config.train.command}` exited with 0 but left {seen}; it must write the model to the path in "
-        f"RETRAIN_OUTPUT, or train.output must name where it does ({log})"
-    )
-
-
-def _identity(path: Path | None) -> tuple[int, ...] | None:
-    if path is None:
-        return None
-    with suppress(OSError):
-        found = path.stat()
-        return (found.st_ino, found.st_size, found.st_mtime_ns)
-    return None
 
 
 def _outcome(tick: Tick, word: Word, because: str, *, version: str | None) -> Outcome:

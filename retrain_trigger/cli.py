@@ -1,24 +1,22 @@
 """The command line: parse, call, print, exit."""
 
 import json
-import os
-import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
-from retrain_trigger import __version__
+from retrain_trigger import __version__, terminal
 from retrain_trigger import config as settings
 from retrain_trigger.config import Config
 from retrain_trigger.errors import RetrainCheckError, UsageError
 from retrain_trigger.outcomes import ExitCode, Outcome
+from retrain_trigger.redaction import redacted, redacted_texts
 
 DEFAULT_CONFIG = Path("config.yaml")
 
@@ -121,10 +119,9 @@ def simulate(
 
     config = _settings(path, overrides, optional=True)
     if config.file is None:
-        click.echo(
+        _to_stderr(
             f"no config.yaml here: performance_threshold {config.performance_threshold:g} and drift_threshold "
-            f"{config.drift_threshold:g}, everything else by default",
-            err=True,
+            f"{config.drift_threshold:g}, everything else by default"
         )
         if not logs:
             raise UsageError("name a metrics log: retrain-check simulate --log FILE")
@@ -241,23 +238,32 @@ def rollback(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command; the one place where what broke becomes an exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
+    terminal.make_ready()
     try:
         code = cli.main(arguments, prog_name="retrain-check", standalone_mode=False)
         _exit(code if isinstance(code, int) else ExitCode.OK)
-    except RetrainCheckError as error:
-        _fail(str(error), error.code)
-    except click.ClickException as error:
-        error.show()
-        _exit(ExitCode.USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; the next run finishes or gives up what was begun", ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        _exit(ExitCode.OK)
-    except OSError as error:
-        _fail(f"{error}; the champion is untouched", ExitCode.NOT_PROMOTED)
-    except Exception:  # noqa: BLE001  (a bug: saved and named, never shown as a traceback)
-        _fail(f"this is a bug in retrain-check; what is needed to mend it is in {_saved_traceback()}", ExitCode.BUG)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001  (whatever broke has a message and an exit code here)
+        _fail(*_translated(error))
+
+
+def _translated(error: BaseException) -> tuple[str, ExitCode]:
+    """Return what to say of an exception, and the exit code. A signal counts before whatever it made break."""
+    if (ending := terminal.ended()) is not None:
+        word, code = ending
+        return f"{word}; the next run finishes or gives up what was begun", code
+    match error:
+        case RetrainCheckError():
+            return str(error), error.code
+        case click.ClickException():
+            usage = error.ctx.get_usage() + "\n" if isinstance(error, click.UsageError) and error.ctx else ""
+            return f"{usage}Error: {error.format_message()}", ExitCode.USAGE
+        case click.Abort() | KeyboardInterrupt():
+            return "interrupted; nothing was done", ExitCode.INTERRUPTED
+        case OSError():
+            return f"{error}; the champion is untouched", ExitCode.NOT_PROMOTED
+    return f"this is a bug in retrain-check; what is needed to mend it is in {_saved_traceback()}", ExitCode.BUG
 
 
 def _settings(path: Path | None, overrides: Sequence[str] = (), *, optional: bool = False) -> Config:
@@ -294,18 +300,17 @@ def _notes(notes: Sequence[str], *, quiet: bool) -> None:
 def _print(form: str, document: Any, lines: Sequence[str]) -> None:
     from retrain_trigger import printing  # noqa: PLC0415  (each command loads what it needs)
 
-    try:
-        click.echo(json.dumps(document, indent=2) if form == "json" else printing.clean("\n".join(lines)))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The work is done and recorded; whoever read the output has left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    text = (
+        json.dumps(redacted_texts(document), indent=2) if form == "json" else printing.clean(redacted("\n".join(lines)))
+    )
+    if (lost := terminal.write(sys.stdout, text)) is not None:
+        _to_stderr(f"the result could not be written ({lost.strerror}); what was done is in `retrain-check history`")
 
 
 def _to_stderr(text: str) -> None:
     from retrain_trigger import printing  # noqa: PLC0415  (each command loads what it needs)
 
-    click.echo(printing.clean(text), err=True)
+    terminal.write(sys.stderr, printing.clean(redacted(text)))
 
 
 def _document(entry: Any) -> dict[str, Any]:
@@ -328,14 +333,10 @@ def _exit(code: int) -> NoReturn:
 
 
 def _saved_traceback() -> Path:
-    """Keep the traceback where the person can find it; it may hold values of theirs, so it is private."""
+    """Keep the traceback where the person can find it; it may hold values of theirs, so it is private (mode 0600)."""
     with tempfile.NamedTemporaryFile("w", prefix="retrain-check-bug-", suffix=".txt", delete=False) as file:
-        file.write(f"retrain-check {__version__}, Python {sys.version}\n{traceback.format_exc()}")
+        file.write(f"retrain-check {__version__}, Python {sys.version}\n{redacted(traceback.format_exc())}")
     return Path(file.name)
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(ExitCode.TERMINATED)
 
 
 if __name__ == "__main__":

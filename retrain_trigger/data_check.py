@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from retrain_trigger.findings import Finding, Verdict
+from retrain_trigger.redaction import redacted
 from retrain_trigger.tick import Tick
-from retrain_trigger.world import training
+from retrain_trigger.world import output, training
 
 TIME = timedelta(minutes=10)
 """How long the check of one split may take; then its whole tree is ended, and the data is refused."""
@@ -46,8 +47,8 @@ def _judged(  # noqa: PLR0917  (private, and called once)
         log=log,
         training_lock=lock,
     )
-    said = " / ".join(training.last_lines(log))
-    because = f"{NAME} `{command}` {how or 'exited with 0'} on the rows of {reach}"
+    said = " / ".join(output.last_lines(log))
+    because = f"{NAME} `{redacted(command)}` {how or 'exited with 0'} on the rows of {reach}"
     because += f": {said}" if said else "; it printed nothing"
     verdict = Verdict.PASS if how is None else Verdict.BREACH
     return Finding(name=NAME, verdict=verdict, value=float(how is not None), limit=0.0, because=because)

@@ -13,6 +13,8 @@ from retrain_trigger.tick import Tick, nearby
 from retrain_trigger.world import metrics_log
 from retrain_trigger.world.registry import Pointer, Registry
 
+_BY_A_PERSON = frozenset({"hand", "rollback"})
+
 
 def champion(registry: Registry, past: Memory) -> Pointer | None:
     """Return the pointer, None where there is no champion yet.
@@ -38,8 +40,10 @@ def promote(tick: Tick, version: str, *, by: str, because: str, previous: str | 
 
     A later rollback goes to the champion that is replaced; after a rollback, to `previous`, the one before it, so
     that rolling back twice never returns to what was rolled back from. Raises PromotionError where
-    the sealed model is not what was sealed.
+    the sealed model is not what was sealed, ConflictError where the pointer was moved and no person promotes.
     """
+    if by not in _BY_A_PERSON:
+        champion(tick.registry, tick.past)  # a training may have moved the pointer
     current = _current(tick)
     known = tick.past.champion.pointer if tick.past.champion else None
     if current is not None and current.version == version and asdict(current) == known:

@@ -12,6 +12,7 @@ from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.judge import memory
 from retrain_trigger.judge.memory import Memory
+from retrain_trigger.redaction import PROSE, redacted_texts
 from retrain_trigger.world import files, lock
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Registry
@@ -40,8 +41,9 @@ class Tick:
         return self.config.state / "training.lock"
 
     def record(self, kind: Kind, **body: Any) -> None:
-        """Write a ledger entry for this run, durable when this returns."""
-        self.ledger.append(kind, at=self.past.clock(self.now), run=self.run, body=body)
+        """Write a ledger entry for this run, durable when this returns; secrets in what a person reads are left out."""
+        told = redacted_texts(body, keys=PROSE)
+        self.ledger.append(kind, at=self.past.clock(self.now), run=self.run, body=told)
 
     def remembering(self, past: Memory) -> "Tick":
         """Return the tick with another memory."""

@@ -96,5 +96,6 @@ def _scored(tick: Tick, version: str, holdout: Path, begun: Mapping[str, Any]) -
         rows=holdout,
         features=begun["features"],
         predictions=predictions,
+        patience=min(models.PATIENCE, tick.config.train.timeout.total_seconds()),
     )
     return predictions

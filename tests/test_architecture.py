@@ -12,14 +12,25 @@ PACKAGE = Path(__file__).parents[1] / "retrain_trigger"
 FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"__main__"},),
     ({"cli"},),
-    ({"printing"},),
+    ({"printing", "terminal"},),
     (
-        {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
+        {
+            "controller",
+            "replay",
+            "recovery",
+            "attempt",
+            "trial",
+            "preparation",
+            "promotion",
+            "judgement",
+            "observation",
+            "artefact",
+        }
         | {"profile", "data_check", "tick"},
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),
-    ({"findings", "outcomes", "errors", "entries", "measurements", "__init__"},),
+    ({"findings", "outcomes", "errors", "entries", "measurements", "redaction", "__init__"},),
 )
 """From the top down. Each floor has rooms: a module imports from its own room and from any floor below."""
 

@@ -5,17 +5,27 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from retrain_trigger.errors import PromotionError
-from retrain_trigger.world import files
+from retrain_trigger.redaction import redacted
+from retrain_trigger.world import descendants, files, output
 
 PATIENCE = 1800.0
-"""Seconds that a model may take to load and score the hold-out."""
+"""Seconds that a model may take at most to load and score the hold-out."""
+
+MOST_PROCESSES = 500
+"""Processes that a model may have at once, with those that they start."""
+
+_POLL = 0.25
+_GRACE = 10.0
 _SHOWN = 300
+_LARGEST_REPLY = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +37,41 @@ class ModelFacts:
     rows: int
 
 
-def inspect(model: Path, *, folder: Path, scratch: Path) -> ModelFacts:
+def inspect(model: Path, *, folder: Path, scratch: Path, patience: float = PATIENCE) -> ModelFacts:
     """Load a model in a child process and return what it says of itself. Raises PromotionError where it cannot."""
-    return _ask(model, folder=folder, scratch=scratch, rows=None, features=(), predictions=None)
+    return _ask(model, folder=folder, scratch=scratch, rows=None, features=(), predictions=None, patience=patience)
 
 
 def score(
-    model: Path, *, folder: Path, scratch: Path, rows: Path, features: Sequence[str], predictions: Path
+    model: Path,
+    *,
+    folder: Path,
+    scratch: Path,
+    rows: Path,
+    features: Sequence[str],
+    predictions: Path,
+    patience: float = PATIENCE,
 ) -> ModelFacts:
     """Write what a model predicts for each row of a Parquet file, in its order, as text, to `predictions`.
 
     `features` are used, in order, for a model that does not name its own. `folder` is where the child runs (a model
-    may need modules that stand beside config.yaml); `scratch` takes its files. Raises PromotionError.
+    may need modules that stand beside config.yaml); `scratch` takes its files; `patience` is in seconds. Raises
+    PromotionError.
     """
-    return _ask(model, folder=folder, scratch=scratch, rows=rows, features=features, predictions=predictions)
+    return _ask(
+        model, folder=folder, scratch=scratch, rows=rows, features=features, predictions=predictions, patience=patience
+    )
 
 
 def _ask(
-    model: Path, *, folder: Path, scratch: Path, rows: Path | None, features: Sequence[str], predictions: Path | None
+    model: Path,
+    *,
+    folder: Path,
+    scratch: Path,
+    rows: Path | None,
+    features: Sequence[str],
+    predictions: Path | None,
+    patience: float,
 ) -> ModelFacts:
     reply = scratch / f"{model.parent.name}.reply.json"
     log = scratch / f"{model.parent.name}.scoring.log"
@@ -57,36 +84,67 @@ def _ask(
         "features": list(features),
         "predictions": str(predictions),
         "reply": str(reply),
+        "patience": patience,
+        "parent": os.getpid(),
     }
-    ending = _converse(json.dumps(request).encode(), folder, log)
-    try:
-        answer = json.loads(reply.read_text())
-    except (OSError, ValueError):
-        answer = {"error": f"the process that loads it {ending}"}
+    answer = _answered(reply, _converse(json.dumps(request).encode(), folder, log, patience))
     if "error" in answer:
-        raise PromotionError(f"the model {model} could not be used: {answer['error']}")
+        raise PromotionError(f"the model {model} could not be used: {redacted(str(answer['error']))}")
     names, classes = answer["features"], answer["classes"]
     return ModelFacts(tuple(names) if names else None, tuple(classes) if classes else None, answer["rows"])
 
 
-def _converse(request: bytes, folder: Path, log: Path) -> str:
-    """Run the child; return how it ended, in words."""
-    with files.create(log) as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "retrain_trigger.world.scorer"],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def _answered(reply: Path, ending: str | None) -> dict[str, Any]:
+    """Read the reply; a model in the same process may have written anything there, or have ended it early."""
+    if ending is not None:
+        return {"error": f"the process that loads it {ending}"}
+    try:
+        with files.open_regular(reply) as file:
+            answer = json.loads(file.read(_LARGEST_REPLY))
+    except (OSError, ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict) and ("error" in answer or {"features", "classes", "rows"} <= set(answer)):
+        return answer
+    return {"error": "the process that loads it left no reply"}
+
+
+def _converse(request: bytes, folder: Path, log: Path, patience: float) -> str | None:
+    """Run the child; return how it ended, in words, None where it ended well. Nothing that it started is left."""
+    descendants.adopt_orphans()
+    with output.kept(log) as printed:
+        process = None
         try:
-            process.communicate(request, timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            return f"did not end within {PATIENCE:.0f} s"
+            process = subprocess.Popen(
+                [sys.executable, "-m", "retrain_trigger.world.scorer"],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            failed = _fed(process, request, patience)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    said = "".join(c for c in log.read_text(errors="replace")[-_SHOWN:] if c.isprintable() or c == " ")
-    return f"ended with {process.returncode} ({said.strip() or 'it printed nothing'})"
+            if process is not None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            descendants.kill(within=_GRACE)
+            if process is not None:
+                process.wait()
+    if failed is None and process.returncode:
+        lines = " / ".join(output.last_lines(log))[-_SHOWN:]
+        failed = f"ended with {process.returncode} ({redacted(lines) or 'it printed nothing'})"
+    return failed
+
+
+def _fed(process: "subprocess.Popen[bytes]", request: bytes, patience: float) -> str | None:
+    """Hand over the request and wait for the end; return why it was not waited for, None where it ended."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        try:
+            process.communicate(request, timeout=_POLL)
+        except subprocess.TimeoutExpired:
+            if len(descendants.of(os.getpid())) > MOST_PROCESSES:
+                return f"started more than {MOST_PROCESSES} processes"
+        else:
+            return None
+    return f"did not end within {patience:.0f} s"

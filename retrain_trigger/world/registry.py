@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ MODEL = "model.joblib"
 SCHEMA = 1
 """Of the pointer file."""
 _STAGING = ".staging-"
+_LARGEST = 1 << 20  # bytes of a pointer
+_NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Pointer:
         if not all(isinstance(text, str) for text in texts) or not isinstance(pointer.generation, int):
             raise TypeError("a value is of the wrong type")
         datetime.fromisoformat(pointer.promoted_at)
+        if not _NAME.fullmatch(pointer.version):
+            raise ValueError(f"{pointer.version!r} is not the name of a version")
         return pointer
 
 
@@ -57,15 +62,21 @@ class Registry:
     def champion(self) -> Pointer | None:
         """Read the pointer; None where there is none. Raises PromotionError when it is torn or not a pointer."""
         try:
-            with files.open_regular(self.pointer) as file:
-                return Pointer.decoded(json.load(file))
+            return self._read_pointer()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise PromotionError(
                 f"the pointer {self.pointer} cannot be read ({error}); see `retrain-check history` for what was live "
                 f"and restore it with `retrain-check promote VERSION --reason ...`"
             ) from error
+
+    def _read_pointer(self) -> Pointer:
+        with files.open_regular(self.pointer) as file:
+            pointer = Pointer.decoded(json.loads(file.read(_LARGEST)))
+        if pointer.path != self.relative_path(pointer.version):
+            raise ValueError(f"its path {pointer.path!r} is not that of {pointer.version}")
+        return pointer
 
     def point_at(self, pointer: Pointer) -> None:
         """Flip the pointer in one rename."""
@@ -91,10 +102,10 @@ class Registry:
         return self._document(version, "profile.json")
 
     def versions(self) -> list[str]:
-        """Return the sealed versions, oldest first."""
+        """Return the sealed versions, oldest first; what a link leads to was not sealed here."""
         if not self.folder.is_dir():
             return []
-        return sorted(card.parent.name for card in self.folder.glob("[!.]*/card.json"))
+        return sorted(card.parent.name for card in self.folder.glob("[!.]*/card.json") if not card.parent.is_symlink())
 
     def verified(self, version: str) -> str:
         """Return the hash of a sealed model's bytes; raises PromotionError when it is missing or not what was sealed."""
@@ -121,13 +132,29 @@ class Registry:
         files.make_folder(self.folder)
         staged = self.folder / f"{_STAGING}{version}"
         files.remove_folder(staged)
+        try:
+            return self._sealed(version, staged, model=model, card=card, profile=profile, log=log)
+        except OSError:
+            files.remove_folder(staged)  # a disk that is full needs the room
+            raise
+
+    def _sealed(
+        self,
+        version: str,
+        staged: Path,
+        *,
+        model: Path,
+        card: Mapping[str, Any],
+        profile: Mapping[str, Any] | None,
+        log: Path | None,
+    ) -> str:
         files.make_folder(staged)
         digest = files.copy_hashing(model, staged / MODEL)
         documents = {"card.json": {**card, "version": version, "sha256": digest}, "profile.json": profile}
         for name, document in documents.items():
             if document is not None:
                 files.write(staged / name, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
-        if log is not None:
+        if log is not None and log.is_file():  # a training may have removed it
             files.copy_hashing(log, staged / "train.log")
         files.publish_folder(staged, self.folder / version)
         return digest

@@ -1,6 +1,5 @@
 """The training command: started, watched, and ended with everything it started."""
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -11,15 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retrain_trigger.errors import BusyError, TrainingError
-from retrain_trigger.world import files, lock
+from retrain_trigger.world import descendants, files, lock, output
 
 RUN_ID = "RETRAIN_RUN_ID"
 GRACE = 5.0
 """Seconds between asking a training tree to end (SIGTERM) and ending it (SIGKILL)."""
 _POLL = 0.05
-_PR_SET_CHILD_SUBREAPER = 36
-_QUOTED = 2000  # bytes of a command's last output that an error message may quote
-_LINES = 5
 
 
 def train(
@@ -33,7 +29,7 @@ def train(
         command, folder=folder, environment=environment, timeout=timeout, log=log, training_lock=training_lock
     )
     if how is not None:
-        lines = last_lines(log)
+        lines = output.last_lines(log)
         quoted = "".join(f"\n  | {line}" for line in lines)
         said = f"; its last output ({log}):{quoted}" if lines else f"; it printed nothing ({log})"
         raise TrainingError(f"`{command}` {how}{said}")
@@ -49,38 +45,31 @@ def completed(
     the tree is left. Raises TrainingError where some of it cannot be ended.
     """
     run = environment[RUN_ID]
-    _become_subreaper()
-    with _inheritable_lock(training_lock, run) as descriptor, files.create(log) as output:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            cwd=folder,
-            env={**_inherited(), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(descriptor,),
-            start_new_session=True,
-        )
+    descendants.adopt_orphans()
+    with _inheritable_lock(training_lock, run) as descriptor, output.kept(log) as printed:
+        process = None
         try:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=folder,
+                env={**_inherited(), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=subprocess.STDOUT,
+                pass_fds=(descriptor,),
+                start_new_session=True,
+            )
             code = process.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             return f"did not end within {timeout:.0f} s and was stopped"
-        finally:
+        finally:  # also of a signal that came while it was being started
             end_tree(run, training_lock)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=GRACE)
+            if process is not None:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=GRACE)
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"exited with {code}" if code else None
-
-
-def last_lines(log: Path) -> list[str]:
-    """Return the last few lines of a command's output, printable, for an error message."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _QUOTED))
-        text = file.read(_QUOTED).decode(errors="replace")
-    lines = ["".join(c for c in line if c.isprintable()) for line in text.splitlines()[-_LINES:]]
-    return [line for line in lines if line.strip()]
 
 
 def _inherited() -> dict[str, str]:
@@ -99,6 +88,16 @@ def end_tree(run: str, training_lock: Path) -> None:
     Members are the processes that carry the run's id in their environment, those that hold the training lock, and the
     descendants of this process that such a training left behind. Raises TrainingError when some cannot be ended.
     """
+    try:
+        _end(run, training_lock)
+    except Exception:
+        raise
+    except BaseException:  # a signal ends this run while the tree is being ended: the tree is ended first
+        _end(run, training_lock)
+        raise
+
+
+def _end(run: str, training_lock: Path) -> None:
     deadline = time.monotonic() + GRACE
     sent: set[int] = set()
     while members := _members(run, training_lock):
@@ -114,28 +113,15 @@ def end_tree(run: str, training_lock: Path) -> None:
 
 def _members(run: str, training_lock: Path) -> set[int]:
     """Return the live members of a training tree, reaping those that have already ended."""
-    members = _descendants(os.getpid()) | set(_carriers(run)) | _holders(training_lock)
+    members = descendants.of(os.getpid()) | set(_carriers(run)) | _holders(training_lock)
     members.discard(os.getpid())
-    return {pid for pid in members if not _reaped(pid)}
-
-
-def _descendants(root: int) -> set[int]:
-    parents: dict[int, int] = {}
-    for pid in _processes():
-        with suppress(OSError, ValueError, IndexError):
-            status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-            parents[pid] = int(status.rpartition(")")[2].split()[1])
-    found: set[int] = set()
-    level = {root}
-    while level := {pid for pid, parent in parents.items() if parent in level} - found:
-        found |= level
-    return found
+    return {pid for pid in members if not descendants.is_gone(pid)}
 
 
 def _carriers(run: str) -> Iterator[int]:
     """Yield the processes whose environment names the run."""
     wanted = f"{RUN_ID}={run}".encode()
-    for pid in _processes():
+    for pid in descendants.processes():
         with suppress(OSError):
             if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 yield pid
@@ -148,7 +134,7 @@ def _holders(training_lock: Path) -> set[int]:
     except OSError:
         return set()
     holders = set()
-    for pid in _processes():
+    for pid in descendants.processes():
         with suppress(OSError):
             for descriptor in os.scandir(f"/proc/{pid}/fd"):
                 with suppress(OSError):
@@ -156,30 +142,6 @@ def _holders(training_lock: Path) -> set[int]:
                     if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
                         holders.add(pid)
     return holders
-
-
-def _processes() -> list[int]:
-    try:
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    except OSError:
-        return []
-
-
-def _reaped(pid: int) -> bool:
-    """Reap the process where it is a dead child of ours; say whether it is gone."""
-    with suppress(OSError):
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return True
-    return status.rpartition(")")[2].split()[0] in {"Z", "X"}
-
-
-def _become_subreaper() -> None:
-    """Adopt orphaned descendants, so that what calls setsid and forks twice is still ours. Linux; elsewhere a no-op."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @contextmanager

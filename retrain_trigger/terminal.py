@@ -1,0 +1,87 @@
+"""Where a command runs: its streams, which may be closed, and the signals that end it in order."""
+
+import errno
+import os
+import signal
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from types import FrameType
+from typing import IO, NoReturn
+
+from retrain_trigger.outcomes import ExitCode
+
+ENDINGS = {
+    signal.SIGINT: ("interrupted", ExitCode.INTERRUPTED),
+    signal.SIGTERM: ("terminated", ExitCode.TERMINATED),
+    signal.SIGHUP: ("the terminal was closed", ExitCode.TERMINATED),
+}
+"""The signals that end a command in order, the word for each, and its exit code."""
+
+_received: list[int] = []
+
+
+class Ended(BaseException):
+    """A signal has ended the command: what it began is left so that the next run finishes it or gives it up.
+
+    It is no `Exception`: nothing that mends errors on the way may swallow it.
+    """
+
+
+def make_ready() -> None:
+    """Make signals end the command in order, and streams that were closed before it began harmless.
+
+    A signal that was ignored when the command began (nohup, a shell's background job) stays ignored.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # else the next file to be opened, perhaps the ledger, would take its place
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115  (a descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of files may hold what the terminal's encoding does not
+            stream.reconfigure(errors="backslashreplace")
+    # Where it is ignored, how a child ended would never be known, and a failed training would look like a good one.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number in ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def ended() -> tuple[str, ExitCode] | None:
+    """Return the word and the exit code of the signal that has ended the command; None where none has."""
+    return ENDINGS[signal.Signals(_received[0])] if _received else None
+
+
+def write(stream: IO[str] | None, text: str) -> OSError | None:
+    """Write a line; where nobody can read it any more, the stream is closed for good and the work goes on.
+
+    Returns what went wrong, None also where the reader has merely left.
+    """
+    if stream is None:
+        return None
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except (OSError, ValueError) as error:
+        _silence(stream)
+        if isinstance(error, OSError) and error.errno not in {errno.EPIPE, errno.EBADF, errno.EIO}:
+            return error
+    return None
+
+
+def _silence(stream: IO[str]) -> None:
+    """Lead what is still to be written to nowhere: the interpreter flushes once more when it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    # Cleaning up takes seconds at most; a second signal must not leave a training behind. SIGKILL always works.
+    for other in ENDINGS:
+        signal.signal(other, signal.SIG_IGN)
+    _received.append(number)
+    raise Ended

@@ -1,0 +1,101 @@
+"""What every zoo does with an animal: a project of its own, one run that meets it, and one ordinary run after that."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from projects import CONFIG, Project, write_rows
+
+CONTRACT = {0, 2, 3, 4, 5, 6, 10, 75, 130, 143}
+"""Every exit code but that of a bug."""
+
+
+@contextmanager
+def ground() -> Iterator[Project]:
+    """Make a project once: labelled rows, and a champion that has been measured bad since; it is copied from here."""
+    with tempfile.TemporaryDirectory(prefix="retrain-zoo-", ignore_cleanup_errors=True) as folder:
+        project = Project(Path(folder) / "ground")
+        project.folder.mkdir()
+        project.write("config.yaml", f"{CONFIG}train: {{timeout: 40s}}\n")
+        write_rows(project.folder / "labelled.parquet")
+        project.trains("old")
+        project.run("--bootstrap", day=0)
+        project.log(0.7, 0.7, 0.7)
+        yield project
+        for path in Path(folder).rglob(
+            "*"
+        ):  # versions are read-only, and some animals leave files that nobody may read
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    path.chmod(0o700)
+
+
+def copied(project: Project, name: str) -> Project:
+    """Copy a project for one animal."""
+    folder = project.folder.parent / name
+    shutil.copytree(project.folder, folder, symlinks=True)
+    return Project(folder)
+
+
+def released(project: Project) -> None:
+    """Remove the project of one animal."""
+    for folder, _, _ in os.walk(project.folder):
+        with suppress(OSError):
+            Path(folder).chmod(0o700)
+    shutil.rmtree(project.folder, ignore_errors=True)
+
+
+def tick(project: Project, *arguments: str, day: float, seconds: float = 150) -> tuple[int, str]:
+    """Run the real command; return its exit code and all that it said."""
+    from projects import day as at  # noqa: PLC0415  (the name is that of the argument)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "retrain_trigger", "run", "--now", at(day).isoformat(), *arguments],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def alive(project: Project) -> list[int]:
+    """Return the processes that still work in the project's folder or carry one of its runs."""
+    found = []
+    mark = os.fsencode(str(project.folder))
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            if (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z":
+                continue
+            cwd = os.fsencode((entry / "cwd").readlink())
+            if cwd.startswith(mark) or mark in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def left_alive(project: Project) -> list[int]:
+    """Return the processes that still live after what is dying has had a moment to die."""
+    for _ in range(20):
+        if not (found := alive(project)):
+            return []
+        time.sleep(0.1)
+    return found
+
+
+def untidy(project: Project) -> list[str]:
+    """Return what a run left lying about: half-copied versions, temporary files, files of runs."""
+    models, state = project.folder / "models", project.folder / ".retrain-check"
+    left = [*models.glob(".staging-*"), *models.glob(".*.tmp"), *state.glob(".*.tmp")]
+    return [str(path.relative_to(project.folder)) for path in left]
