@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,42 +20,57 @@ _SHOWN = 300
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a loaded model says of itself: its feature names and classes (None where it does not say)."""
+    """What a loaded model says of itself: feature names, their number, classes (None where it does not say).
+
+    `seconds` is the time it takes for `sample` rows at once, None where that was not asked; `rows` those it predicted.
+    """
 
     features: tuple[str, ...] | None
     classes: tuple[str, ...] | None
     rows: int
+    width: int | None = None
+    seconds: float | None = None
+    sample: int = 0
 
 
 def inspect(model: Path, *, folder: Path, scratch: Path) -> ModelFacts:
     """Load a model in a child process and return what it says of itself. Raises PromotionError where it cannot."""
-    return _ask(model, folder=folder, scratch=scratch, rows=None, features=(), predictions=None)
+    return _ask(model, folder=folder, scratch=scratch, tables={}, features=(), timed=False)
 
 
 def score(
-    model: Path, *, folder: Path, scratch: Path, rows: Path, features: Sequence[str], predictions: Path
+    model: Path,
+    *,
+    folder: Path,
+    scratch: Path,
+    rows: Path,
+    features: Sequence[str],
+    predictions: Path,
+    also: Mapping[Path, Path] | None = None,
+    timed: bool = False,
 ) -> ModelFacts:
     """Write what a model predicts for each row of a Parquet file, in its order, as text, to `predictions`.
 
     `features` are used, in order, for a model that does not name its own. `folder` is where the child runs (a model
-    may need modules that stand beside config.yaml); `scratch` takes its files. Raises PromotionError.
+    may need modules that stand beside config.yaml); `scratch` takes its files. `also` maps other files of rows to where
+    their predictions go; `timed` asks how long the model takes. Raises PromotionError.
     """
-    return _ask(model, folder=folder, scratch=scratch, rows=rows, features=features, predictions=predictions)
+    tables = {rows: predictions, **(also or {})}
+    return _ask(model, folder=folder, scratch=scratch, tables=tables, features=features, timed=timed)
 
 
 def _ask(
-    model: Path, *, folder: Path, scratch: Path, rows: Path | None, features: Sequence[str], predictions: Path | None
+    model: Path, *, folder: Path, scratch: Path, tables: Mapping[Path, Path], features: Sequence[str], timed: bool
 ) -> ModelFacts:
     reply = scratch / f"{model.parent.name}.reply.json"
     log = scratch / f"{model.parent.name}.scoring.log"
-    for leftover in (reply, log, predictions):
-        if leftover is not None:
-            files.remove(leftover)
+    for leftover in (reply, log, *tables.values()):
+        files.remove(leftover)
     request = {
         "model": str(model),
-        "rows": str(rows) if rows else None,
+        "tables": [{"rows": str(rows), "predictions": str(target)} for rows, target in tables.items()],
         "features": list(features),
-        "predictions": str(predictions),
+        "timed": timed,
         "reply": str(reply),
     }
     ending = _converse(json.dumps(request).encode(), folder, log)
@@ -66,7 +81,14 @@ def _ask(
     if "error" in answer:
         raise PromotionError(f"the model {model} could not be used: {answer['error']}")
     names, classes = answer["features"], answer["classes"]
-    return ModelFacts(tuple(names) if names else None, tuple(classes) if classes else None, answer["rows"])
+    return ModelFacts(
+        tuple(names) if names else None,
+        tuple(classes) if classes else None,
+        answer["rows"],
+        answer["width"],
+        answer["seconds"],
+        answer["sample"],
+    )
 
 
 def _converse(request: bytes, folder: Path, log: Path) -> str:
