@@ -158,7 +158,8 @@ def _trial_lines(trial: dict[str, Any]) -> list[str]:
     """Write a comparison: every gate, where the two disagreed, how many rows would settle it."""
     found = trial["comparison"]
     lines = [f"  challenger {trial['version']}"]
-    lines += finding_lines(Finding.from_json(gate) for gate in trial["gates"])
+    lines += finding_lines(Finding.from_json(each) for each in (*trial["gates"], *trial.get("slices", ())))
+    lines += [f"  {note}" for note in trial.get("notes", ())]
     disagreed = [cell for cell in trial["joint"] if cell[1] != cell[2]]
     for label, champion, challenger, count in sorted(disagreed, key=lambda cell: -cell[3])[:6]:
         lines.append(f"  {count:>8,} rows of {label!r}: the champion said {champion!r}, the challenger {challenger!r}")

@@ -2,74 +2,270 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from retrain_trigger.config import Config
 from retrain_trigger.errors import PromotionError
-from retrain_trigger.findings import Finding
+from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.tick import Tick
+from retrain_trigger.world import files
+from retrain_trigger.world.registry import Registry
+
+if TYPE_CHECKING:
+    from retrain_trigger.judge.comparison import Comparison
+    from retrain_trigger.judge.counts import JointCounts
+    from retrain_trigger.judge.gates import Facts, Golden
+    from retrain_trigger.judge.subgroups import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a sealed model said: files of its predictions for the hold-out and the golden rows, and facts about it."""
+
+    version: str
+    predictions: Path
+    golden: Path | None
+    facts: "Facts"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A challenger's comparison with the champion: scores and bounds, the joint counts, and the gates."""
+    """A challenger's comparison with the champion: scores and bounds, the joint counts, and the gates.
+
+    `slices` are findings for information, one for each slice; `notes` are sentences for whoever wants to know more.
+    """
 
     version: str
     findings: tuple[Finding, ...]
     comparison: Mapping[str, Any]
     joint: Sequence[Sequence[Any]]
     passed: bool
+    slices: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as a JSON object."""
-        gates = [finding.to_json() for finding in self.findings]
-        return {"version": self.version, "comparison": dict(self.comparison), "joint": list(self.joint), "gates": gates}
+        return {
+            "version": self.version,
+            "comparison": dict(self.comparison),
+            "joint": list(self.joint),
+            "gates": [finding.to_json() for finding in self.findings],
+            "slices": [finding.to_json() for finding in self.slices],
+            "notes": list(self.notes),
+        }
 
 
 def compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: Path) -> list[Trial]:
     """Score the champion and each challenger on the hold-out and judge what they said.
 
-    A challenger that cannot be scored drops out; raises PromotionError where none is left, or the champion cannot.
+    A challenger that cannot be scored drops out; raises PromotionError where none is left, the champion cannot, or the
+    gate fails its proof. One with the champion's bytes is kept out without being scored.
     """
-    from retrain_trigger.judge import comparison, gates  # noqa: PLC0415  (NumPy: not on the healthy path)
-    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415
-    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
-
-    said = {version: _scored(tick, version, holdout, begun) for version in (begun["champion"],)}
-    lost = []
-    for version in sealed:
+    champion = tick.registry.verified(begun["champion"])
+    same = [version for version in sealed if tick.registry.verified(version) == champion]
+    trials = [_identical(tick.config, version, begun["positive"], challengers=len(sealed)) for version in same]
+    others = [version for version in sealed if version not in same]
+    if not others:
+        return trials
+    golden = prepared_golden(tick.config, tick.scratch)
+    answer = partial(
+        answered,
+        tick.config,
+        tick.registry,
+        holdout=holdout,
+        features=begun["features"],
+        scratch=tick.scratch,
+        golden=golden,
+    )
+    own = answer(begun["champion"])
+    said, lost = [], []
+    for version in others:
         try:
-            said[version] = _scored(tick, version, holdout, begun)
+            said.append(answer(version))
         except PromotionError as error:
             lost.append(str(error))
             tick.say(str(error))
-    challengers = [version for version in sealed if version in said]
-    if not challengers:
+    if not said and not trials:
         raise PromotionError(f"{lost[-1]}; the champion is kept")
-    trials = []
-    for version in challengers:
-        counted = labelled.joint_counts(
-            holdout, label=begun["label"], champion=said[begun["champion"]], challenger=said[version]
+    contest = partial(
+        contested,
+        tick.config,
+        own,
+        holdout=holdout,
+        label=begun["label"],
+        positive=begun["positive"],
+        challengers=len(sealed),
+        seed=int(files.sha256(holdout)[:8], 16),
+        golden=golden,
+    )
+    return trials + [contest(each) for each in said]
+
+
+def answered(
+    config: Config,
+    registry: Registry,
+    version: str,
+    *,
+    holdout: Path,
+    features: Sequence[str],
+    scratch: Path,
+    golden: Path | None = None,
+) -> Answers:
+    """Ask a sealed model for the hold-out (and the golden rows); its predictions are files in `scratch`.
+
+    `features` are used for a model that does not name its own. Raises PromotionError.
+    """
+    from retrain_trigger.judge.gates import Facts  # noqa: PLC0415  (NumPy: not on the healthy path)
+    from retrain_trigger.world import models  # noqa: PLC0415  (only a comparison needs it)
+
+    registry.verified(version)
+    predictions = scratch / f"{version}.predictions.parquet"
+    for_golden = None if golden is None else scratch / f"{version}.golden.parquet"
+    model = registry.model(version)
+    found = models.score(
+        model,
+        folder=config.folder,
+        scratch=scratch,
+        rows=holdout,
+        features=features,
+        predictions=predictions,
+        also={golden: for_golden} if golden and for_golden else None,
+        timed=config.promotion.latency is not None,
+        patience=min(models.PATIENCE, config.train.timeout.total_seconds()),
+    )
+    facts = Facts(
+        features=found.features,
+        width=found.width,
+        types=_trained_types(config, registry, version),
+        classes=found.classes,
+        seconds=found.seconds,
+        sample=found.sample,
+        size=model.stat().st_size,
+    )
+    return Answers(version, predictions, for_golden, facts)
+
+
+def contested(
+    config: Config,
+    champion: Answers,
+    challenger: Answers,
+    *,
+    holdout: Path,
+    label: str,
+    positive: str,
+    challengers: int,
+    seed: int,
+    golden: Path | None = None,
+) -> Trial:
+    """Count what two models said and judge it; `golden` are the golden rows. Raises PromotionError as `judged` does."""
+    from retrain_trigger.judge import gates, subgroups  # noqa: PLC0415  (NumPy: not on the healthy path)
+    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415
+    from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    slices = [
+        subgroups.Slice(column, value, JointCounts.from_json(counts))
+        for column in config.promotion.slices
+        for value, counts in tallies.sliced_counts(
+            holdout,
+            column,
+            at_most=subgroups.MAX_VALUES,
+            label=label,
+            champion=champion.predictions,
+            challenger=challenger.predictions,
+        ).items()
+    ]
+    counted = tallies.joint_counts(
+        holdout, label=label, champion=champion.predictions, challenger=challenger.predictions
+    )
+    tally = None
+    if golden is not None and challenger.golden is not None:
+        found = tallies.golden_tally(golden, label=label, predictions=challenger.golden)
+        tally = gates.Golden(found.rows, found.wrong, found.first)
+    return judged(
+        config,
+        challenger.version,
+        JointCounts.from_json(counted),
+        positive=positive,
+        challengers=challengers,
+        seed=seed,
+        slices=slices,
+        champion=champion.facts,
+        challenger=challenger.facts,
+        golden=tally,
+    )
+
+
+def judged(
+    config: Config,
+    version: str,
+    joint: "JointCounts",
+    *,
+    positive: str,
+    challengers: int,
+    seed: int,
+    slices: Sequence["Slice"] = (),
+    champion: "Facts | None" = None,
+    challenger: "Facts | None" = None,
+    golden: "Golden | None" = None,
+) -> Trial:
+    """Judge a challenger by the counts of what both said, and by what is known of the models, where it is.
+
+    Raises PromotionError where the gate would let through what none may: then it decides nothing.
+    """
+    from retrain_trigger.judge import comparison, gates, proof, subgroups  # noqa: PLC0415  (NumPy: not on the healthy path)
+
+    asked = config.promotion
+    compare = partial(
+        comparison.compare,
+        metric=config.metric,
+        positive=positive,
+        certainty=asked.certainty,
+        challengers=challengers,
+        seed=seed,
+        cost=config.weights,
+    )
+    court = partial(gates.judge, margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor)
+    by_slice = subgroups.judge(
+        slices, metric=config.metric, positive=positive, margin=asked.margin, seed=seed, cost=config.weights
+    )
+    found = compare(joint)
+    findings = court(
+        found,
+        latency=asked.latency,
+        size=asked.size,
+        champion=champion,
+        challenger=challenger,
+        slices=by_slice,
+        golden=golden,
+    )
+    let_through = proof.failures(joint, lambda table: court(compare(table)), margin=asked.margin)
+    if let_through:
+        raise PromotionError(
+            f"the gate failed its own proof, so it decides nothing: it would let through {' and '.join(let_through)}. "
+            f"The champion is kept; this installation of retrain-check is not to be trusted with a promotion"
         )
-        found = comparison.compare(
-            JointCounts.from_json(counted),
-            metric=tick.config.metric,
-            positive=begun["positive"],
-            certainty=tick.config.promotion.certainty,
-            challengers=len(sealed),
-            cost=tick.config.weights,
-            seed=int(begun["holdout"][:8], 16),
-        )
-        findings = gates.judge(found, margin=tick.config.promotion.margin, min_rows=tick.config.promotion.min_rows)
-        trials.append(Trial(version, findings, found.to_json(), counted, gates.promotes(findings)))
-    return trials
+    notes = (_on_disagreements(found),)
+    return Trial(version, findings, found.to_json(), joint.to_json(), gates.promotes(findings), by_slice, notes)
+
+
+def prepared_golden(config: Config, scratch: Path) -> Path | None:
+    """Copy the golden rows to `scratch`; None where there are none. Raises PromotionError where they cannot be read."""
+    if config.promotion.golden is None:
+        return None
+    from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    golden = scratch / "golden.parquet"
+    tallies.write_golden(config.promotion.golden, golden, columns=config.logs.columns.model_dump())
+    return golden
 
 
 def explained(trial: Trial) -> str:
     """Say how champion and challenger scored and, where it is kept, every gate that was not passed."""
     found = trial.comparison
     if found["difference"] is None:
-        scores = f"challenger {trial.version} cannot be compared"
+        scores = f"challenger {trial.version} {'cannot be compared' if trial.joint else 'was not scored'}"
     else:
         bounds = "unknown bounds"
         if found["lower"] is not None and found["upper"] is not None:
@@ -84,18 +280,39 @@ def explained(trial: Trial) -> str:
     return f"{scores}; the champion is kept: {failed}"
 
 
-def _scored(tick: Tick, version: str, holdout: Path, begun: Mapping[str, Any]) -> Path:
-    from retrain_trigger.world import models  # noqa: PLC0415  (only a comparison needs it)
+def _identical(config: Config, version: str, positive: str, *, challengers: int) -> Trial:
+    """Return the trial of a challenger that is the champion: nothing was scored, and nothing passed."""
+    from retrain_trigger.judge import comparison  # noqa: PLC0415  (NumPy: not on the healthy path)
+    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415
 
-    tick.registry.verified(version)
-    predictions = tick.scratch / f"{version}.predictions.parquet"
-    models.score(
-        tick.registry.model(version),
-        folder=tick.config.folder,
-        scratch=tick.scratch,
-        rows=holdout,
-        features=begun["features"],
-        predictions=predictions,
-        patience=min(models.PATIENCE, tick.config.train.timeout.total_seconds()),
+    nothing = comparison.compare(
+        JointCounts({}),
+        metric=config.metric,
+        positive=positive,
+        certainty=config.promotion.certainty,
+        challengers=challengers,
+        seed=0,
+        resamples=1,
     )
-    return predictions
+    because = "its file is the champion's, byte for byte: the training gave the same model again"
+    finding = Finding(name="bytes", verdict=Verdict.BREACH, value=0.0, limit=1.0, because=because)
+    return Trial(version, (finding,), nothing.to_json(), (), passed=False)
+
+
+def _trained_types(config: Config, registry: Registry, version: str) -> dict[str, str]:
+    """Return the types of the columns that a version was trained on, as far as they are known and checked."""
+    profile = registry.profile(version) or {"rows": 0, "columns": {}}
+    return {
+        name: column["type"]
+        for name, column in profile["columns"].items()
+        if column["missing"] < profile["rows"] and name not in config.data.unchecked
+    }
+
+
+def _on_disagreements(found: "Comparison") -> str:
+    """Say on how many rows one alone is right, and what McNemar's test makes of it."""
+    return (
+        f"the models differ on {found.disagreements:,} of {found.rows:,} rows: the challenger alone is right on "
+        f"{found.challenger_alone:,}, the champion alone on {found.champion_alone:,} (McNemar's exact test: "
+        f"p = {found.mcnemar:.2g}; right and wrong only, it decides nothing)"
+    )

@@ -32,7 +32,6 @@ def test_a_better_challenger_is_promoted_and_then_found_healthy(champion: Projec
     ("column", "why"),
     [
         ("worse", "is under promotion.margin 0.02"),
-        ("old", "+0.000"),
         ("slight", "is under promotion.margin 0.02"),
     ],
 )
@@ -46,6 +45,16 @@ def test_a_challenger_that_is_not_clearly_better_is_kept_out(champion: Project, 
     assert why in explained
     assert "on 2" in explained  # how many deciding rows
     assert "the champion is kept" in explained
+    assert champion.kinds()[-3:] == ["sealed", "compared", "kept"]
+
+
+def test_a_challenger_with_the_champions_bytes_is_kept_out_without_being_scored(champion: Project) -> None:
+    pointer = (champion.folder / "models/champion.json").read_bytes()
+    said = champion.run(day=3).stdout
+    assert said.startswith("kept: ")
+    assert "was not scored; the champion is kept: its file is the champion's, byte for byte" in said
+    assert "BREACH   its file is the champion's, byte for byte" in champion.retrain_check("explain").stdout
+    assert (champion.folder / "models/champion.json").read_bytes() == pointer
     assert champion.kinds()[-3:] == ["sealed", "compared", "kept"]
 
 
@@ -160,6 +169,7 @@ def test_too_few_deciding_rows_wait_instead_of_training(champion: Project) -> No
     assert done.stdout.startswith("waiting: ")
     assert "rows more needed" in done.stdout
     assert champion.trainings() == 1
+    champion.trains("worse")
     assert "rows more needed" in champion.run("--force", "never mind", day=3.1).stdout
     assert champion.trainings() == 2
 

@@ -17,6 +17,14 @@ RESAMPLES = 10_000
 BATCH = 2_000_000
 """Counts that are drawn at a time, so that memory stays bounded however many classes there are."""
 
+TOLERANCE = 1e-9
+"""Scores closer than this are equal: 0.88 is 0.02 above 0.86, whatever binary fractions make of it."""
+
+SMOOTHING = 1.0
+"""Rows added to the disagreements on each label: half a row for either side, as Agresti and Min add to paired counts."""
+
+_NEGLIGIBLE = 1e-18  # of a sum of terms that fall, the largest of which is 1
+
 Numbers = npt.NDArray[np.float64]
 Metric = Callable[[Mapping[str, OneVsRest], str], Any]
 
@@ -27,6 +35,7 @@ class Comparison:
 
     `champion`, `challenger` are scores and `difference` by how much the second is better; `lower` and `upper` bound it
     at `certainty`, shared among `challengers`. All five are NaN where undefined. `labels` has the rows of each class.
+    `champion_alone` and `challenger_alone` count the rows that only that one answered right.
     """
 
     metric: str
@@ -40,7 +49,26 @@ class Comparison:
     challengers: int
     rows: int
     disagreements: int
+    champion_alone: int
+    challenger_alone: int
     labels: Mapping[str, int]
+
+    @property
+    def mcnemar(self) -> float:
+        """Return the two-sided p-value of McNemar's exact test, that both answer equally many rows right.
+
+        Of the n rows that one alone answered right, k are those of the model with fewer; were both equally often
+        right, each such row would be a fair coin: p = min(1, 2 P(Binomial(n, 1/2) <= k)). It knows right and wrong
+        only, not the metric: information, not a gate.
+
+        Source: McNemar, Note on the sampling error of the difference between correlated proportions, 1947.
+
+        >>> joint = JointCounts({("1", "0", "1"): 9, ("0", "1", "0"): 1, ("0", "0", "0"): 90})
+        >>> found = compare(joint, metric="accuracy", positive="1", certainty=0.95, challengers=1, seed=1)
+        >>> found.champion_alone, found.challenger_alone, round(found.mcnemar, 4)
+        (0, 10, 0.002)
+        """
+        return _fair_coins(min(self.champion_alone, self.challenger_alone), self.champion_alone + self.challenger_alone)
 
     @property
     def rows_needed(self) -> int | None:
@@ -60,7 +88,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as a JSON object; what is undefined is null."""
-        fields = {**asdict(self), "rows_needed": self.rows_needed}
+        fields = {**asdict(self), "rows_needed": self.rows_needed, "mcnemar": self.mcnemar}
         return {
             name: None if isinstance(value, float) and math.isnan(value) else value for name, value in fields.items()
         }
@@ -82,10 +110,15 @@ def compare(
     Rows drawn with replacement from n rows have a table of counts that is multinomial(n, cells / n): each resample
     is drawn as such a table, gives d = metric(challenger) - metric(champion), and the bounds are the quantiles of d
     at (1 - certainty) / 2 / challengers from either end (Bonferroni: the best of k had k chances). A resample where
-    the metric is 0/0 counts as worse than any at the lower end and better than any at the upper one. The percentile
-    interval is too narrow where the models disagree on a handful of rows. Costs the same for any number of rows.
+    the metric is 0/0 counts as worse than any at the lower end and better than any at the upper one. Costs the same
+    for any number of rows.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    Where the models disagree on a handful of rows, all to one side, no resample shows the other side, and the interval
+    is too narrow. So the shares that are drawn from have SMOOTHING more rows for each label with disagreements, half
+    for each side; scores and difference are of the counts as they are.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; Agresti and Min, Simple improved
+    confidence intervals for comparing matched proportions, 2005.
 
     >>> joint = JointCounts({("1", "0", "1"): 60, ("1", "1", "0"): 30, ("1", "1", "1"): 400, ("0", "0", "0"): 510})
     >>> found = compare(joint, metric="f1", positive="1", certainty=0.95, challengers=1, seed=1)
@@ -113,16 +146,19 @@ def compare(
         challengers=challengers,
         rows=joint.rows,
         disagreements=joint.disagreements,
+        champion_alone=joint.right_alone[0],
+        challenger_alone=joint.right_alone[1],
         labels=joint.labels,
     )
 
 
 def _resampled_differences(joint: JointCounts, metric: Metric, positive: str, *, seed: int, resamples: int) -> Numbers:
-    cells = [(key, count) for key, count in sorted(joint.cells.items()) if count]
+    cells = sorted(_smoothed(joint).items())
     if not cells:
         return np.full(resamples, np.nan)
     keys = np.array([key for key, _ in cells])
-    shares = np.array([count for _, count in cells]) / joint.rows
+    counts = np.array([count for _, count in cells])
+    shares = counts / counts.sum()
     names = sorted({*keys.ravel().tolist(), positive})
     masks = [_masks(keys[:, 0], keys[:, said], names) for said in (1, 2)]
     generator = np.random.default_rng(seed)
@@ -133,6 +169,21 @@ def _resampled_differences(joint: JointCounts, metric: Metric, positive: str, *,
         champion, challenger = (_scores(drawn, mask, names, metric, positive) for mask in masks)
         parts.append(challenger - champion)
     return np.concatenate(parts)
+
+
+def _smoothed(joint: JointCounts) -> dict[tuple[str, str, str], float]:
+    """Spread SMOOTHING rows over each label's disagreements and those with champion and challenger exchanged.
+
+    >>> _smoothed(JointCounts({("1", "0", "1"): 5, ("1", "1", "1"): 7, ("0", "0", "0"): 9}))
+    {('1', '0', '1'): 5.5, ('1', '1', '1'): 7.0, ('0', '0', '0'): 9.0, ('1', '1', '0'): 0.5}
+    """
+    cells = {key: float(count) for key, count in joint.cells.items() if count}
+    for label in joint.labels:
+        disputed = [key for key in cells if key[0] == label and key[1] != key[2]]
+        both = dict.fromkeys([*disputed, *((label, second, first) for _, first, second in disputed)])
+        for key in both:
+            cells[key] = cells.get(key, 0.0) + SMOOTHING / len(both)
+    return cells
 
 
 def _masks(labels: npt.NDArray[np.str_], said: npt.NDArray[np.str_], names: list[str]) -> Numbers:
@@ -163,3 +214,14 @@ def _bounds(differences: Numbers, tail: float) -> tuple[float, float]:
 
 def _finite_or_nan(bound: np.floating[Any]) -> float:
     return float(bound) if np.isfinite(bound) else math.nan
+
+
+def _fair_coins(fewer: int, tosses: int) -> float:
+    """Return min(1, 2 P(Binomial(tosses, 1/2) <= fewer)): its largest term first, then down while terms matter."""
+    log_term = math.lgamma(tosses + 1) - math.lgamma(fewer + 1) - math.lgamma(tosses - fewer + 1) - tosses * math.log(2)
+    relative, total, k = 1.0, 0.0, fewer
+    while k >= 0 and relative > _NEGLIGIBLE:
+        total += relative
+        relative *= k / (tosses - k + 1)
+        k -= 1
+    return min(1.0, 2 * math.exp(log_term) * total)

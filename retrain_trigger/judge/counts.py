@@ -87,6 +87,15 @@ class JointCounts:
         return sum(count for (_, champion, challenger), count in self.cells.items() if champion != challenger)
 
     @property
+    def right_alone(self) -> tuple[int, int]:
+        """Number of rows that only the champion, and only the challenger, answered right."""
+        alone = [0, 0]
+        for (label, champion, challenger), count in self.cells.items():
+            if (label == champion) != (label == challenger):
+                alone[label == challenger] += count
+        return alone[0], alone[1]
+
+    @property
     def labels(self) -> dict[str, int]:
         """Number of rows of each label that occurs."""
         return dict(sorted(_added((key[0], count) for key, count in self.cells.items() if count).items()))

@@ -1,25 +1,86 @@
 """What a challenger must show before it takes the champion's place."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge.comparison import Comparison
+from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.judge.comparison import TOLERANCE, Comparison
+from retrain_trigger.judge.performance import LOWER_IS_BETTER
 
 MIN_CLASSES = 2
 """On rows of one class, the model that always says it is perfect."""
 
-TOLERANCE = 1e-9
-"""Scores closer than this are equal: 0.88 is 0.02 above 0.86, whatever binary fractions make of it."""
+GRAIN = 0.002
+"""Seconds for the timed sample under which no latency is told from another: that is what calling costs."""
+
+IMPROVEMENT = frozenset({"margin", "certainty"})
+"""The gates that ask for a better model; all others ask only for one that can take the champion's place."""
+
+_NAMED = 5
+_MICRO, _MEGA = 1e6, 1e6
 
 
-def judge(comparison: Comparison, *, margin: float, min_rows: int) -> tuple[Finding, ...]:
-    """Judge a comparison by every row of GATES.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a model besides its answers; None or nothing where it does not say.
 
-    `margin` is the least difference, in the metric's own unit; `min_rows` the least number of deciding rows.
+    `features` are the columns it needs, in order, `width` their number, `types` the kinds of those it was trained on;
+    `classes` what it can answer, in its own order. `seconds` is the time to predict a sample of `sample` rows; `size`
+    is in bytes.
     """
-    options = {"margin": margin, "min_rows": min_rows}
-    return tuple(gate(comparison, **options) for gate in GATES.values())
+
+    features: tuple[str, ...] | None = None
+    width: int | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    seconds: float | None = None
+    sample: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """How a challenger answered the golden rows: how many there are, how many are wrong, the ids of the first of those."""
+
+    rows: int
+    wrong: int
+    first: tuple[str, ...] = ()
+
+
+def judge(
+    comparison: Comparison,
+    *,
+    margin: float,
+    min_rows: int,
+    floor: float | None = None,
+    latency: float | None = None,
+    size: float | None = None,
+    champion: Facts | None = None,
+    challenger: Facts | None = None,
+    slices: Sequence[Finding] = (),
+    golden: Golden | None = None,
+) -> tuple[Finding, ...]:
+    """Judge a comparison by every row of GATES; a gate that is not configured, or has no source, is not there.
+
+    `margin` is the least difference and `floor` the least score, in the metric's own unit; `min_rows` the least number
+    of deciding rows; `latency` and `size` are how many times the champion's. `champion` and `challenger` are what is
+    known of the models, where they are at hand. `slices` are the findings of judge.subgroups.
+    """
+    options = {
+        "comparison": comparison,
+        "margin": margin,
+        "min_rows": min_rows,
+        "floor": floor,
+        "latency": latency,
+        "size": size,
+        "champion": champion,
+        "challenger": challenger,
+        "slices": slices,
+        "golden": golden,
+    }
+    found = (gate(**options) for gate in GATES.values())
+    return tuple(finding for finding in found if finding is not None)
 
 
 def promotes(findings: Iterable[Finding]) -> bool:
@@ -92,6 +153,112 @@ def certainty(comparison: Comparison, **_: object) -> Finding:
     return _judged("certainty", lower, 0, because, fits=fits)
 
 
+def floor(comparison: Comparison, *, floor: float | None, **_: object) -> Finding | None:
+    """Ask that the challenger's score is not under `floor` (for a cost: not above), whatever the champion's is."""
+    if floor is None:
+        return None
+    direction = at_most if comparison.metric in LOWER_IS_BETTER else at_least
+    found = direction(comparison.metric, comparison.challenger, floor, limit_name="promotion.floor")
+    return replace(found, name="floor", because=f"the challenger's {found.because}")
+
+
+def in_slices(*, slices: Sequence[Finding], **_: object) -> Finding | None:
+    """Ask that no slice gets clearly worse; slices with too few rows are no part of it."""
+    judged = [each for each in slices if each.verdict is not Verdict.UNKNOWN]
+    if not judged:
+        return None
+    worse = [each.because for each in judged if each.verdict is Verdict.BREACH]
+    because = "; ".join(worse[:_NAMED]) if worse else f"none of {_counted(len(judged), 'slice')} gets clearly worse"
+    if len(worse) > _NAMED:
+        because += f"; and {len(worse) - _NAMED} slices more"
+    return _judged("slices", len(worse), 0, because, fits=not worse)
+
+
+def features(*, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+    """Ask for the champion's features: the same names, order and types, as far as both models say."""
+    if champion is None or challenger is None:
+        return None
+    own, new = champion.features, challenger.features
+    if own is not None and new is not None:
+        because = "; it ".join(_of_features(champion.types, challenger.types, own, new))
+        fits, agreed = not because, f"has the champion's {_counted(len(own), 'feature')}, in the same order"
+        return _judged("features", len(new), len(own), f"the challenger {because or agreed}", fits=fits)
+    if champion.width is None or challenger.width is None:
+        return None
+    because = f"the challenger takes {_counted(challenger.width, 'feature')}, the champion {champion.width}"
+    return _judged("features", challenger.width, champion.width, because, fits=champion.width == challenger.width)
+
+
+def answers(*, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+    """Ask for the champion's classes in the same order, as far as both models say: probabilities are read by place."""
+    if champion is None or challenger is None or champion.classes is None or challenger.classes is None:
+        return None
+    own, new = champion.classes, challenger.classes
+    seen = f"the challenger can answer {_listed(new)}"
+    because = f"{seen}, as the champion" if own == new else f"{seen}; the champion {_listed(own)}"
+    return _judged("answers", len(new), len(own), because, fits=own == new)
+
+
+def latency(*, latency: float | None, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+    """Ask that the challenger takes at most `latency` times as long as the champion; what is under GRAIN is GRAIN."""
+    if latency is None or champion is None or challenger is None:
+        return None
+    if champion.seconds is None or challenger.seconds is None:
+        return unknown("latency", "the time that the models take was not measured", limit=latency)
+    ratio = challenger.seconds / max(champion.seconds, GRAIN)
+    own, new = (seconds * _MICRO / max(1, challenger.sample) for seconds in (champion.seconds, challenger.seconds))
+    because = (
+        f"the challenger takes {new:,.1f} µs a row and the champion {own:,.1f} µs (the best of several times, "
+        f"{challenger.sample:,} rows at once); promotion.latency is {latency:g}"
+    )
+    if champion.seconds < GRAIN:
+        because += f" times, and under {GRAIN * 1000:g} ms for these rows nothing is compared"
+    return _judged("latency", ratio, latency, because, fits=ratio <= latency)
+
+
+def size(*, size: float | None, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+    """Ask that the challenger's file is at most `size` times the champion's."""
+    if size is None or champion is None or challenger is None:
+        return None
+    ratio = challenger.size / max(1, champion.size)
+    because = (
+        f"the challenger's file has {challenger.size / _MEGA:,.3f} MB, {ratio:.2f} times the champion's "
+        f"{champion.size / _MEGA:,.3f} MB; promotion.size is {size:g}"
+    )
+    return _judged("size", ratio, size, because, fits=ratio <= size)
+
+
+def golden(*, golden: Golden | None, **_: object) -> Finding | None:
+    """Ask for the right answer on every golden row."""
+    if golden is None:
+        return None
+    if not golden.rows:
+        return unknown("golden", "promotion.golden has no row with a label", limit=0)
+    because = f"all of {_counted(golden.rows, 'golden row')} answered right"
+    if golden.wrong:
+        which = _listed(golden.first, of=golden.wrong)
+        because = f"{golden.wrong:,} of {_counted(golden.rows, 'golden row')} answered wrong: {which}"
+    return _judged("golden", golden.wrong, 0, because, fits=not golden.wrong)
+
+
+def _of_features(
+    before: Mapping[str, str], now: Mapping[str, str], own: Sequence[str], new: Sequence[str]
+) -> Iterator[str]:
+    """Yield what is another than the champion's, in words; `before` and `now` are the types, where they are known."""
+    strange = [name for name in new if name not in own]
+    absent = [name for name in own if name not in new]
+    if strange:
+        yield f"needs {_listed(strange)}, which the champion does not: does the service send it?"
+    if absent:
+        yield f"does without {_listed(absent)}"
+    if list(new) != list(own) and not strange and not absent:
+        moved = next((name for name, there in zip(new, own, strict=False) if name != there), new[-1])
+        yield f"has the champion's features in another order, first {moved!r}"
+    for name in new:
+        if before.get(name, "other") != now.get(name, before.get(name, "other")):
+            yield f"was trained on {now[name]} values in {name!r}, the champion on {before[name]} values"
+
+
 def _judged(name: str, value: float, limit: float, because: str, *, fits: bool) -> Finding:
     verdict = Verdict.PASS if fits else Verdict.BREACH
     return Finding(name=name, verdict=verdict, value=float(value), limit=float(limit), because=because)
@@ -106,10 +273,26 @@ def _decimals(difference: float, limit: float) -> int:
     return 9
 
 
-GATES: Mapping[str, Callable[..., Finding]] = {
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def _listed(names: Sequence[str], *, of: int | None = None) -> str:
+    more = (of or len(names)) - len(names[:_NAMED])
+    return ", ".join([*(repr(name) for name in names[:_NAMED]), *([f"{more:,} more"] if more > 0 else [])])
+
+
+GATES: Mapping[str, Callable[..., Finding | None]] = {
     "rows": rows,
     "classes": classes,
     "finite": finite,
     "margin": margin,
     "certainty": certainty,
+    "floor": floor,
+    "slices": in_slices,
+    "features": features,
+    "answers": answers,
+    "latency": latency,
+    "size": size,
+    "golden": golden,
 }

@@ -177,20 +177,6 @@ def opened(
         raise DataError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def joint_counts(holdout: Path, *, label: str, champion: Path, challenger: Path) -> list[list[Any]]:
-    """Count rows by (label, champion said, challenger said); the three files have the same rows in the same order."""
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"CREATE VIEW held AS SELECT * FROM read_parquet({text(str(holdout))})")
-        types = {row[0]: row[1] for row in connection.execute("DESCRIBE held").fetchall()}
-        query = f"""
-            SELECT {canonical(f"held.{quoted(label)}", types[label])}, c.prediction, d.prediction, count(*)
-            FROM held POSITIONAL JOIN read_parquet({text(str(champion))}) AS c
-            POSITIONAL JOIN read_parquet({text(str(challenger))}) AS d
-            GROUP BY ALL ORDER BY ALL
-        """
-        return [list(row) for row in connection.execute(query).fetchall()]
-
-
 def _create_known(
     connection: duckdb.DuckDBPyConnection,
     columns: Mapping[str, str],

@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,22 @@ _LARGEST_REPLY = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a loaded model says of itself: its feature names and classes (None where it does not say)."""
+    """What a loaded model says of itself: feature names, their number, classes (None where it does not say).
+
+    `seconds` is the time it takes for `sample` rows at once, None where that was not asked; `rows` those it predicted.
+    """
 
     features: tuple[str, ...] | None
     classes: tuple[str, ...] | None
     rows: int
+    width: int | None = None
+    seconds: float | None = None
+    sample: int = 0
 
 
 def inspect(model: Path, *, folder: Path, scratch: Path, patience: float = PATIENCE) -> ModelFacts:
     """Load a model in a child process and return what it says of itself. Raises PromotionError where it cannot."""
-    return _ask(model, folder=folder, scratch=scratch, rows=None, features=(), predictions=None, patience=patience)
+    return _ask(model, folder=folder, scratch=scratch, tables={}, features=(), timed=False, patience=patience)
 
 
 def score(
@@ -51,16 +57,17 @@ def score(
     features: Sequence[str],
     predictions: Path,
     patience: float = PATIENCE,
+    also: Mapping[Path, Path] | None = None,
+    timed: bool = False,
 ) -> ModelFacts:
     """Write what a model predicts for each row of a Parquet file, in its order, as text, to `predictions`.
 
     `features` are used, in order, for a model that does not name its own. `folder` is where the child runs (a model
-    may need modules that stand beside config.yaml); `scratch` takes its files; `patience` is in seconds. Raises
-    PromotionError.
+    may need modules that stand beside config.yaml); `scratch` takes its files; `patience` is in seconds. `also` maps
+    other files of rows to where their predictions go; `timed` asks how long the model takes. Raises PromotionError.
     """
-    return _ask(
-        model, folder=folder, scratch=scratch, rows=rows, features=features, predictions=predictions, patience=patience
-    )
+    tables = {rows: predictions, **(also or {})}
+    return _ask(model, folder=folder, scratch=scratch, tables=tables, features=features, timed=timed, patience=patience)
 
 
 def _ask(
@@ -68,21 +75,20 @@ def _ask(
     *,
     folder: Path,
     scratch: Path,
-    rows: Path | None,
+    tables: Mapping[Path, Path],
     features: Sequence[str],
-    predictions: Path | None,
+    timed: bool,
     patience: float,
 ) -> ModelFacts:
     reply = scratch / f"{model.parent.name}.reply.json"
     log = scratch / f"{model.parent.name}.scoring.log"
-    for leftover in (reply, log, predictions):
-        if leftover is not None:
-            files.remove(leftover)
+    for leftover in (reply, log, *tables.values()):
+        files.remove(leftover)
     request = {
         "model": str(model),
-        "rows": str(rows) if rows else None,
+        "tables": [{"rows": str(rows), "predictions": str(target)} for rows, target in tables.items()],
         "features": list(features),
-        "predictions": str(predictions),
+        "timed": timed,
         "reply": str(reply),
         "patience": patience,
         "parent": os.getpid(),
@@ -91,7 +97,14 @@ def _ask(
     if "error" in answer:
         raise PromotionError(f"the model {model} could not be used: {redacted(str(answer['error']))}")
     names, classes = answer["features"], answer["classes"]
-    return ModelFacts(tuple(names) if names else None, tuple(classes) if classes else None, answer["rows"])
+    return ModelFacts(
+        tuple(names) if names else None,
+        tuple(classes) if classes else None,
+        answer["rows"],
+        answer["width"],
+        answer["seconds"],
+        answer["sample"],
+    )
 
 
 def _answered(reply: Path, ending: str | None) -> dict[str, Any]:
@@ -103,7 +116,7 @@ def _answered(reply: Path, ending: str | None) -> dict[str, Any]:
             answer = json.loads(file.read(_LARGEST_REPLY))
     except (OSError, ValueError, RecursionError):
         answer = None
-    if isinstance(answer, dict) and ("error" in answer or {"features", "classes", "rows"} <= set(answer)):
+    if isinstance(answer, dict) and ("error" in answer or set(answer) == {field.name for field in fields(ModelFacts)}):
         return answer
     return {"error": "the process that loads it left no reply"}
 

@@ -1,17 +1,26 @@
 """What runs in the child process: load one model, under limits, and say what it predicts.
 
 Started as `python -m retrain_trigger.world.scorer` with a JSON request on stdin:
-`{"model": path, "rows": path | null, "features": [...], "predictions": path, "reply": path,
-"patience": s, "parent": pid}`. `reply` receives a JSON
-object: `{"features": [...] | null, "classes": [...] | null, "rows": n}` or `{"error": "..."}`.
+`{"model": path, "tables": [{"rows": path, "predictions": path}, ...], "features": [...], "timed": bool, "reply": path,
+"patience": s, "parent": pid}`.
+`reply` receives a JSON object: `{"features": [...] | null, "width": n | null, "classes": [...] | null, "rows": n,
+"seconds": s | null, "sample": n}` or `{"error": "..."}`; `rows`, `seconds` and `sample` are of the first table.
 """
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from retrain_trigger.world import answers, confinement
+
+SAMPLE = 1000
+"""Rows that are predicted at once to see how long a model takes."""
+TIMES = 7
+"""How often; the least counts, as whatever else runs on the machine only adds to it."""
+LONGEST = 20.0
+"""Seconds after which no further time is taken: a slow model is known well enough by then."""
 
 
 def main() -> None:
@@ -31,31 +40,62 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     model = joblib.load(request["model"])
     names = getattr(model, "feature_names_in_", None)
     classes = getattr(model, "classes_", None)
+    width = getattr(model, "n_features_in_", None)
     reply: dict[str, Any] = {
         "features": None if names is None else [str(name) for name in names],
+        "width": None if width is None else int(width),
         "classes": None if classes is None else [answers.label(label) for label in classes],
         "rows": 0,
+        "seconds": None,
+        "sample": 0,
     }
-    if request["rows"] is not None:
-        reply["rows"] = _predict(model, reply["features"] or request["features"], request)
+    features = reply["features"] or request["features"]
+    for place, table in enumerate(request["tables"]):
+        rows = _predict(model, features, **table)
+        if place == 0:
+            reply["rows"] = rows
+    if request["timed"] and request["tables"]:
+        reply["seconds"], reply["sample"] = _time(model, _table(request["tables"][0]["rows"], features, at_most=SAMPLE))
     return reply
 
 
-def _predict(model: Any, features: list[str], request: dict[str, Any]) -> int:
+def _predict(model: Any, features: list[str], *, rows: str, predictions: str) -> int:
     import duckdb  # noqa: PLC0415  (limits come first)
     import pandas as pd  # noqa: PLC0415  (limits come first)
 
+    table = _table(rows, features)
+    said = answers.listed(model.predict(table), rows=len(table)) if len(table) else []
+    predicted = pd.DataFrame({"prediction": answers.labels(said)}, dtype="object")
     with duckdb.connect(":memory:") as connection:
-        table = connection.read_parquet(request["rows"]).df()
-        absent = [name for name in features if name not in table.columns]
-        if absent:
-            raise ValueError(f"the model needs column {absent[0]!r}, which the hold-out does not have")
-        said = answers.listed(model.predict(table[features]), rows=len(table))
-        predictions = pd.DataFrame({"prediction": answers.labels(said)}, dtype="object")
-        connection.register("predictions", predictions)
-        target = request["predictions"].replace("'", "''")
-        connection.execute(f"COPY predictions TO '{target}' (FORMAT parquet)")
+        connection.register("predicted", predicted)
+        target = predictions.replace("'", "''")
+        connection.execute(f"COPY predicted TO '{target}' (FORMAT parquet)")
     return len(said)
+
+
+def _table(rows: str, features: list[str], *, at_most: int | None = None) -> Any:
+    """Read the columns that the model needs as a pandas DataFrame, in its order."""
+    import duckdb  # noqa: PLC0415  (limits come first)
+
+    with duckdb.connect(":memory:") as connection:
+        relation = connection.read_parquet(rows)
+        table = (relation if at_most is None else relation.limit(at_most)).df()
+    absent = [name for name in features if name not in table.columns]
+    if absent:
+        raise ValueError(f"the model needs column {absent[0]!r}, which the rows of {Path(rows).name} do not have")
+    return table[features]
+
+
+def _time(model: Any, table: Any) -> tuple[float, int]:
+    """Return the seconds that the model takes to predict a table, at best, and its rows; it has predicted before."""
+    best, end = float("inf"), time.perf_counter() + LONGEST
+    for _ in range(TIMES):
+        start = time.perf_counter()
+        model.predict(table)
+        best = min(best, time.perf_counter() - start)
+        if time.perf_counter() > end:
+            break
+    return best, len(table)
 
 
 def _told(error: BaseException) -> str:

@@ -1,0 +1,122 @@
+"""What models answered for rows, tallied against the truth by DuckDB: rows stay there, counts come out."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from retrain_trigger.errors import DataError, PromotionError
+from retrain_trigger.world import tables
+from retrain_trigger.world.tables import canonical, is_missing, quoted, text
+
+_ID = '"retrain-check id"'
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenTally:
+    """The golden rows, those answered wrong, and the ids of the first of these (their place where there is no id)."""
+
+    rows: int
+    wrong: int
+    first: tuple[str, ...]
+
+
+def joint_counts(holdout: Path, *, label: str, champion: Path, challenger: Path) -> list[list[Any]]:
+    """Count rows by (label, champion said, challenger said); the three files have the same rows in the same order."""
+    with _answered(holdout, champion, challenger) as (connection, types):
+        return _rows(
+            connection,
+            f"""
+            SELECT {canonical(f"held.{quoted(label)}", types[label])}, c.prediction, d.prediction, count(*)
+            FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL ORDER BY ALL
+            """,
+        )
+
+
+def sliced_counts(
+    holdout: Path, column: str, *, at_most: int, label: str, champion: Path, challenger: Path
+) -> dict[str | None, list[list[Any]]]:
+    """Count rows as `joint_counts` does for each value of a column, as text; None: the rows without one.
+
+    Only the `at_most` values with the most rows are there, in this order. Raises PromotionError where the hold-out has
+    no such column.
+    """
+    with _answered(holdout, champion, challenger) as (connection, types):
+        if column not in types:
+            raise PromotionError(
+                f"promotion.slices names {column!r}, and the hold-out has no such column; it has {', '.join(types)}"
+            )
+        value = f"if({is_missing(column, types[column])}, NULL, {quoted(column)}::VARCHAR)"
+        found = _rows(
+            connection,
+            f"""
+            WITH cells AS (
+                SELECT {value} AS part, {canonical(f"held.{quoted(label)}", types[label])} AS label,
+                    c.prediction AS champion, d.prediction AS challenger, count(*) AS n
+                FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL
+            ), parts AS (
+                SELECT part, sum(n) AS total FROM cells GROUP BY part ORDER BY total DESC, part LIMIT {at_most}
+            )
+            SELECT parts.part, label, champion, challenger, n
+            FROM parts JOIN cells ON parts.part IS NOT DISTINCT FROM cells.part
+            ORDER BY total DESC, parts.part, label, champion, challenger
+            """,
+        )
+    counts: dict[str | None, list[list[Any]]] = {}
+    for part, *cell in found:
+        counts.setdefault(part, []).append(cell)
+    return counts
+
+
+def write_golden(source: str, target: Path, *, columns: Mapping[str, str]) -> None:
+    """Write the golden rows that have a label as one Parquet file, with a column of ids of our own.
+
+    `columns` maps the roles `id` and `label` to names. Raises PromotionError where they cannot be read or have no
+    label column.
+    """
+    try:
+        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
+            tables.create_view(connection, "golden", tables.files_of(source, key="promotion.golden"))
+            types = tables.types_of(connection, "golden")
+            label = columns["label"]
+            if label not in types:
+                raise PromotionError(
+                    f"column {label!r} (label) is missing in promotion.golden {source}; it has {', '.join(types)}"
+                )
+            name = f"{quoted(columns['id'])}::VARCHAR" if columns["id"] in types else "NULL::VARCHAR"
+            where = f"NOT {is_missing(label, types[label])}"
+            connection.execute(
+                f"COPY (SELECT *, coalesce({name}, 'row ' || row_number() OVER ()) AS {_ID} FROM golden "
+                f"WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
+            )
+    except (duckdb.Error, DataError) as error:
+        raise PromotionError(f"promotion.golden {source} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def golden_tally(golden: Path, *, label: str, predictions: Path) -> GoldenTally:
+    """Compare what a model said for the rows that `write_golden` wrote with their labels."""
+    with _answered(golden, predictions, predictions) as (connection, types):
+        wrong = f"{canonical(f'held.{quoted(label)}', types[label])} IS DISTINCT FROM c.prediction"
+        joined = "held POSITIONAL JOIN c"
+        ((rows, lost),) = _rows(connection, f"SELECT count(*), count(*) FILTER ({wrong}) FROM {joined}")
+        first = _rows(connection, f"SELECT held.{_ID} FROM {joined} WHERE {wrong} LIMIT {_NAMED}")
+    return GoldenTally(rows, lost, tuple(name for (name,) in first))
+
+
+@contextmanager
+def _answered(
+    rows: Path, champion: Path, challenger: Path
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+    """Open rows as `held` and what two models said for them as `c` and `d`; also give the types of the rows' columns."""
+    with duckdb.connect(":memory:") as connection:
+        for name, path in (("held", rows), ("c", champion), ("d", challenger)):
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({text(str(path))})")
+        yield connection, tables.types_of(connection, "held")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[list[Any]]:
+    return [list(row) for row in connection.execute(query).fetchall()]
