@@ -26,9 +26,12 @@ class Trial:
         return {"version": self.version, "comparison": dict(self.comparison), "joint": list(self.joint), "gates": gates}
 
 
-def compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: Path) -> list[Trial]:
+def compared(
+    tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: Path, shared_among: int | None = None
+) -> list[Trial]:
     """Score the champion and each challenger on the hold-out and judge what they said.
 
+    The interval is shared among so many challengers, all that were trained to choose from; by default those given.
     A challenger that cannot be scored drops out; raises PromotionError where none is left, or the champion cannot.
     """
     from retrain_trigger.judge import comparison, gates  # noqa: PLC0415  (NumPy: not on the healthy path)
@@ -56,7 +59,7 @@ def compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, hol
             metric=tick.config.metric,
             positive=begun["positive"],
             certainty=tick.config.promotion.certainty,
-            challengers=len(sealed),
+            challengers=shared_among or len(sealed),
             cost=tick.config.weights,
             seed=int(begun["holdout"][:8], 16),
         )
@@ -79,7 +82,7 @@ def explained(trial: Trial) -> str:
             f"{found['champion']:.3f} on {found['rows']:,} deciding rows: {found['difference']:+.3f} ({bounds})"
         )
     if trial.passed:
-        return f"{scores}; promoted"
+        return scores
     failed = "; ".join(finding.because for finding in trial.findings if finding.verdict != "PASS")
     return f"{scores}; the champion is kept: {failed}"
 
