@@ -1,4 +1,4 @@
-"""One attempt at a better champion: train, seal, compare, promote or keep.
+"""One attempt at a better champion: train, seal, (select, refit,) compare, promote or keep.
 
 Each step leaves a ledger entry before its effect, so that `finish` goes on from any of them after a crash.
 """
@@ -6,21 +6,28 @@ Each step leaves a ledger entry before its effect, so that `finish` goes on from
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from retrain_trigger import artefact, promotion, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError
+from retrain_trigger.findings import Finding, Verdict
+from retrain_trigger.judge import noninferiority, wear
 from retrain_trigger.judge.feedback import VersionCounts
 from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.preparation import Prepared, Split
+from retrain_trigger.preparation import Prepared, Selection, Split, refit
 from retrain_trigger.redaction import redacted
 from retrain_trigger.sections import Feedback
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
+
+CANDIDATE = "-candidate"
+"""Ends the version of a model that was trained without the newest windows: it shows what a recipe is worth."""
 
 
 def start(
@@ -38,17 +45,25 @@ def start(
     """
     if prepared.uncompared and not bootstrap:
         tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
+    worn = _worn(tick, prepared)
+    if worn and worn.verdict is Verdict.BREACH:
+        tick.say(worn.because)
     champion = tick.past.champion
-    begun = {
+    trainings = len(prepared.splits) + (1 if prepared.selection else 0)
+    begun: dict[str, Any] = {
         "champion": champion.version if champion else None,
         "bootstrap": bootstrap,
         "reason": dict(reason),
         "command": tick.config.train.command,
-        "deadline": time.time() + tick.config.train.timeout.total_seconds() * len(prepared.splits),
+        "deadline": time.time() + tick.config.train.timeout.total_seconds() * trainings,
+        "reaches": [split.reach for split in prepared.splits],
         "reserved": prepared.reserved,
         "mark": mark_to_json(mark),
         "config": tick.config.digest,
         "holdout": files.sha256(prepared.holdout) if prepared.holdout else None,
+        "deciding": dict(prepared.deciding),
+        "selection": _selection(prepared.selection) if prepared.selection else None,
+        "worn": [worn.to_json()] if worn else [],
         "label": prepared.label,
         "features": list(prepared.features),
         "positive": prepared.positive,
@@ -56,15 +71,7 @@ def start(
         "served": served.to_json() if served else None,
     }
     tick.record(Kind.TRAINING, **begun)
-    sealed, failures = [], []
-    for split in prepared.splits:
-        version = tick.run if len(prepared.splits) == 1 else f"{tick.run}-{split.reach}"
-        try:
-            sealed.append(_trained(tick, split, version, begun))
-        except TrainingError as error:
-            failures.append(str(error))
-            if len(prepared.splits) > 1:
-                tick.say(str(error))
+    sealed, failures = _all_trained(tick, prepared, begun)
     if not sealed:
         tick.record(Kind.FAILED, because=failures[-1])
         raise TrainingError(f"{failures[-1]}\nThe champion is untouched.")
@@ -82,33 +89,69 @@ def finish(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> Outco
         because = f"{', '.join(sealed)} sealed, not promoted: {begun['uncompared']}"
         tick.record(Kind.KEPT, because=because, versions=list(sealed))
         return _outcome(tick, Word.SEALED, because, version=sealed[-1])
-    try:
-        trials = trial.compared(tick, begun, sealed, holdout=_holdout(tick, begun))
-    except PromotionError as error:
-        tick.record(Kind.KEPT, because=str(error), versions=list(sealed))
-        raise
-    return concluded(tick, begun, trials)
+    selection = begun["selection"]
+    if selection:
+        return selected(
+            tick, begun, _compared(tick, begun, sealed, holdout="selection.parquet", sha256=selection["holdout"])
+        )
+    return concluded(tick, begun, _compared(tick, begun, sealed, holdout="holdout.parquet", sha256=begun["holdout"]))
 
 
-def _holdout(tick: Tick, begun: Mapping[str, Any]) -> Path:
-    """Return the rows that decide, as they were before the training. Raises PromotionError where they have changed."""
-    path = tick.scratch / "holdout.parquet"
+def selected(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> Outcome:
+    """Write which candidate is better than the champion out of time, then refit its recipe; without one, keep."""
+    best = _best(trials)
+    because = f"out of time, {_told(tick, begun, trials)}" + ("; its recipe is refitted" if best.passed else "")
+    verdict = best.version if best.passed else None
+    tick.record(
+        Kind.SELECTED,
+        verdict=verdict,
+        because=because,
+        champion=begun["champion"],
+        holdout=begun["selection"]["holdout"],
+        deciding=begun["selection"]["deciding"],
+        config=tick.config.digest,
+        findings=begun["worn"],
+        trials=[each.to_json() for each in trials],
+    )
+    return refitted(tick, begun, verdict, because)
+
+
+def refitted(tick: Tick, begun: Mapping[str, Any], candidate: str | None, because: str) -> Outcome:
+    """Train the recipe of the selected candidate again, on everything but the reserved rows, and check what came out.
+
+    Raises TrainingError where no model came out.
+    """
+    if candidate is None:
+        return act_on_verdict(tick, None, because)
+    reach = tick.registry.card(candidate)["reach"]
+    version = _version(tick, begun, reach)
+    deadline = time.time() + tick.config.train.timeout.total_seconds()
+    told = f"{candidate} again as {version}, on everything but the reserved rows"
+    tick.record(Kind.REFITTING, version=version, candidate=candidate, deadline=deadline, because=told)
     try:
-        same = files.sha256(path) == begun["holdout"]
-    except OSError as error:
-        raise PromotionError(f"the hold-out {path} cannot be read ({error.strerror}); the champion is kept") from error
-    if not same:
-        raise PromotionError(f"the hold-out {path} has changed since the training began; the champion is kept")
-    return path
+        split = refit(tick, reach)
+        _trained(tick, split, version, begun, refit_of=candidate)
+    except TrainingError as error:
+        tick.record(Kind.FAILED, because=str(error))
+        raise TrainingError(f"the refit of {candidate} failed: {error}\nThe champion is untouched.") from error
+    return checked(tick, begun, version)
+
+
+def checked(tick: Tick, begun: Mapping[str, Any], version: str) -> Outcome:
+    """Check a sealed refit on the hold-out: it need not be better again, and must not be clearly worse."""
+    (found,) = _compared(tick, begun, [version], holdout="holdout.parquet", sha256=begun["holdout"])
+    findings = noninferiority.judge(found.findings, found.comparison, margin=tick.config.promotion.margin)
+    passed = all(finding.verdict is Verdict.PASS for finding in findings)
+    return concluded(tick, begun, [replace(found, findings=findings, passed=passed)])
 
 
 def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> Outcome:
     """Write the verdict of a comparison, then act on it."""
-    best = max(trials, key=lambda each: (each.passed, each.comparison["difference"] or -1.0))
-    because, verdict = trial.explained(best), best.version if best.passed else None
+    best = _best(trials)
+    because, verdict = _told(tick, begun, trials), best.version if best.passed else None
     loops = _feedback(begun) if tick.config.promotion.feedback is Feedback.BLOCK else []
     if verdict and loops:
-        because = f"{because.removesuffix('; promoted')}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
+        because = f"{because}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
         verdict = None
     tick.record(
         Kind.COMPARED,
@@ -116,7 +159,9 @@ def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial
         because=because,
         champion=begun["champion"],
         holdout=begun["holdout"],
+        deciding=begun["deciding"],
         config=tick.config.digest,
+        findings=begun["worn"],
         trials=[each.to_json() for each in trials],
     )
     return act_on_verdict(tick, verdict, because)
@@ -129,9 +174,83 @@ def act_on_verdict(tick: Tick, version: str | None, because: str) -> Outcome:
         word = Word.KEPT
     else:
         promotion.promote(tick, version, by="gate", because=because)
+        because = f"{because}; promoted"
         word = Word.PROMOTED
     files.remove_folder(tick.scratch)
     return _outcome(tick, word, because, version=version)
+
+
+def _all_trained(tick: Tick, prepared: Prepared, begun: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Train and seal a challenger for each split; return the versions, and what was said of those that failed."""
+    candidate, more = "", {}
+    if prepared.selection:
+        windows, after = tick.config.promotion.out_of_time, begun["selection"]["left_out_after"]
+        candidate, more = CANDIDATE, {"left_out": {"windows": windows, "after": after}}
+    sealed, failures = [], []
+    for split in prepared.splits:
+        try:
+            sealed.append(_trained(tick, split, _version(tick, begun, split.reach) + candidate, begun, **more))
+        except TrainingError as error:
+            failures.append(str(error))
+            if len(prepared.splits) > 1:
+                tick.say(str(error))
+    return sealed, failures
+
+
+def _compared(
+    tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: str, sha256: str
+) -> list[trial.Trial]:
+    """Compare sealed challengers with the champion; all that the attempt trains share the interval."""
+    try:
+        rows = _unchanged(tick.scratch / holdout, sha256)
+        return trial.compared(tick, begun, sealed, holdout=rows, shared_among=len(begun["reaches"]))
+    except PromotionError as error:
+        tick.record(Kind.KEPT, because=str(error), versions=list(sealed))
+        raise
+
+
+def _unchanged(path: Path, sha256: str) -> Path:
+    """Return the rows that decide, as they were before the training. Raises PromotionError where they have changed."""
+    try:
+        same = files.sha256(path) == sha256
+    except OSError as error:
+        raise PromotionError(f"the hold-out {path} cannot be read ({error.strerror}); the champion is kept") from error
+    if not same:
+        raise PromotionError(f"the hold-out {path} has changed since the training began; the champion is kept")
+    return path
+
+
+def _best(trials: Sequence[trial.Trial]) -> trial.Trial:
+    return max(trials, key=lambda each: (each.passed, each.comparison["difference"] or -1.0))
+
+
+def _told(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> str:
+    """Explain the best trial, and name the challengers that could not be judged at all."""
+    told = trial.explained(_best(trials))
+    judged = {tick.registry.card(each.version)["reach"] for each in trials}
+    lost = [reach for reach in begun["reaches"] if reach not in judged]
+    refit = any("refit_of" in tick.registry.card(each.version) for each in trials)
+    return told if refit or not lost else f"{told}; not judged, because it failed: the challenger of {', '.join(lost)}"
+
+
+def _selection(selection: Selection) -> dict[str, Any]:
+    """Return what the ledger keeps of a selection: when it is finished after a crash, its files must be these."""
+    return {
+        "holdout": files.sha256(selection.holdout),
+        "deciding": dict(selection.deciding),
+        "left_out_after": selection.left_out_after.isoformat(),
+        "refits": {split.reach: files.sha256(split.rows) for split in selection.refits if split.rows},
+    }
+
+
+def _worn(tick: Tick, prepared: Prepared) -> Finding | None:
+    """Say how often the oldest of the deciding rows have decided before; None where nothing will be compared."""
+    oldest = prepared.deciding.get("oldest")
+    return wear.judge(tick.past.uses, oldest=datetime.fromisoformat(oldest)) if oldest else None
+
+
+def _version(tick: Tick, begun: Mapping[str, Any], reach: str) -> str:
+    return tick.run if len(begun["reaches"]) == 1 else f"{tick.run}-{reach}"
 
 
 def _feedback(begun: Mapping[str, Any]) -> list[str]:
@@ -140,9 +259,9 @@ def _feedback(begun: Mapping[str, Any]) -> list[str]:
     return [f["because"] for f in findings if f["name"].startswith("feedback_") and f["verdict"] == "BREACH"]
 
 
-def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -> str:
-    """Train one challenger and seal it; return its version."""
-    folder = tick.scratch / f"train-{split.reach}"
+def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], **more: Any) -> str:
+    """Train one challenger and seal it; return its version. `more` is written on its card."""
+    folder = tick.scratch / split.name
     files.make_folder(folder, mode=0o700)
     output, log = folder / "model.joblib", folder / "train.log"
     named, started = tick.config.train.output, time.time_ns()
@@ -167,6 +286,7 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -
         "train_data": files.sha256(split.rows) if split.rows else None,
         "positive": begun["positive"] or None,
         "config": begun["config"],
+        **more,
     }
     try:
         digest = tick.registry.seal(version, model=model, card=card, profile=split.profile, log=log)

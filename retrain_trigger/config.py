@@ -122,6 +122,23 @@ class Config(Section):
             )
         return value
 
+    @field_validator("promotion")
+    @classmethod
+    def _has_rows_to_leave_out(cls, value: Promotion, info: ValidationInfo) -> Promotion:
+        data, logs = info.data.get("data"), info.data.get("logs")
+        if (
+            value.out_of_time
+            and data
+            and logs
+            and data.labelled is None
+            and (data.holdout_file or not logs.predictions)
+        ):
+            raise WrongError(
+                f"with out_of_time: {value.out_of_time} leaves rows out of the first training; set data.labelled, or "
+                f"logs.predictions with their labels, to train from"
+            )
+        return value
+
     @property
     def positive_label(self) -> str | None:
         """The positive label as labels are counted, where 1, 1.0 and true are all '1'; None where it is not set."""

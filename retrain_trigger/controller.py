@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import attempt, observation, preparation, promotion, recovery
+from retrain_trigger import attempt, holdouts, observation, preparation, promotion, recovery
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
@@ -129,9 +129,12 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
             past = memory.fold(ledger.effects())
         return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
     try:
-        return past, dry_run(config, now=now)
+        outcome = dry_run(config, now=now)
+        worn = holdouts.worn(registry(config), past)
     except RetrainCheckError as error:
         return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
+    warned = (worn,) if worn.verdict is Verdict.BREACH else ()
+    return past, replace(outcome, findings=(*outcome.findings, *warned))
 
 
 def history(config: Config) -> list[Entry]:

@@ -16,6 +16,8 @@ class Kind(StrEnum):
     SEALED = "sealed"
     FAILED = "training failed"
     ABANDONED = "abandoned"
+    SELECTED = "selected"
+    REFITTING = "refitting"
     COMPARED = "compared"
     KEPT = "kept"
     PROMOTING = "promoting"

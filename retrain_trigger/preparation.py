@@ -1,12 +1,14 @@
 """Before a training starts: is the data fit, can a challenger be judged, and which rows does it get."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrain_trigger import data_check, profile
+from retrain_trigger import data_check, holdouts, profile
 from retrain_trigger.errors import PromotionError, UsageError
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import performance, policy, quality
@@ -27,19 +29,42 @@ _BINARY = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """What one challenger is trained on: how far back it reaches, the rows (None: `make` finds its own)."""
+    """What one challenger is trained on: how far back it reaches, the rows (None: `make` finds its own).
+
+    `name` tells the files of this training from those of others in the same attempt.
+    """
 
     reach: str
     rows: Path | None
     profile: Mapping[str, Any] | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Out of time: the recipes are first trained on rows up to `left_out_after` and judged on the file `holdout`.
+
+    It has all rows of the newest windows that are newer than the champion's training data; `deciding` says how many, and
+    from when to when they are. `refits` are the splits, one for each reach, that a winner is refitted on.
+    """
+
+    holdout: Path
+    deciding: Mapping[str, Any]
+    left_out_after: datetime
+    refits: tuple[Split, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Fit data, split. `uncompared` says why no comparison will be possible; None where `holdout` decides."""
+    """Fit data, split. `uncompared` says why no comparison will be possible; None where `holdout` decides.
+
+    `deciding` says how many rows the hold-out has, and from when to when they are.
+    """
 
     splits: tuple[Split, ...]
     holdout: Path | None = None
+    deciding: Mapping[str, Any] = field(default_factory=dict)
+    selection: Selection | None = None
     label: str = ""
     features: tuple[str, ...] = ()
     positive: str = ""
@@ -62,10 +87,37 @@ def prepare(
         return prepared
     found = [finding.to_json() for finding in prepared.findings]
     reason = {"because": because, "forced": forced, "findings": found}
-    checked = data_check.judged(tick, {split.reach: split.rows for split in prepared.splits}, reason=reason)
-    findings = (*prepared.findings, *checked)
-    fit = all(finding.verdict is Verdict.PASS for finding in checked)
+    checked = data_check.judged(tick, _by_name(prepared), reason=reason)
+    # The check of one's own has been given these files, too: leakage is looked for in what it left of them.
+    findings = (*prepared.findings, *checked, *_leaks(tick, prepared))
+    fit = all(finding.verdict is Verdict.PASS for finding in findings)
     return replace(prepared, findings=findings) if fit else _refused(findings)
+
+
+def refit(tick: Tick, reach: str) -> Split:
+    """Return the split that `prepare` wrote for the refit of a winner, also after a crash. Raises PromotionError."""
+    name = f"refit-{reach}"
+    try:
+        watched = json.loads((tick.scratch / f"{name}.profile.json").read_text())
+    except (OSError, ValueError) as error:
+        raise PromotionError(f"the profile of {name} cannot be read: {error}; the champion is kept") from error
+    return Split(reach=reach, rows=tick.scratch / f"{name}.parquet", profile=watched, name=name)
+
+
+def _by_name(prepared: Prepared) -> dict[str, Path | None]:
+    """Return all files that will be trained on, by the reach, and `refit-` before it for the second training."""
+    refits = prepared.selection.refits if prepared.selection else ()
+    return {**{split.reach: split.rows for split in prepared.splits}, **{split.name: split.rows for split in refits}}
+
+
+def _leaks(tick: Tick, prepared: Prepared) -> tuple[Finding, ...]:
+    columns = tick.config.logs.columns.model_dump()
+    files_of = {name: rows for name, rows in _by_name(prepared).items() if rows is not None}
+    found = holdouts.leaks(files_of, prepared.holdout, columns=columns) if prepared.holdout else ()
+    if prepared.selection is None:
+        return found
+    first = {split.reach: split.rows for split in prepared.splits if split.rows is not None}
+    return (*found, *holdouts.leaks(first, prepared.selection.holdout, columns=columns))
 
 
 def _prepared(
@@ -74,7 +126,7 @@ def _prepared(
     files.remove_folder(tick.scratch.parent)
     files.make_folder(tick.scratch, mode=0o700)
     data = tick.config.data
-    own = Split(reach="all", rows=None, profile=None)
+    own = Split(reach="all", rows=None, profile=None, name="train-all")
     logs = tick.config.logs
     if data.labelled is None and data.holdout_file is None and logs.predictions is None:
         return Prepared(splits=(own,), uncompared=NO_HOLDOUT)
@@ -83,13 +135,17 @@ def _prepared(
         return Prepared(splits=(own,), uncompared=because)
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
-    source = data.labelled or data.holdout_file or logs.predictions or ""
+    opened = partial(labelled.opened, columns=logs.columns.model_dump(), now=tick.now)
+    if data.labelled is None and data.holdout_file is not None:
+        with opened(data.holdout_file, key="data.holdout_file") as held:
+            return _own_holdout(tick, held, champion, own, breached, forced=forced)
+    source = data.labelled or logs.predictions or ""
     truth = logs.labels if source == logs.predictions else None
-    columns = logs.columns.model_dump()
-    with labelled.opened(source, labels=truth, columns=columns, now=tick.now) as rows:
-        if source == data.holdout_file:
-            return _own_holdout(tick, rows, champion, own, breached, forced=forced)
-        return _split(tick, rows, champion, breached, forced=forced)
+    with opened(source, labels=truth) as rows:
+        if data.holdout_file is None:
+            return _split(tick, rows, champion, breached, held=None, forced=forced)
+        with opened(data.holdout_file, key="data.holdout_file") as held:
+            return _split(tick, rows, champion, breached, held=held, forced=forced)
 
 
 def _own_holdout(
@@ -101,49 +157,122 @@ def _own_holdout(
     *,
     forced: bool,
 ) -> Prepared | Outcome:
-    deciding = rows.newer(champion.since if champion else None)
-    missing = None if champion is None else _too_little(tick, rows, deciding, breached, forced=forced)
+    held = _deciding(tick, rows, trained_until(tick, champion), None)
+    missing = None if champion is None else holdouts.lacking(tick, held, breached, forced=forced)
     if missing is not None:
         return missing
-    return _with_holdout(tick, rows, champion, deciding, (own,), reserved=0.0, findings=())
+    return _with_holdout(tick, rows, champion, held, (own,))
 
 
 def _split(
-    tick: Tick, rows: "LabelledRows", champion: Champion | None, breached: Sequence[datetime], *, forced: bool
-) -> Prepared | Outcome:
-    share = max(tick.config.data.holdout, tick.past.reserved)
-    reaches = tick.config.data.windows if champion else (_widest(tick.config.data.windows),)
-    wheres = {_named(reach): rows.training(share=share, since=tick.now - reach if reach else None) for reach in reaches}
-    from retrain_trigger.world.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
-
-    until, own = trained_until(tick, champion), _trained_on(tick, champion)
-    known = Known(quality.bands(own), quality.categories(own))
-    tables = {name: rows.describe(where, known) for name, where in wheres.items()}
-    findings = _quality(tick, champion, own, [*tables.values(), *_recent(tick, rows, until, known)], forced=forced)
-    if any(finding.verdict is not Verdict.PASS for finding in findings):
-        return _refused(findings)
-    deciding = rows.deciding(share=share, after=until)
-    missing = None if champion is None else _too_little(tick, rows, deciding, breached, forced=forced)
-    if missing is not None:
-        return missing
-    splits = []
-    for name, where in wheres.items():
-        target = tick.scratch / f"train-{name}.parquet"
-        rows.write(where, target)
-        watched = profile.of_training(rows, where)
-        splits.append(Split(reach=name, rows=target, profile={**tables[name], "watched": watched}))
-    return _with_holdout(tick, rows, champion, deciding, tuple(splits), reserved=share, findings=findings)
-
-
-def _with_holdout(
     tick: Tick,
     rows: "LabelledRows",
     champion: Champion | None,
-    deciding: str,
-    splits: tuple[Split, ...],
+    breached: Sequence[datetime],
     *,
-    reserved: float,
-    findings: tuple[Finding, ...],
+    held: "LabelledRows | None",
+    forced: bool,
+) -> Prepared | Outcome:
+    """Split labelled rows; `held` are those of a hold-out of the user's own, else a share of the rows is reserved."""
+    share = max(tick.config.data.holdout if held is None else 0.0, tick.past.reserved)
+    until, left_out = trained_until(tick, champion), _left_out_after(tick, rows, champion)
+    first = _wheres(tick, rows, champion, share, until=left_out)
+    refits = _wheres(tick, rows, champion, share, until=None) if left_out else {}
+    tables, findings = _described(tick, rows, champion, until, {"train": first, "refit": refits}, forced=forced)
+    if any(finding.verdict is not Verdict.PASS for finding in findings):
+        return _refused(findings)
+    deciding = _deciding(tick, held or rows, until, share if held is None else None)
+    compared = [] if champion is None else [deciding]
+    if left_out is not None:
+        windows = tick.config.promotion.out_of_time
+        compared.append(holdouts.out_of_time(rows, after=left_out, until=until, windows=windows))
+    for each in compared:
+        missing = holdouts.lacking(tick, each, breached, forced=forced)
+        if missing is not None:
+            return missing
+    prepared = _with_holdout(tick, rows, champion, deciding, _written(tick, rows, first, tables, "train"))
+    prepared = replace(prepared, reserved=share, findings=findings)
+    if left_out is None:
+        return prepared
+    newest = tick.scratch / "selection.parquet"
+    rows.write(compared[-1].where, newest)
+    again = _written(tick, rows, refits, tables, "refit")
+    span = rows.span(compared[-1].where)
+    selection = Selection(holdout=newest, deciding=span, left_out_after=left_out, refits=again)
+    return replace(prepared, selection=selection)
+
+
+def _left_out_after(tick: Tick, rows: "LabelledRows", champion: Champion | None) -> datetime | None:
+    """Return the time after which rows are left out of the first trainings; None where none are."""
+    windows = tick.config.promotion.out_of_time if champion else 0
+    return holdouts.left_out_after(rows, windows=windows, length=tick.config.trigger.window)
+
+
+def _wheres(
+    tick: Tick, rows: "LabelledRows", champion: Champion | None, share: float, *, until: datetime | None
+) -> dict[str, str]:
+    """Return the rows of each reach as SQL. A reach counts back from `until`: a recipe stays as long in both trainings."""
+    reaches = tick.config.data.windows if champion else (_widest(tick.config.data.windows),)
+    end = until or tick.now
+    return {
+        _named(reach): rows.training(share=share, since=end - reach if reach else None, until=until)
+        for reach in reaches
+    }
+
+
+def _described(
+    tick: Tick,
+    rows: "LabelledRows",
+    champion: Champion | None,
+    until: datetime | None,
+    wheres: Mapping[str, Mapping[str, str]],
+    *,
+    forced: bool,
+) -> tuple[dict[str, dict[str, Any]], tuple[Finding, ...]]:
+    """Describe each split by its name, and judge all of them; what is trained on in the end must have new rows."""
+    from retrain_trigger.world.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    own = _trained_on(tick, champion)
+    known = Known(quality.bands(own), quality.categories(own))
+    tables = {
+        f"{stage}-{reach}": rows.describe(where, known)
+        for stage, each in wheres.items()
+        for reach, where in each.items()
+    }
+    last = "refit-" if wheres["refit"] else "train-"
+    final = [table for name, table in tables.items() if name.startswith(last)]
+    first = [table for name, table in tables.items() if not name.startswith(last)]
+    judged = _quality(tick, champion, own, [*final, *_recent(tick, rows, until, known)], forced=forced)
+    seen = {finding.because for finding in judged}
+    early = [f for f in _quality(tick, champion, own, first, forced=True) if f.because not in seen]
+    return tables, (*judged, *early)
+
+
+def _written(
+    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], tables: Mapping[str, Mapping[str, Any]], stage: str
+) -> tuple[Split, ...]:
+    """Write the rows and the profile of each split; the profile of a refit is a file, too, for it may be made later."""
+    splits = []
+    for reach, where in wheres.items():
+        name = f"{stage}-{reach}"
+        target = tick.scratch / f"{name}.parquet"
+        rows.write(where, target)
+        watched = {**tables[name], "watched": profile.of_training(rows, where)}
+        if stage == "refit":
+            files.write(tick.scratch / f"{name}.profile.json", json.dumps(watched).encode())
+        splits.append(Split(reach=reach, rows=target, profile=watched, name=name))
+    return tuple(splits)
+
+
+def _deciding(tick: Tick, rows: "LabelledRows", until: datetime | None, share: float | None) -> holdouts.HoldOut:
+    """Return the rows that decide: newer than the champion's, reserved where a share is; all where it is None."""
+    if share is None:
+        return holdouts.HoldOut(rows, rows.newer(until), f"in {tick.config.data.holdout_file} (data.holdout_file)")
+    return holdouts.HoldOut(rows, rows.deciding(share=share, after=until), "on the hold-out")
+
+
+def _with_holdout(
+    tick: Tick, rows: "LabelledRows", champion: Champion | None, deciding: holdouts.HoldOut, splits: tuple[Split, ...]
 ) -> Prepared:
     labels = rows.labels()
     if len(labels) > _BINARY and tick.config.metric in BINARY_METRICS:
@@ -154,15 +283,14 @@ def _with_holdout(
     holdout = None
     if champion is not None:
         holdout = tick.scratch / "holdout.parquet"
-        rows.write(deciding, holdout)
+        deciding.rows.write(deciding.where, holdout)
     return Prepared(
         splits=splits,
         holdout=holdout,
+        deciding=deciding.rows.span(deciding.where) if holdout else {},
         label=rows.columns["label"],
         features=rows.features,
         positive=_positive(tick, champion, labels),
-        reserved=reserved,
-        findings=findings,
     )
 
 
@@ -209,35 +337,9 @@ def _refused(findings: Sequence[Finding]) -> Outcome:
     return Outcome(word=Word.DATA_REFUSED, code=ExitCode.DATA_REFUSED, because=because, findings=tuple(findings))
 
 
-def _too_little(
-    tick: Tick, rows: "LabelledRows", deciding: str, breached: Sequence[datetime], *, forced: bool
-) -> Outcome | None:
-    """Say what is missing for a comparison; training now would spend the evidence on a challenger nobody can judge."""
-    absent = [start for start in breached if not rows.within("true", start=start, length=tick.config.trigger.window)]
-    short = tick.config.promotion.min_rows - rows.count(deciding)
-    if absent:
-        reason = f"the labelled rows have none of the breached window of {policy.stamp(absent[-1])}"
-    elif short > 0 and not forced:
-        reason = f"{short:,} rows more needed on the hold-out (promotion.min_rows {tick.config.promotion.min_rows:,})"
-    else:
-        return None
-    newest = rows.newest()
-    if newest is None or tick.now - newest > tick.config.trigger.max_age:
-        seen = f"their newest is of {policy.stamp(newest)}" if newest else "there are none"
-        raise PromotionError(
-            f"no challenger could be judged: {reason}, and {seen}; trigger.max_age is "
-            f"{policy.length(tick.config.trigger.max_age)}. Nothing was trained; are labelled rows still written?"
-        )
-    return Outcome(word=Word.WAITING, code=ExitCode.OK, because=f"{reason}; training waits for them")
-
-
 def trained_until(tick: Tick, champion: Champion | None) -> datetime | None:
     """Return the time of the newest row that the champion was trained on; its promotion where that is not known."""
-    if champion is None:
-        return None
-    profile = tick.registry.profile(champion.version)
-    newest = profile.get("newest") if profile else None
-    return datetime.fromisoformat(newest) if newest else champion.since
+    return holdouts.trained_until(tick.registry, champion)
 
 
 def _positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -> str:

@@ -92,7 +92,7 @@ def history_lines(entries: Sequence[Entry]) -> list[str]:
         if kind is Kind.DECIDED:
             more = f"{len(told)} runs, the last at {policy.stamp(told[-1].at)}: " if len(told) > 1 else ""
             lines.append(_ROW.format(policy.stamp(told[0].at), str(action), more + told[-1].body["because"]))
-        elif kind not in {Kind.PROMOTING, Kind.COMPARED}:
+        elif kind not in {Kind.PROMOTING, Kind.COMPARED, Kind.REFITTING}:
             lines += [_ROW.format(policy.stamp(entry.at), kind.value, _told(entry)) for entry in told]
     return lines or ["nothing has happened yet"]
 

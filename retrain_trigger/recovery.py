@@ -1,5 +1,6 @@
 """What the last run left unfinished: gone on with, given up, or waited for."""
 
+from pathlib import Path
 from time import time
 
 from retrain_trigger import attempt, promotion
@@ -73,6 +74,8 @@ def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
         return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
     if Kind.COMPARED in left:
         return _acted(tick, left[Kind.COMPARED])
+    if Kind.SELECTED in left:
+        return _refitted(tick, left[Kind.TRAINING], left[Kind.SELECTED], left.get(Kind.REFITTING))
     if Kind.TRAINING not in left:
         tick.record(Kind.ABANDONED, because="it was cut off before its model was in use")
         return None
@@ -91,21 +94,66 @@ def _wait_for_training(tick: Tick, begun: Entry) -> None:
 
 def _compared(tick: Tick, begun: Entry) -> Outcome | None:
     """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
-    recorded = [e.body["version"] for e in tick.past.unfinished if e.kind is Kind.SEALED]
+    sealed = _sealed(tick)
+    if not sealed:
+        _abandoned(tick, "it was cut off before a model was sealed")
+        return None
+    if not _is_whole(tick, begun):
+        _abandoned(tick, "champion or hold-out has changed")
+        return None
+    return attempt.finish(tick, begun.body, sealed)
+
+
+def _refitted(tick: Tick, begun: Entry, selected: Entry, refitting: Entry | None) -> Outcome | None:
+    """Go on after a selection: at the refit where that has not begun, at its check where it is sealed; else give up."""
+    body = selected.body
+    if body["verdict"] is None:
+        return attempt.refitted(tick, begun.body, None, body["because"])
+    if refitting is not None:
+        _wait_for_training(tick, refitting)
+    version = refitting.body["version"] if refitting else None
+    if version is not None and version not in _sealed(tick):
+        _abandoned(tick, f"it was cut off before the refit of {body['verdict']} was sealed")
+        return None
+    if not _is_whole(tick, begun) or tick.config.digest != body["config"]:
+        _abandoned(tick, "champion, hold-out, training data or config.yaml changed since the selection")
+        return None
+    if version is not None:
+        return attempt.checked(tick, begun.body, version)
+    return attempt.refitted(tick, begun.body, body["verdict"], body["because"])
+
+
+def _sealed(tick: Tick) -> list[str]:
+    """Return the versions that a run has sealed, oldest first; those that the ledger had no time to record are now."""
+    recorded = [entry.body["version"] for entry in tick.past.unfinished if entry.kind is Kind.SEALED]
     for version in tick.registry.versions():
         if version not in recorded and tick.registry.card(version).get("run") == tick.run:
             digest = tick.registry.verified(version)
             tick.record(Kind.SEALED, version=version, sha256=digest, reach=tick.registry.card(version).get("reach"))
             recorded.append(version)
+    return recorded
+
+
+def _is_whole(tick: Tick, begun: Entry) -> bool:
+    """Say whether champion, hold-outs, and the rows of a refit are what they were when the training began."""
+    body = begun.body
+    wanted = {"holdout": body["holdout"]}
+    if body["selection"]:
+        refits = {f"refit-{reach}": digest for reach, digest in body["selection"]["refits"].items()}
+        wanted |= {"selection": body["selection"]["holdout"], **refits}
     champion = tick.past.champion.version if tick.past.champion else None
-    holdout = tick.scratch / "holdout.parquet"
-    whole = begun.body["holdout"] is None or (holdout.exists() and files.sha256(holdout) == begun.body["holdout"])
-    if not recorded or champion != begun.body["champion"] or not whole:
-        because = "it was cut off before a model was sealed" if not recorded else "champion or hold-out has changed"
-        tick.record(Kind.ABANDONED, because=because)
-        files.remove_folder(tick.scratch)
-        return None
-    return attempt.finish(tick, begun.body, recorded)
+    return champion == body["champion"] and all(
+        _is_unchanged(tick.scratch / f"{name}.parquet", digest) for name, digest in wanted.items()
+    )
+
+
+def _is_unchanged(path: Path, digest: str | None) -> bool:
+    return digest is None or (path.exists() and files.sha256(path) == digest)
+
+
+def _abandoned(tick: Tick, because: str) -> None:
+    tick.record(Kind.ABANDONED, because=because)
+    files.remove_folder(tick.scratch)
 
 
 def _acted(tick: Tick, compared: Entry) -> Outcome | None:

@@ -224,8 +224,8 @@ class Trigger(Section):
 class Data(Section):
     """What is trained on and what decides.
 
-    `labelled` and `holdout_file` are absolute paths or globs, at most one of them; a window of None reaches back to
-    the beginning; `holdout` and `max_missing` are shares of 1. `unchecked` are columns whose values may be anything;
+    `labelled` and `holdout_file` are absolute paths or globs; with both, all labelled rows are trained on, and those of
+    the file decide. A window of None reaches back to the beginning; `holdout` and `max_missing` are shares of 1. `unchecked` are columns whose values may be anything;
     `command` is a check of one's own.
     """
 
@@ -236,13 +236,6 @@ class Data(Section):
     max_missing: Missing = default("5%")
     unchecked: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
     command: Annotated[str | None, PlainValidator(_text_if_any)] = None
-
-    @field_validator("holdout_file")
-    @classmethod
-    def _is_alone(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None and info.data.get("labelled") is not None:
-            raise WrongError("stands beside data.labelled, from which a hold-out is split; keep one of the two")
-        return value
 
 
 class Train(Section):

@@ -57,15 +57,19 @@ class Trial:
         }
 
 
-def compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: Path) -> list[Trial]:
+def compared(
+    tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: Path, shared_among: int | None = None
+) -> list[Trial]:
     """Score the champion and each challenger on the hold-out and judge what they said.
 
+    The interval is shared among so many challengers, all that were trained to choose from; by default those given.
     A challenger that cannot be scored drops out; raises PromotionError where none is left, the champion cannot, or the
     gate fails its proof. One with the champion's bytes is kept out without being scored.
     """
     champion = tick.registry.verified(begun["champion"])
     same = [version for version in sealed if tick.registry.verified(version) == champion]
-    trials = [_identical(tick.config, version, begun["positive"], challengers=len(sealed)) for version in same]
+    shared = shared_among or len(sealed)
+    trials = [_identical(tick.config, version, begun["positive"], challengers=shared) for version in same]
     others = [version for version in sealed if version not in same]
     if not others:
         return trials
@@ -96,7 +100,7 @@ def compared(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, hol
         holdout=holdout,
         label=begun["label"],
         positive=begun["positive"],
-        challengers=len(sealed),
+        challengers=shared,
         seed=int(files.sha256(holdout)[:8], 16),
         golden=golden,
     )
@@ -275,7 +279,7 @@ def explained(trial: Trial) -> str:
             f"{found['champion']:.3f} on {found['rows']:,} deciding rows: {found['difference']:+.3f} ({bounds})"
         )
     if trial.passed:
-        return f"{scores}; promoted"
+        return scores
     failed = "; ".join(finding.because for finding in trial.findings if finding.verdict != "PASS")
     return f"{scores}; the champion is kept: {failed}"
 

@@ -14,19 +14,8 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"cli"},),
     ({"printing", "terminal"},),
     (
-        {
-            "controller",
-            "replay",
-            "recovery",
-            "attempt",
-            "trial",
-            "preparation",
-            "promotion",
-            "judgement",
-            "observation",
-            "artefact",
-        }
-        | {"profile", "data_check", "tick"},
+        {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
+        | {"artefact", "profile", "data_check", "holdouts", "tick"},
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),

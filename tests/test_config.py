@@ -187,8 +187,8 @@ data:
             "3:23: data.windows[1] needs a duration with its unit such as 30d, or all, not `7`",
         ),
         (
-            "data: {holdout_file: h, labelled: l}",
-            "3:22: data.holdout_file stands beside data.labelled, from which a hold-out is split; keep one of the two",
+            "data: {holdout_file: h}\npromotion: {out_of_time: 2}",
+            "4:12: promotion with out_of_time: 2 leaves rows out of the first training; set data.labelled, or logs.predictions with their labels, to train from",
         ),
         ("data: {max_missing: 5}", "3:21: data.max_missing is 5; write a number from 0 to 1, such as 5%"),
         (

@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any, TypeVar
 
 from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.judge.wear import Use
 from retrain_trigger.measurements import Located, Mark
 
 Observed = TypeVar("Observed", bound=Located)
@@ -40,7 +41,7 @@ class Memory:
     last promotion that did not end in one. `last_seen` is the latest time any tick had, None before the first.
     `reserved` is the largest share of rows ever held out: such rows are never trained on later. `unfinished` are the
     entries of a run that was cut off, oldest first. `served` is what each champion had said when a training to replace
-    it began, as the JSON of its counts, oldest champion first.
+    it began, as the JSON of its counts, oldest champion first. `uses` are all comparisons by the rows that decided.
     """
 
     champion: Champion | None = None
@@ -52,6 +53,7 @@ class Memory:
     unfinished: tuple[Entry, ...] = ()
     served: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     last_decision: Entry | None = None
+    uses: tuple[Use, ...] = ()
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
@@ -130,6 +132,8 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)), served=told)
             if not body.get("bootstrap"):
                 memory = memory.attempted(Attempt(entry.run, entry.at, mark_from_json(body.get("mark", {}))))
+        case Kind.COMPARED | Kind.SELECTED if newest := body.get("deciding", {}).get("newest"):
+            memory = replace(memory, uses=(*memory.uses, Use(entry.run, datetime.fromisoformat(newest))))
         case Kind.SEALED:
             memory = replace(memory, versions=memory.versions | {body["version"]})
         case Kind.PROMOTED:

@@ -57,9 +57,10 @@ class LabelledRows:
         """Return the SQL condition for rows that are held out: by hash of the id, or of the whole row without one."""
         return f"{HASH} < {int(share * _RESERVED_OF)}"
 
-    def training(self, *, share: float, since: datetime | None) -> str:
-        """Return the SQL condition for rows that may be trained on: not reserved, and not older than `since`."""
-        return f"NOT ({self.reserved(share)}) AND {_after(since, '>=')}"
+    def training(self, *, share: float, since: datetime | None, until: datetime | None = None) -> str:
+        """Return the SQL condition for rows that may be trained on: not reserved, and from `since` to `until`."""
+        newest = f"{AT} <= {moment(until)}" if until else "true"
+        return f"NOT ({self.reserved(share)}) AND {_after(since, '>=')} AND {newest}"
 
     def deciding(self, *, share: float, after: datetime | None) -> str:
         """Return the SQL condition for held-out rows newer than the champion's training data."""
@@ -77,6 +78,12 @@ class LabelledRows:
         """Count the rows that fulfil a condition and lie in one window."""
         return self.count(f"{where} AND {_after(start, '>=')} AND NOT {_after(start + length, '>=')}")
 
+    def span(self, where: str) -> dict[str, Any]:
+        """Return how many rows fulfil a condition, and the times of the oldest and the newest, as plain JSON."""
+        count, *ends = self._row(f"SELECT count(*), min({AT}), max({AT}) FROM known WHERE {where}")
+        oldest, newest = (utc(at).isoformat() if at else None for at in ends)
+        return {"rows": int(count), "oldest": oldest, "newest": newest}
+
     def write(self, where: str, target: Path) -> None:
         """Write the rows that fulfil a condition as Parquet, with the names and types of the source."""
         names = ", ".join(quoted(name) for name in self.types)
@@ -84,9 +91,9 @@ class LabelledRows:
             f"COPY (SELECT {names} FROM known WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
         )
 
-    def labels(self) -> dict[str, int]:
-        """Count the rows of each label."""
-        return self._labels("true")
+    def labels(self, where: str = "true") -> dict[str, int]:
+        """Count the rows of each label among those that fulfil a condition."""
+        return self._labels(where)
 
     def describe(self, where: str, known: Known = NOTHING_KNOWN) -> dict[str, Any]:
         """Count what data rules and profiles need of the rows that fulfil a condition, as plain JSON.
