@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import promotion, trial
+from retrain_trigger import approval, promotion, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError
 from retrain_trigger.judge.feedback import VersionCounts
@@ -18,7 +18,7 @@ from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.preparation import Prepared, Split
-from retrain_trigger.sections import Feedback
+from retrain_trigger.sections import Feedback, Mode
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
 
@@ -34,10 +34,12 @@ def start(
     mark: Mark,
     bootstrap: bool,
     served: VersionCounts | None = None,
+    promotes: bool = True,
 ) -> Outcome:
     """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out.
 
-    `served` is what the champion has said so far; later champions are compared with it.
+    `served` is what the champion has said so far; later champions are compared with it. `promotes=False` stops short
+    of the pointer, also where a later tick finishes the attempt.
     """
     if prepared.uncompared and not bootstrap:
         tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
@@ -57,6 +59,7 @@ def start(
         "positive": prepared.positive,
         "uncompared": prepared.uncompared,
         "served": served.to_json() if served else None,
+        "promotes": promotes,
     }
     tick.record(Kind.TRAINING, **begun)
     sealed, failures = [], []
@@ -99,7 +102,7 @@ def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial
     because, verdict = trial.explained(best), best.version if best.passed else None
     loops = _feedback(begun) if tick.config.promotion.feedback is Feedback.BLOCK else []
     if verdict and loops:
-        because = f"{because.removesuffix('; promoted')}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
+        because = f"{because}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
         verdict = None
     tick.record(
         Kind.COMPARED,
@@ -114,15 +117,29 @@ def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial
 
 
 def act_on_verdict(tick: Tick, version: str | None, because: str) -> Outcome:
-    """Promote the version that a comparison found better, or record that the champion is kept."""
+    """Promote the version that a comparison found better, or ask for it, or record that the champion is kept."""
     if version is None:
         tick.record(Kind.KEPT, because=because)
         word = Word.KEPT
+    elif not _promotes(tick):
+        because = f"{because}; it would be promoted, and is kept out by --no-promote: {approval.how_to(version)}"
+        tick.record(Kind.KEPT, because=because, versions=[version])
+        word = Word.KEPT
+    elif tick.config.promotion.mode is Mode.ASK:
+        because = approval.ask(tick, version, because)
+        word = Word.ASKED
     else:
         promotion.promote(tick, version, by="gate", because=because)
+        because = f"{because}; promoted"
         word = Word.PROMOTED
     files.remove_folder(tick.scratch)
     return _outcome(tick, word, because, version=version)
+
+
+def _promotes(tick: Tick) -> bool:
+    """Say whether this attempt may move the pointer: what its run was told when it began to train."""
+    begun = [entry.body for entry in tick.ledger.entries(run=tick.run) if entry.kind is Kind.TRAINING]
+    return all(body.get("promotes", True) for body in begun)
 
 
 def _feedback(begun: Mapping[str, Any]) -> list[str]:

@@ -1,15 +1,18 @@
 """Results as text for a person: outcomes, replays, the state, the history."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from retrain_trigger import approval
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.findings import Finding, figures
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action
+from retrain_trigger.judge.reigns import PastContest, Reign
 from retrain_trigger.outcomes import Outcome
 from retrain_trigger.replay import Replay, Step
 
@@ -67,6 +70,8 @@ def status_lines(config: Config, past: Memory, outcome: Outcome) -> list[str]:
     lines = [f"champion   {champion.version} since {policy.stamp(champion.since)}" if champion else "champion   none"]
     lines.append(f"now        {outcome.word.value}: {outcome.because}")
     lines += finding_lines(outcome.findings)
+    if past.asked is not None:
+        lines.append(f"approval   {approval.pending(past.asked)}")
     clock = past.last_seen
     if clock is not None:
         lines.append(f"last run   {policy.stamp(clock)}")
@@ -92,9 +97,24 @@ def history_lines(entries: Sequence[Entry]) -> list[str]:
         if kind is Kind.DECIDED:
             more = f"{len(told)} runs, the last at {policy.stamp(told[-1].at)}: " if len(told) > 1 else ""
             lines.append(_ROW.format(policy.stamp(told[0].at), str(action), more + told[-1].body["because"]))
-        elif kind not in {Kind.PROMOTING, Kind.COMPARED}:
+        elif kind not in {Kind.PROMOTING, Kind.COMPARED, Kind.REMOVING}:
             lines += [_ROW.format(policy.stamp(entry.at), kind.value, _told(entry)) for entry in told]
     return lines or ["nothing has happened yet"]
+
+
+def reign_lines(reign: Reign | None, *, at: datetime) -> list[str]:
+    """Write what was live at a moment: since when, by whose word, on which numbers, and what it replaced."""
+    if reign is None:
+        return [f"at {policy.stamp(at)} there was no champion yet"]
+    until = f"until {policy.stamp(reign.until)}, when {reign.successor} took its place" if reign.until else "until now"
+    lines = [
+        f"at         {policy.stamp(at)}",
+        f"champion   {reign.version} (sha256 {reign.sha256[:12]})",
+        f"since      {policy.stamp(reign.since)}, {until}",
+        f"by         {reign.by} (run {reign.run}): {reign.because}".partition("\n")[0],
+        f"replaced   {reign.replaced or 'nothing: it was the first'}",
+    ]
+    return [*lines, f"numbers    {_numbers(reign.contest)}"]
 
 
 def explain_lines(entries: Sequence[Entry]) -> list[str]:
@@ -102,12 +122,26 @@ def explain_lines(entries: Sequence[Entry]) -> list[str]:
     lines = [f"run {entries[0].run}"]
     for entry in entries:
         action = entry.body.get("action", entry.kind.value)
-        if entry.kind is not Kind.PROMOTING:
+        if entry.kind not in {Kind.PROMOTING, Kind.REMOVING}:
             lines.append(_ROW.format(policy.stamp(entry.at), action, _told(entry)))
         lines += finding_lines(Finding.from_json(f) for f in entry.body.get("findings", ()))
         for trial in entry.body.get("trials", ()):
             lines += _trial_lines(trial)
     return lines
+
+
+def _numbers(contest: PastContest | None) -> str:
+    if contest is None:
+        return "none: it had not been compared with another version"
+    found = contest.comparison
+    where = f"run {contest.run}, {policy.stamp(contest.at)}"
+    if found["difference"] is None:
+        return f"it could not be compared with {contest.champion} ({where})"
+    told = (
+        f"{found['metric']} {found['challenger']:.3f} against {found['champion']:.3f} of {contest.champion} on "
+        f"{found['rows']:,} deciding rows: {found['difference']:+.3f} ({where})"
+    )
+    return told if contest.passed else f"{told}; it did not pass: {'; '.join(contest.failed)}"
 
 
 def _group(index: int, step: Step, *, verbose: bool) -> tuple[Any, ...]:

@@ -79,7 +79,7 @@ def explained(trial: Trial) -> str:
             f"{found['champion']:.3f} on {found['rows']:,} deciding rows: {found['difference']:+.3f} ({bounds})"
         )
     if trial.passed:
-        return f"{scores}; promoted"
+        return scores
     failed = "; ".join(finding.because for finding in trial.findings if finding.verdict != "PASS")
     return f"{scores}; the champion is kept: {failed}"
 

@@ -15,6 +15,7 @@ MODEL = "model.joblib"
 SCHEMA = 1
 """Of the pointer file."""
 _STAGING = ".staging-"
+_REMOVED = ".removed-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,16 @@ class Registry:
             files.copy_hashing(log, staged / "train.log")
         files.publish_folder(staged, self.folder / version)
         return digest
+
+    def remove(self, version: str) -> None:
+        """Remove a sealed version: out of sight at once, then bit by bit; goes on where it was cut off. Raises OSError."""
+        hidden = self.folder / f"{_REMOVED}{version}"
+        files.remove_folder(hidden)
+        if version in self.versions():
+            files.rename_folder(self.folder / version, hidden)
+            files.remove_folder(hidden)
+        if hidden.exists():
+            raise OSError(f"{hidden} is still there")
 
     def clear_staging(self) -> None:
         """Remove what a crash left half-copied."""
