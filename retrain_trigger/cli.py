@@ -217,6 +217,34 @@ def explain(*, path: Path | None, form: str, quiet: bool, verbose: bool, run_id:
 @cli.command()
 @common
 @at_now
+@click.argument("challenger", required=False)
+@click.option("--champion", metavar="VERSION", help="Compare with this version; default: the champion.")
+@click.option("--exit-code", is_flag=True, help="Exit 10 when the challenger is better: every gate passes.")
+def compare(
+    *,
+    path: Path | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,  # noqa: ARG001  (every command takes the common options)
+    now: datetime,
+    challenger: str | None,
+    champion: str | None,
+    exit_code: bool,
+) -> None:
+    """Compare CHALLENGER, by default the newest sealed version, with the champion. Writes nothing."""
+    from retrain_trigger import contest, printing  # noqa: PLC0415  (each command loads what it needs)
+
+    found = contest.compare(_settings(path), challenger, champion=champion, now=now, say=_sayer(quiet=quiet))
+    _notes(found.notes, quiet=quiet)
+    if not quiet:
+        _print(form, found.to_json(), printing.contest_lines(found))
+    if exit_code and found.better:
+        raise SystemExit(ExitCode.WOULD_ACT)
+
+
+@cli.command()
+@common
+@at_now
 @click.argument("version")
 @click.option("--reason", required=True, help="Why; history keeps it.")
 @click.option("--even-if-worse", is_flag=True, help="Also what a comparison did not find better.")

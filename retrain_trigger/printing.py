@@ -7,14 +7,20 @@ from typing import Any
 
 from retrain_trigger import approval
 from retrain_trigger.config import Config
+from retrain_trigger.contest import Contest
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.findings import Finding, figures
 from retrain_trigger.judge import policy
+from retrain_trigger.judge.agreement import Agreement
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action
 from retrain_trigger.judge.reigns import PastContest, Reign
 from retrain_trigger.outcomes import Outcome
+from retrain_trigger.rehearsal import Rehearsal
 from retrain_trigger.replay import Replay, Step
+
+SHOWN = 6
+"""Kinds of disagreement that are listed, the most frequent first."""
 
 _ROW = "{:<17}  {:<15}  {}"
 
@@ -144,6 +150,47 @@ def _numbers(contest: PastContest | None) -> str:
     return told if contest.passed else f"{told}; it did not pass: {'; '.join(contest.failed)}"
 
 
+def contest_lines(contest: Contest) -> list[str]:
+    """Write how two versions did: on the hold-out, gate by gate, then on the logged requests."""
+    lines = [f"champion   {contest.champion}", f"challenger {contest.challenger}"]
+    if contest.trial is not None:
+        lines.append(f"hold-out   {contest.because}")
+        lines += _trial_lines(contest.trial.to_json())[1:]
+        lines.append("verdict    better: every gate passes" if contest.better else "verdict    not better")
+    if contest.rehearsal is not None:
+        lines += _rehearsal_lines(contest.rehearsal, contest.metric)
+    return lines
+
+
+def _rehearsal_lines(rehearsal: Rehearsal, metric: str) -> list[str]:
+    said = rehearsal.said
+    lines = [f"requests   both say the same on {_agreed(said)} of the log"]
+    for champion, challenger, rows in said.flips[:SHOWN]:
+        lines.append(f"  {rows:>8,} rows: the champion says {champion!r}, the challenger {challenger!r}")
+    shifts = sorted(said.shares.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
+    for word, (champion_share, challenger_share) in shifts[:SHOWN]:
+        shift = challenger_share - champion_share
+        lines.append(
+            f"  {word!r} is said by the champion in {champion_share:.1%}, by the challenger in {challenger_share:.1%} ({shift:+.1%})"
+        )
+    lines += [f"  {name}: the same on {_agreed(agreement)}" for name, agreement in rehearsal.slices.items()]
+    if rehearsal.skew is not None:
+        lines.append(f"skew       asked again, the champion says what it logged on {_agreed(rehearsal.skew)}")
+        for logged, again, rows in rehearsal.skew.flips[:SHOWN]:
+            lines.append(f"  {rows:>8,} rows: it logged {logged!r}, and says {again!r} now")
+    champion_score, challenger_score = rehearsal.scores
+    if champion_score is not None and challenger_score is not None:
+        lines.append(
+            f"labels     {metric} of the champion {champion_score:.3f}, of the challenger {challenger_score:.3f} on the "
+            f"{rehearsal.labelled:,} labelled ones, which either may have been trained on: they decide nothing"
+        )
+    return lines
+
+
+def _agreed(agreement: Agreement) -> str:
+    return f"{agreement.share or 0:.1%} of {agreement.rows:,} rows"
+
+
 def _group(index: int, step: Step, *, verbose: bool) -> tuple[Any, ...]:
     action = step.decision.action
     alone = verbose or action is Action.RETRAIN
@@ -194,7 +241,7 @@ def _trial_lines(trial: dict[str, Any]) -> list[str]:
     lines = [f"  challenger {trial['version']}"]
     lines += finding_lines(Finding.from_json(gate) for gate in trial["gates"])
     disagreed = [cell for cell in trial["joint"] if cell[1] != cell[2]]
-    for label, champion, challenger, count in sorted(disagreed, key=lambda cell: -cell[3])[:6]:
+    for label, champion, challenger, count in sorted(disagreed, key=lambda cell: -cell[3])[:SHOWN]:
         lines.append(f"  {count:>8,} rows of {label!r}: the champion said {champion!r}, the challenger {challenger!r}")
     if found.get("rows_needed") and found["rows_needed"] > found["rows"]:
         difference = figures(found["difference"])[0]
