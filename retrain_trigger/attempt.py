@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import artefact, promotion, trial
+from retrain_trigger import approval, artefact, promotion, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError
 from retrain_trigger.findings import Finding, Verdict
@@ -22,7 +22,7 @@ from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.preparation import Prepared, Selection, Split, refit
 from retrain_trigger.redaction import redacted
-from retrain_trigger.sections import Feedback
+from retrain_trigger.sections import Feedback, Mode
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
 
@@ -38,10 +38,12 @@ def start(
     mark: Mark,
     bootstrap: bool,
     served: VersionCounts | None = None,
+    promotes: bool = True,
 ) -> Outcome:
     """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out.
 
-    `served` is what the champion has said so far; later champions are compared with it.
+    `served` is what the champion has said so far; later champions are compared with it. `promotes=False` stops short
+    of the pointer, also where a later tick finishes the attempt.
     """
     if prepared.uncompared and not bootstrap:
         tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
@@ -69,6 +71,7 @@ def start(
         "positive": prepared.positive,
         "uncompared": prepared.uncompared,
         "served": served.to_json() if served else None,
+        "promotes": promotes,
     }
     tick.record(Kind.TRAINING, **begun)
     sealed, failures = _all_trained(tick, prepared, begun)
@@ -168,10 +171,17 @@ def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial
 
 
 def act_on_verdict(tick: Tick, version: str | None, because: str) -> Outcome:
-    """Promote the version that a comparison found better, or record that the champion is kept."""
+    """Promote the version that a comparison found better, or ask for it, or record that the champion is kept."""
     if version is None:
         tick.record(Kind.KEPT, because=because)
         word = Word.KEPT
+    elif not _promotes(tick):
+        because = f"{because}; it would be promoted, and is kept out by --no-promote: {approval.how_to(version)}"
+        tick.record(Kind.KEPT, because=because, versions=[version])
+        word = Word.KEPT
+    elif tick.config.promotion.mode is Mode.ASK:
+        because = approval.ask(tick, version, because)
+        word = Word.ASKED
     else:
         promotion.promote(tick, version, by="gate", because=because)
         because = f"{because}; promoted"
@@ -251,6 +261,12 @@ def _worn(tick: Tick, prepared: Prepared) -> Finding | None:
 
 def _version(tick: Tick, begun: Mapping[str, Any], reach: str) -> str:
     return tick.run if len(begun["reaches"]) == 1 else f"{tick.run}-{reach}"
+
+
+def _promotes(tick: Tick) -> bool:
+    """Say whether this attempt may move the pointer: what its run was told when it began to train."""
+    begun = [entry.body for entry in tick.ledger.entries(run=tick.run) if entry.kind is Kind.TRAINING]
+    return all(body.get("promotes", True) for body in begun)
 
 
 def _feedback(begun: Mapping[str, Any]) -> list[str]:

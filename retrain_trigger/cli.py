@@ -5,13 +5,13 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from retrain_trigger import __version__, terminal
+from retrain_trigger import __version__, terminal, units
 from retrain_trigger import config as settings
 from retrain_trigger.config import Config
 from retrain_trigger.errors import RetrainCheckError, UsageError
@@ -21,15 +21,26 @@ from retrain_trigger.redaction import redacted, redacted_texts
 DEFAULT_CONFIG = Path("config.yaml")
 
 
-def moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime:
-    """Read a time on the command line (ISO 8601, UTC where it does not say); the clock's where there is none."""
-    if value is None:
-        return datetime.now(UTC)
+def clock(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime:
+    """Read `--now`; the clock's time where it is not given."""
+    return datetime.now(UTC) if value is None else moment(value)
+
+
+def moment(value: str) -> datetime:
+    """Read a time on the command line: ISO 8601, UTC where it does not say."""
     try:
         at = datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a time such as 2026-01-31T06:00Z") from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def duration(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta:
+    """Read a duration such as 10m on the command line; none where there is none."""
+    try:
+        return timedelta(0) if value is None else units.duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,7 +59,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-at_now = click.option("--now", metavar="TIME", callback=moment, help="Take this time (UTC) for now.")
+at_now = click.option("--now", metavar="TIME", callback=clock, help="Take this time (UTC) for now.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,6 +74,15 @@ def cli() -> None:
 @click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
 @click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 when a retraining would start.")
 @click.option("--force", metavar="REASON", help="Train now, whatever the checks, the cooldown and the budget say.")
+@click.option("--no-promote", is_flag=True, help="Train, compare and seal, and leave the champion.")
+@click.option(
+    "--wait",
+    is_flag=False,
+    flag_value="10m",
+    metavar="[DURATION]",
+    callback=duration,
+    help="Wait for another run that is active, 10m where no duration is given; default: exit 75.",
+)
 @click.option("--bootstrap", is_flag=True, help="Make the first champion, without comparison.")
 @click.option("--adopt", type=click.Path(path_type=Path), help="With --bootstrap: take over the model at this path.")
 def run(
@@ -75,25 +95,27 @@ def run(
     dry_run: bool,
     exit_code: bool,
     force: str | None,
+    no_promote: bool,
+    wait: timedelta,
     bootstrap: bool,
     adopt: Path | None,
 ) -> None:
     """Evaluate, check and, on a breach, train and promote: one tick, for cron."""
-    from retrain_trigger import controller  # noqa: PLC0415  (each command loads what it needs)
+    from retrain_trigger import by_hand, controller  # noqa: PLC0415  (each command loads what it needs)
 
     if adopt is not None and not bootstrap:
         raise UsageError("--adopt goes with --bootstrap")
-    if bootstrap and (force is not None or dry_run):
-        raise UsageError("--bootstrap goes with neither --force nor --dry-run")
+    if bootstrap and (force is not None or dry_run or no_promote):
+        raise UsageError("--bootstrap goes with none of --force, --dry-run and --no-promote")
     if force is not None and not force.strip():
         raise UsageError("--force needs a reason; history keeps it")
     config, say = _settings(path), _sayer(quiet=quiet)
     if bootstrap:
-        outcome = controller.bootstrap(config, now=now, say=say, adopt=adopt.resolve() if adopt else None)
+        outcome = by_hand.bootstrap(config, now=now, say=say, wait=wait, adopt=adopt.resolve() if adopt else None)
     elif dry_run:
         outcome = controller.dry_run(config, now=now)
     else:
-        outcome = controller.run(config, now=now, say=say, force=force)
+        outcome = controller.run(config, now=now, say=say, force=force, promotes=not no_promote, wait=wait)
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose, would_act=exit_code)
 
 
@@ -148,6 +170,7 @@ def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: dat
     document = {
         "champion": None if champion is None else {"version": champion.version, "since": champion.since.isoformat()},
         "unfinished": past.unfinished[-1].run if past.unfinished else None,
+        "waits_for_approval": past.asked.body["version"] if past.asked else None,
         **outcome.to_json(),
     }
     _notes(outcome.notes, quiet=quiet)
@@ -157,18 +180,27 @@ def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: dat
 
 @cli.command()
 @common
+@click.option("--at", metavar="TIME", help="Show what was live then, by whose word and on which numbers.")
 @click.option("--verify", is_flag=True, help="Only say whether the ledger is what was written; exit 6 where it is not.")
-def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, verify: bool) -> None:
+def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, at: str | None, verify: bool) -> None:
     """Show what happened, oldest first. Writes nothing."""
     from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
 
+    config = _settings(path)
     if verify:
-        count, newest = controller.verified(_settings(path))
+        count, newest = controller.verified(config)
         if not quiet:
             said = f"{count} entries, each as it was written; hash of the newest: {newest or 'none'}"
             _print(form, {"entries": count, "newest": newest}, [said])
         return
-    entries = controller.history(_settings(path))
+    if at is not None:
+        then = moment(at)
+        reign = controller.reign(config, at=then)
+        document = {"at": then.isoformat(), "champion": reign.to_json() if reign else None}
+        if not quiet:
+            _print(form, document, printing.reign_lines(reign, at=then))
+        return
+    entries = controller.history(config)
     if not quiet:
         lines = printing.explain_lines(entries) if verbose and entries else printing.history_lines(entries)
         _print(form, [_document(entry) for entry in entries], lines)
@@ -189,8 +221,37 @@ def explain(*, path: Path | None, form: str, quiet: bool, verbose: bool, run_id:
 @cli.command()
 @common
 @at_now
+@click.argument("challenger", required=False)
+@click.option("--champion", metavar="VERSION", help="Compare with this version; default: the champion.")
+@click.option("--exit-code", is_flag=True, help="Exit 10 when the challenger is better: every gate passes.")
+def compare(
+    *,
+    path: Path | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,  # noqa: ARG001  (every command takes the common options)
+    now: datetime,
+    challenger: str | None,
+    champion: str | None,
+    exit_code: bool,
+) -> None:
+    """Compare CHALLENGER, by default the newest sealed version, with the champion. Writes nothing."""
+    from retrain_trigger import contest, printing  # noqa: PLC0415  (each command loads what it needs)
+
+    found = contest.compare(_settings(path), challenger, champion=champion, now=now, say=_sayer(quiet=quiet))
+    _notes(found.notes, quiet=quiet)
+    if not quiet:
+        _print(form, found.to_json(), printing.contest_lines(found))
+    if exit_code and found.better:
+        raise SystemExit(ExitCode.WOULD_ACT)
+
+
+@cli.command()
+@common
+@at_now
 @click.argument("version")
 @click.option("--reason", required=True, help="Why; history keeps it.")
+@click.option("--even-if-worse", is_flag=True, help="Also what a comparison did not find better.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def promote(
     *,
@@ -201,13 +262,16 @@ def promote(
     now: datetime,
     version: str,
     reason: str,
+    even_if_worse: bool,
     yes: bool,
 ) -> None:
     """Make a sealed VERSION the champion, by hand."""
-    from retrain_trigger import controller  # noqa: PLC0415  (each command loads what it needs)
+    from retrain_trigger import by_hand  # noqa: PLC0415  (each command loads what it needs)
 
     _confirm(f"make {version} the champion?", yes=yes)
-    outcome = controller.promote(_settings(path), version, reason=reason, now=now, say=_sayer(quiet=quiet))
+    outcome = by_hand.promote(
+        _settings(path), version, reason=reason, now=now, say=_sayer(quiet=quiet), even_if_worse=even_if_worse
+    )
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose)
 
 
@@ -229,10 +293,10 @@ def rollback(
     yes: bool,
 ) -> None:
     """Go back to the champion before this one, or to VERSION."""
-    from retrain_trigger import controller  # noqa: PLC0415  (each command loads what it needs)
+    from retrain_trigger import by_hand  # noqa: PLC0415  (each command loads what it needs)
 
     _confirm(f"go back to {version or 'the champion before this one'}?", yes=yes)
-    outcome = controller.rollback(_settings(path), version, reason=reason, now=now, say=_sayer(quiet=quiet))
+    outcome = by_hand.rollback(_settings(path), version, reason=reason, now=now, say=_sayer(quiet=quiet))
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose)
 
 

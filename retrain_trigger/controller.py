@@ -1,12 +1,9 @@
 """One tick: lock, recover, evaluate, check, decide, and where needed validate, train, compare, promote."""
 
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-from retrain_trigger import attempt, holdouts, observation, preparation, promotion, recovery
+from retrain_trigger import approval, attempt, collection, holdouts, observation, preparation, promotion, recovery
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
@@ -14,16 +11,16 @@ from retrain_trigger.findings import Verdict, unknown
 from retrain_trigger.judge import memory
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
+from retrain_trigger.judge.reigns import Reign, reign_at
 from retrain_trigger.judgement import Judgement, Observed, breached_windows, judged, served
 from retrain_trigger.measurements import Mark
 from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.tick import Tick, begun, registry
-from retrain_trigger.world import files, models
+from retrain_trigger.tick import Say, Tick, begun, registry
+from retrain_trigger.world import files
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Pointer
 
-Say = Callable[[str], None]
 HOW_TO_BEGIN = (
     "there is no champion yet (no pointer at {pointer}): `retrain-check run --bootstrap` trains a first one, "
     "`retrain-check run --bootstrap --adopt PATH` takes over the model that is in production. Nothing was trained"
@@ -32,19 +29,24 @@ _WORDS = {Action.HEALTHY: Word.HEALTHY, Action.WAIT: Word.WAITING, Action.UNKNOW
 _ACTIONS = {Word.WAITING: Action.WAIT, Word.DATA_REFUSED: Action.RETRAIN}
 
 
-def run(config: Config, *, now: datetime, say: Say, force: str | None = None) -> Outcome:
-    """Do one tick. Raises RetrainCheckError for what breaks; the champion is then untouched."""
-    with begun(config, now=now, say=say) as opened:
-        recovered, finished = recovery.recovered(opened)
-        if finished is not None:
-            return finished
-        tick = _with_champion(recovered)
-        reading, judgement = _evaluated(tick, forced=force is not None)
-        if judgement.decision.action is not Action.RETRAIN and force is None:
-            _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
-            return _outcome(judgement, reading, run=tick.run)
-        because = judgement.decision.because if force is None else f"forced: {force}"
-        return _attempted(tick, judgement, reading, because, forced=force is not None)
+def run(
+    config: Config,
+    *,
+    now: datetime,
+    say: Say,
+    force: str | None = None,
+    promotes: bool = True,
+    wait: timedelta = timedelta(0),
+) -> Outcome:
+    """Do one tick. Raises RetrainCheckError for what breaks; the champion is then untouched.
+
+    `force` is the reason to train whatever the checks say; `promotes=False` stops short of the pointer; `wait` is how
+    long another run is waited for.
+    """
+    with begun(config, now=now, say=say, wait=wait) as tick:
+        outcome = _ticked(tick, force, promotes=promotes)
+        collection.collect(tick)
+        return _with_pending(tick, outcome)
 
 
 def dry_run(config: Config, *, now: datetime) -> Outcome:
@@ -64,50 +66,6 @@ def dry_run(config: Config, *, now: datetime) -> Outcome:
         findings=judgement.findings,
         notes=reading.notes,
     )
-
-
-def bootstrap(config: Config, *, now: datetime, say: Say, adopt: Path | None = None) -> Outcome:
-    """Make the first champion: train one, or adopt the model at a path. Raises UsageError where there is one."""
-    with begun(config, now=now, say=say) as opened:
-        tick, finished = recovery.recovered(opened)
-        if finished is not None:
-            return finished
-        current = promotion.champion(tick.registry, tick.past)
-        if current is not None:
-            raise UsageError(f"{current.version} is the champion already; --bootstrap is for the first one")
-        if adopt is not None:
-            return _adopted(tick, adopt)
-        prepared = preparation.prepare(tick, None, breached=(), forced=True, because="first champion")
-        if isinstance(prepared, Outcome):
-            tick.record(Kind.REFUSED, because=prepared.because, findings=[f.to_json() for f in prepared.findings])
-            return prepared
-        return attempt.start(tick, prepared, reason={"because": "first champion"}, mark=Mark(), bootstrap=True)
-
-
-def promote(config: Config, version: str, *, reason: str, now: datetime, say: Say) -> Outcome:
-    """Make a sealed version the champion by hand; this also settles a pointer that was moved by hand."""
-    with begun(config, now=now, say=say) as opened:
-        tick = recovery.given_up(opened, "a person promotes by hand")
-        pointer = promotion.promote(tick, version, by="hand", because=reason)
-        because = f"{pointer.version} is the champion now: {reason}"
-        return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
-
-
-def rollback(config: Config, version: str | None, *, reason: str, now: datetime, say: Say) -> Outcome:
-    """Go back to the champion before this one, or to a version that was champion once."""
-    with begun(config, now=now, say=say) as opened:
-        tick = recovery.given_up(opened, "a person rolls back")
-        current = promotion.champion(tick.registry, tick.past)
-        target = version or (current.previous if current else None)
-        if current is None or target is None:
-            raise UsageError("there is no earlier champion to go back to; see `retrain-check history`")
-        earlier = [e.body["pointer"] for e in tick.ledger.effects() if e.kind is Kind.PROMOTED]
-        before = next((pointer["previous"] for pointer in reversed(earlier) if pointer["version"] == target), None)
-        if target not in {pointer["version"] for pointer in earlier}:
-            raise UsageError(f"{target} was never champion; `retrain-check promote {target} --reason ...` makes it one")
-        pointer = promotion.promote(tick, target, by="rollback", because=reason, previous=before)
-        because = f"rolled back from {current.version} to {pointer.version}: {reason}"
-        return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
 
 
 def remembered(config: Config) -> Memory:
@@ -152,6 +110,12 @@ def verified(config: Config) -> tuple[int, str]:
         return ledger.verified()
 
 
+def reign(config: Config, *, at: datetime) -> Reign | None:
+    """Return what was live at a moment, and by what; None before the first champion."""
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        return reign_at(ledger.effects(), at)
+
+
 def explained(config: Config, run: str | None) -> list[Entry]:
     """Return the entries of a run; by default of the last that did more than decide. Raises UsageError."""
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
@@ -165,6 +129,26 @@ def explained(config: Config, run: str | None) -> list[Entry]:
     if not found:
         raise UsageError(f"there is no run {run!r}; `retrain-check history --format json` lists them")
     return found
+
+
+def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
+    recovered, finished = recovery.recovered(opened)
+    if finished is not None:
+        return finished
+    tick = _with_champion(recovered)
+    reading, judgement = _evaluated(tick, forced=force is not None)
+    if judgement.decision.action is not Action.RETRAIN and force is None:
+        _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
+        return _outcome(judgement, reading, run=tick.run)
+    because = judgement.decision.because if force is None else f"forced: {force}"
+    return _attempted(tick, judgement, reading, because, forced=force is not None, promotes=promotes)
+
+
+def _with_pending(tick: Tick, outcome: Outcome) -> Outcome:
+    """Add to an outcome that an earlier challenger waits for approval still."""
+    if tick.past.asked is None or outcome.word in {Word.ASKED, Word.PROMOTED}:
+        return outcome
+    return replace(outcome, notes=(*outcome.notes, approval.pending(tick.past.asked)))
 
 
 def _with_champion(tick: Tick) -> Tick:
@@ -196,7 +180,9 @@ def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
     return reading, judged(tick.config, reading.observed, tick.past, now=tick.now)
 
 
-def _attempted(tick: Tick, judgement: Judgement, reading: Reading, because: str, *, forced: bool) -> Outcome:
+def _attempted(
+    tick: Tick, judgement: Judgement, reading: Reading, because: str, *, forced: bool, promotes: bool
+) -> Outcome:
     """Validate and split the data, then train; what stands in the way is recorded with the decision."""
     try:
         prepared = preparation.prepare(
@@ -213,7 +199,9 @@ def _attempted(tick: Tick, judgement: Judgement, reading: Reading, because: str,
     findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
     said = served(reading.observed, tick.past)
     reason = {"because": because, "forced": forced, "findings": findings}
-    outcome = attempt.start(tick, prepared, reason=reason, mark=reading.mark, bootstrap=False, served=said)
+    outcome = attempt.start(
+        tick, prepared, reason=reason, mark=reading.mark, bootstrap=False, served=said, promotes=promotes
+    )
     return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=reading.notes)
 
 
@@ -245,28 +233,3 @@ def _outcome(judgement: Judgement, reading: Reading, *, run: str | None) -> Outc
 def _record_decision(tick: Tick, judgement: Judgement, action: Action, because: str) -> None:
     findings = [finding.to_json() for finding in judgement.findings]
     tick.record(Kind.DECIDED, action=action.value, because=because, findings=findings)
-
-
-def _adopted(tick: Tick, path: Path) -> Outcome:
-    """Seal a copy of the model that is in production and point at it.
-
-    A file that cannot be loaded here is adopted all the same: without a hold-out nobody has to load it.
-    """
-    files.make_folder(tick.scratch, mode=0o700)
-    facts: dict[str, Any] = {}
-    notes = []
-    try:
-        found = models.inspect(path, folder=tick.config.folder, scratch=tick.scratch)
-        facts = {"features": found.features, "classes": found.classes}
-    except PromotionError as error:
-        notes.append(f"{error}; until it can be, no challenger is compared with it")
-    card = {"run": tick.run, "adopted_from": str(path), "trained_at": None, "config": tick.config.digest, **facts}
-    try:
-        digest = tick.registry.seal(tick.run, model=path, card=card, profile=None, log=None)
-    except OSError as error:
-        raise UsageError(f"--adopt: {path} cannot be copied: {error}") from error
-    tick.record(Kind.SEALED, version=tick.run, sha256=digest, reach="adopted")
-    promotion.promote(tick, tick.run, by="adopt", because=f"adopted from {path} (--bootstrap --adopt)")
-    files.remove_folder(tick.scratch)
-    because = f"{tick.run}, adopted from {path}, is the first champion"
-    return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, notes=tuple(notes), run=tick.run)

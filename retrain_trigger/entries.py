@@ -22,6 +22,9 @@ class Kind(StrEnum):
     KEPT = "kept"
     PROMOTING = "promoting"
     PROMOTED = "promoted"
+    ASKED = "waits for approval"
+    REMOVING = "removing"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Word(StrEnum):
     DATA_REFUSED = "data refused"
     SEALED = "sealed"
     KEPT = "kept"
+    ASKED = "waits for approval"
     PROMOTED = "promoted"
 
 

@@ -1,17 +1,26 @@
 """Results as text for a person: outcomes, replays, the state, the history."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from retrain_trigger import approval
 from retrain_trigger.config import Config
+from retrain_trigger.contest import Contest
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.findings import Finding, figures
 from retrain_trigger.judge import policy
+from retrain_trigger.judge.agreement import Agreement
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action
+from retrain_trigger.judge.reigns import PastContest, Reign
 from retrain_trigger.outcomes import Outcome
+from retrain_trigger.rehearsal import Rehearsal
 from retrain_trigger.replay import Replay, Step
+
+SHOWN = 6
+"""Kinds of disagreement that are listed, the most frequent first."""
 
 _ROW = "{:<17}  {:<15}  {}"
 
@@ -67,6 +76,8 @@ def status_lines(config: Config, past: Memory, outcome: Outcome) -> list[str]:
     lines = [f"champion   {champion.version} since {policy.stamp(champion.since)}" if champion else "champion   none"]
     lines.append(f"now        {outcome.word.value}: {outcome.because}")
     lines += finding_lines(outcome.findings)
+    if past.asked is not None:
+        lines.append(f"approval   {approval.pending(past.asked)}")
     clock = past.last_seen
     if clock is not None:
         lines.append(f"last run   {policy.stamp(clock)}")
@@ -92,9 +103,24 @@ def history_lines(entries: Sequence[Entry]) -> list[str]:
         if kind is Kind.DECIDED:
             more = f"{len(told)} runs, the last at {policy.stamp(told[-1].at)}: " if len(told) > 1 else ""
             lines.append(_ROW.format(policy.stamp(told[0].at), str(action), more + told[-1].body["because"]))
-        elif kind not in {Kind.PROMOTING, Kind.COMPARED, Kind.REFITTING}:
+        elif kind not in {Kind.PROMOTING, Kind.COMPARED, Kind.REFITTING, Kind.REMOVING}:
             lines += [_ROW.format(policy.stamp(entry.at), kind.value, _told(entry)) for entry in told]
     return lines or ["nothing has happened yet"]
+
+
+def reign_lines(reign: Reign | None, *, at: datetime) -> list[str]:
+    """Write what was live at a moment: since when, by whose word, on which numbers, and what it replaced."""
+    if reign is None:
+        return [f"at {policy.stamp(at)} there was no champion yet"]
+    until = f"until {policy.stamp(reign.until)}, when {reign.successor} took its place" if reign.until else "until now"
+    lines = [
+        f"at         {policy.stamp(at)}",
+        f"champion   {reign.version} (sha256 {reign.sha256[:12]})",
+        f"since      {policy.stamp(reign.since)}, {until}",
+        f"by         {reign.by} (run {reign.run}): {reign.because}".partition("\n")[0],
+        f"replaced   {reign.replaced or 'nothing: it was the first'}",
+    ]
+    return [*lines, f"numbers    {_numbers(reign.contest)}"]
 
 
 def explain_lines(entries: Sequence[Entry]) -> list[str]:
@@ -102,12 +128,67 @@ def explain_lines(entries: Sequence[Entry]) -> list[str]:
     lines = [f"run {entries[0].run}"]
     for entry in entries:
         action = entry.body.get("action", entry.kind.value)
-        if entry.kind is not Kind.PROMOTING:
+        if entry.kind not in {Kind.PROMOTING, Kind.REMOVING}:
             lines.append(_ROW.format(policy.stamp(entry.at), action, _told(entry)))
         lines += finding_lines(Finding.from_json(f) for f in entry.body.get("findings", ()))
         for trial in entry.body.get("trials", ()):
             lines += _trial_lines(trial)
     return lines
+
+
+def _numbers(contest: PastContest | None) -> str:
+    if contest is None:
+        return "none: it had not been compared with another version"
+    found = contest.comparison
+    where = f"run {contest.run}, {policy.stamp(contest.at)}"
+    if found["difference"] is None:
+        return f"it could not be compared with {contest.champion} ({where})"
+    told = (
+        f"{found['metric']} {found['challenger']:.3f} against {found['champion']:.3f} of {contest.champion} on "
+        f"{found['rows']:,} deciding rows: {found['difference']:+.3f} ({where})"
+    )
+    return told if contest.passed else f"{told}; it did not pass: {'; '.join(contest.failed)}"
+
+
+def contest_lines(contest: Contest) -> list[str]:
+    """Write how two versions did: on the hold-out, gate by gate, then on the logged requests."""
+    lines = [f"champion   {contest.champion}", f"challenger {contest.challenger}"]
+    if contest.trial is not None:
+        lines.append(f"hold-out   {contest.because}")
+        lines += _trial_lines(contest.trial.to_json())[1:]
+        lines.append("verdict    better: every gate passes" if contest.better else "verdict    not better")
+    if contest.rehearsal is not None:
+        lines += _rehearsal_lines(contest.rehearsal, contest.metric)
+    return lines
+
+
+def _rehearsal_lines(rehearsal: Rehearsal, metric: str) -> list[str]:
+    said = rehearsal.said
+    lines = [f"requests   both say the same on {_agreed(said)} of the log"]
+    for champion, challenger, rows in said.flips[:SHOWN]:
+        lines.append(f"  {rows:>8,} rows: the champion says {champion!r}, the challenger {challenger!r}")
+    shifts = sorted(said.shares.items(), key=lambda item: -abs(item[1][1] - item[1][0]))
+    for word, (champion_share, challenger_share) in shifts[:SHOWN]:
+        shift = challenger_share - champion_share
+        lines.append(
+            f"  {word!r} is said by the champion in {champion_share:.1%}, by the challenger in {challenger_share:.1%} ({shift:+.1%})"
+        )
+    lines += [f"  {name}: the same on {_agreed(agreement)}" for name, agreement in rehearsal.slices.items()]
+    if rehearsal.skew is not None:
+        lines.append(f"skew       asked again, the champion says what it logged on {_agreed(rehearsal.skew)}")
+        for logged, again, rows in rehearsal.skew.flips[:SHOWN]:
+            lines.append(f"  {rows:>8,} rows: it logged {logged!r}, and says {again!r} now")
+    champion_score, challenger_score = rehearsal.scores
+    if champion_score is not None and challenger_score is not None:
+        lines.append(
+            f"labels     {metric} of the champion {champion_score:.3f}, of the challenger {challenger_score:.3f} on the "
+            f"{rehearsal.labelled:,} labelled ones, which either may have been trained on: they decide nothing"
+        )
+    return lines
+
+
+def _agreed(agreement: Agreement) -> str:
+    return f"{agreement.share or 0:.1%} of {agreement.rows:,} rows"
 
 
 def _group(index: int, step: Step, *, verbose: bool) -> tuple[Any, ...]:
@@ -161,7 +242,7 @@ def _trial_lines(trial: dict[str, Any]) -> list[str]:
     lines += finding_lines(Finding.from_json(each) for each in (*trial["gates"], *trial.get("slices", ())))
     lines += [f"  {note}" for note in trial.get("notes", ())]
     disagreed = [cell for cell in trial["joint"] if cell[1] != cell[2]]
-    for label, champion, challenger, count in sorted(disagreed, key=lambda cell: -cell[3])[:6]:
+    for label, champion, challenger, count in sorted(disagreed, key=lambda cell: -cell[3])[:SHOWN]:
         lines.append(f"  {count:>8,} rows of {label!r}: the champion said {champion!r}, the challenger {challenger!r}")
     if found.get("rows_needed") and found["rows_needed"] > found["rows"]:
         difference = figures(found["difference"])[0]

@@ -4,8 +4,9 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from retrain_trigger.config import Config
@@ -16,6 +17,8 @@ from retrain_trigger.redaction import PROSE, redacted_texts
 from retrain_trigger.world import files, lock
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Registry
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Tick:
     ledger: Ledger
     registry: Registry
     past: Memory
-    say: Callable[[str], None]
+    say: Say
 
     @property
     def scratch(self) -> Path:
@@ -55,12 +58,26 @@ class Tick:
 
 
 @contextmanager
-def begun(config: Config, *, now: datetime, say: Callable[[str], None]) -> Iterator[Tick]:
-    """Hold the lock and the ledger for one tick. Raises BusyError and PromotionError (a damaged ledger)."""
+def begun(config: Config, *, now: datetime, say: Say, wait: timedelta = timedelta(0)) -> Iterator[Tick]:
+    """Hold the lock and the ledger for one tick; `wait` is how long another run's lock is waited for.
+
+    Raises BusyError and PromotionError (a damaged ledger).
+    """
     files.make_folder(config.state, mode=0o700)
-    with lock.hold(config.state / "lock"), Ledger.writing(config.state / "ledger.sqlite") as ledger:
+    held = lock.hold(config.state / "lock", wait=wait.total_seconds(), say=say)
+    with held, Ledger.writing(config.state / "ledger.sqlite") as ledger:
         run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         yield Tick(config, now, run, ledger, registry(config), memory.fold(ledger.effects()), say)
+
+
+@contextmanager
+def asked(config: Config, *, now: datetime, say: Say) -> Iterator[Tick]:
+    """Open a tick for a question: nothing can be recorded, and its files lie in a private folder that is removed."""
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger, TemporaryDirectory(prefix="retrain-check-") as own:
+        private = config.model_copy(update={"state": Path(own)})
+        tick = Tick(private, now, "question", ledger, registry(config), memory.fold(ledger.effects()), say)
+        files.make_folder(tick.scratch, mode=0o700)
+        yield tick
 
 
 def registry(config: Config) -> Registry:

@@ -15,7 +15,8 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"printing", "terminal"},),
     (
         {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
-        | {"artefact", "profile", "data_check", "holdouts", "tick"},
+        | {"artefact", "profile", "data_check", "holdouts", "tick"}
+        | {"approval", "by_hand", "collection", "contest", "rehearsal"},
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),

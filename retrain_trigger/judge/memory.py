@@ -11,7 +11,9 @@ from retrain_trigger.judge.wear import Use
 from retrain_trigger.measurements import Located, Mark
 
 Observed = TypeVar("Observed", bound=Located)
-_ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.PROMOTED})
+_ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.ASKED, Kind.PROMOTED})
+_ASIDE = frozenset({Kind.REFUSED, Kind.REMOVING, Kind.REMOVED})
+"""Entries that belong to no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Memory:
     `reserved` is the largest share of rows ever held out: such rows are never trained on later. `unfinished` are the
     entries of a run that was cut off, oldest first. `served` is what each champion had said when a training to replace
     it began, as the JSON of its counts, oldest champion first. `uses` are all comparisons by the rows that decided.
+    `asked` is the entry of a version that waits for a person's approval: a later one takes its place, and so does every
+    promotion.
     """
 
     champion: Champion | None = None
@@ -54,6 +58,7 @@ class Memory:
     served: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     last_decision: Entry | None = None
     uses: tuple[Use, ...] = ()
+    asked: Entry | None = None
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
@@ -120,7 +125,7 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
     memory = replace(memory, last_seen=memory.clock(entry.at))
     if entry.kind is Kind.DECIDED:
         return replace(memory, last_decision=entry)
-    if entry.kind is Kind.REFUSED:
+    if entry.kind in _ASIDE:
         return memory
     body = entry.body
     unfinished = () if entry.kind in _ENDS else (*memory.unfinished, entry)
@@ -136,8 +141,11 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             memory = replace(memory, uses=(*memory.uses, Use(entry.run, datetime.fromisoformat(newest))))
         case Kind.SEALED:
             memory = replace(memory, versions=memory.versions | {body["version"]})
+        case Kind.ASKED:
+            memory = replace(memory, asked=entry)
         case Kind.PROMOTED:
             pointer = body["pointer"]
             champion = Champion(pointer["version"], entry.at, mark_from_json(body.get("mark", {})), pointer)
             memory = replace(memory, champion=champion, refusals=0, versions=memory.versions | {champion.version})
+            memory = replace(memory, asked=None)
     return memory

@@ -114,6 +114,12 @@ def publish_folder(staged: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
+def rename_folder(source: Path, target: Path) -> None:
+    """Give a folder another, free name beside it."""
+    source.rename(target)
+    sync_folder(target.parent)
+
+
 def remove(path: Path) -> None:
     """Remove a file; a missing one is fine."""
     path.unlink(missing_ok=True)

@@ -2,31 +2,49 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from retrain_trigger.errors import BusyError
 from retrain_trigger.world import files
 
+POLL = 0.2
+"""Seconds between two looks at a lock that is waited for."""
+
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lock while the block runs.
+def hold(path: Path, *, wait: float = 0.0, say: Callable[[str], None] = print) -> Iterator[None]:
+    """Hold the lock while the block runs, after waiting at most `wait` seconds for it; `say` hears that it waits.
 
-    Raises BusyError, naming the holder's process, when another run holds it. The file is never unlinked: two runs
+    Raises BusyError, naming the holder's process, when another run holds it still. The file is never unlinked: two runs
     would then hold two different locks of one name.
     """
     descriptor = files.open_lock(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
-            raise BusyError(f"another run is active (process {holder}); nothing was done") from None
+        if not _taken(descriptor):
+            _wait_for(descriptor, wait, say)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Hold a file that others hold a shared lock on while they use it; False where one of them does.
+
+    A missing file is used by nobody; one that cannot be opened may be.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        yield isinstance(error, FileNotFoundError)
+        return
+    try:
+        yield _claimed(descriptor)
     finally:
         os.close(descriptor)
 
@@ -45,3 +63,34 @@ def is_held(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def _wait_for(descriptor: int, wait: float, say: Callable[[str], None]) -> None:
+    active, until = f"another run is active (process {_holder(descriptor)})", time.monotonic() + wait
+    if wait:
+        say(f"{active}; waiting for it, at most {wait:g} s")
+    while time.monotonic() < until:
+        time.sleep(POLL)
+        if _taken(descriptor):
+            return
+    waited = f"{wait:g} s were waited, and " if wait else ""
+    raise BusyError(f"{active}; {waited}nothing was done")
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _claimed(descriptor: int) -> bool:
+    try:
+        return _taken(descriptor)
+    except OSError:  # a file system without such locks cannot say who uses it
+        return False
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"

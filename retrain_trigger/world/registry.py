@@ -18,6 +18,7 @@ SCHEMA = 1
 _STAGING = ".staging-"
 _LARGEST = 1 << 20  # bytes of a pointer
 _NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
+_REMOVED = ".removed-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +159,16 @@ class Registry:
             files.copy_hashing(log, staged / "train.log")
         files.publish_folder(staged, self.folder / version)
         return digest
+
+    def remove(self, version: str) -> None:
+        """Remove a sealed version: out of sight at once, then bit by bit; goes on where it was cut off. Raises OSError."""
+        hidden = self.folder / f"{_REMOVED}{version}"
+        files.remove_folder(hidden)
+        if version in self.versions():
+            files.rename_folder(self.folder / version, hidden)
+            files.remove_folder(hidden)
+        if hidden.exists():
+            raise OSError(f"{hidden} is still there")
 
     def clear_staging(self) -> None:
         """Remove what a crash left half-copied or half-written."""

@@ -1,0 +1,81 @@
+"""A person's say over a promotion: what waits for it, and what speaks against a version that a person names."""
+
+from collections.abc import Sequence
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.errors import PromotionError
+from retrain_trigger.judge import policy
+from retrain_trigger.judge.reigns import last_contest
+from retrain_trigger.tick import Tick
+
+
+def ask(tick: Tick, version: str, because: str) -> str:
+    """Record that a version passed every gate and waits for a person; return the sentence that says so."""
+    champion = tick.past.champion.version if tick.past.champion else None
+    because = f"{because}; it waits for approval (promotion.mode: ask): {how_to(version)}"
+    tick.record(Kind.ASKED, version=version, sha256=tick.registry.verified(version), champion=champion, because=because)
+    return because
+
+
+def how_to(version: str) -> str:
+    """Say what a person types to promote a version."""
+    return f"`retrain-check promote {version} --reason ...`"
+
+
+def pending(asked: Entry) -> str:
+    """Say which version waits for approval, and since when."""
+    version = asked.body["version"]
+    return f"{version} waits for approval since {policy.stamp(asked.at)}: {how_to(version)}"
+
+
+def grants(tick: Tick, version: str) -> bool:
+    """Say whether promoting a version is what the person was asked for."""
+    return tick.past.asked is not None and tick.past.asked.body["version"] == version
+
+
+def objection(tick: Tick, version: str) -> str | None:
+    """Say what speaks against making a version the champion by hand, None where nothing does.
+
+    Its last comparison did not find it better, could not be made, or was with another champion than today's. To
+    confirm what the ledger or the pointer names already, nothing needs to be shown.
+    """
+    entries = tick.ledger.effects()
+    champion = tick.past.champion.version if tick.past.champion else None
+    if version in {champion, _pointed_at(tick)}:
+        return None
+    found = last_contest(entries, version)
+    if found is None:
+        return _never_compared(entries, version)
+    compared = f"the last comparison of {version} ({policy.stamp(found.at)}, run {found.run})"
+    if not found.passed:
+        return f"{compared} did not find it better than {found.champion}: {'; '.join(found.failed)}"
+    served = {entry.body["pointer"]["version"] for entry in entries if entry.kind is Kind.PROMOTED}
+    if found.champion == champion or version in served:
+        return None
+    return (
+        f"{compared} was with {found.champion}, and the champion is {champion} now; "
+        f"`retrain-check compare {version}` compares it with that one"
+    )
+
+
+def _pointed_at(tick: Tick) -> str | None:
+    try:
+        pointer = tick.registry.champion()
+    except PromotionError:  # torn: the promotion by hand that is asked about settles it
+        return None
+    return pointer.version if pointer else None
+
+
+def _never_compared(entries: Sequence[Entry], version: str) -> str | None:
+    """Say why a version that should have been compared was not; None where nothing was there to compare it on."""
+    runs = [entry.run for entry in entries if entry.kind is Kind.SEALED and entry.body["version"] == version]
+    own = [entry for entry in entries if entry.run in runs]
+    begun = [entry.body for entry in own if entry.kind is Kind.TRAINING]
+    if not begun or begun[-1]["bootstrap"] or begun[-1]["uncompared"]:
+        return None
+    for entry in own:
+        if entry.kind is Kind.COMPARED:
+            return f"run {entry.run}, which trained {version}, compared others and not it"
+        if entry.kind is Kind.KEPT:
+            return f"{version} could not be compared in run {entry.run}: {entry.body['because']}"
+    return None

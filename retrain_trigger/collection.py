@@ -1,0 +1,102 @@
+"""Old versions, removed: the newest are kept, and so is what is live, may be again, or is in use."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.errors import PromotionError
+from retrain_trigger.judge import memory, policy
+from retrain_trigger.tick import Tick
+from retrain_trigger.world import lock
+from retrain_trigger.world.registry import Registry
+
+STAGED = "challenger.json"
+"""Beside the pointer: names the challenger that runs in its shadow, in the same form."""
+
+
+def collect(tick: Tick) -> None:
+    """Remove the versions that `model.keep` lets go, and finish a removal that was cut off.
+
+    Only what the ledger knows as sealed is ever removed. What cannot be removed now, a later tick tries again.
+    """
+    entries, keep = tick.ledger.effects(), tick.config.model.keep
+    begun = _begun(entries)
+    if not begun and len(tick.registry.versions()) <= keep:
+        return
+    with ExitStack() as claims:
+        candidates = _let_go(tick, entries, begun)
+        free = [v for v in candidates if claims.enter_context(lock.claimed(tick.registry.model(v)))]
+        if not begun >= set(free):
+            tick.record(Kind.REMOVING, versions=free, keep=keep)
+        removed = [version for version in free if _removed(tick, version)]
+        if removed:
+            because = f"{', '.join(removed)} (model.keep is {keep})"
+            tick.record(Kind.REMOVED, versions=removed, keep=keep, because=because)
+            tick.say(f"removed {because}")
+
+
+def check_there(registry: Registry, entries: Iterable[Entry], version: str) -> None:
+    """Raise PromotionError where a version was removed, saying when, and what there is."""
+    there = registry.versions()
+    removed = [e for e in entries if e.kind is Kind.REMOVED and version in e.body["versions"]]
+    if removed and version not in there:
+        raise PromotionError(
+            f"{version} was removed at {policy.stamp(removed[-1].at)} (model.keep was {removed[-1].body['keep']}); "
+            f"{registry.folder} has {', '.join(there) or 'no version'}"
+        )
+
+
+def _begun(entries: Iterable[Entry]) -> set[str]:
+    """Return the versions whose removal was begun and not finished."""
+    begun: set[str] = set()
+    for entry in entries:
+        if entry.kind is Kind.REMOVING:
+            begun |= set(entry.body["versions"])
+        elif entry.kind is Kind.REMOVED:
+            begun -= set(entry.body["versions"])
+    return begun
+
+
+def _let_go(tick: Tick, entries: Sequence[Entry], begun: set[str]) -> list[str]:
+    """Return the versions that nothing protects, oldest first; none where the pointer is gone or cannot be read."""
+    there = {*tick.registry.versions(), *begun}
+    sealed = _in_order(entry.body["version"] for entry in entries if entry.kind is Kind.SEALED)
+    served = _in_order(entry.body["pointer"]["version"] for entry in entries if entry.kind is Kind.PROMOTED)
+    newest = {v for order in (sealed, served) for v in [v for v in order if v in there][-tick.config.model.keep :]}
+    protected = _protected(tick, memory.fold(entries))
+    if protected is None:
+        return []
+    return [version for version in sealed if version in there - newest - protected]
+
+
+def _protected(tick: Tick, past: memory.Memory) -> set[str] | None:
+    """Return what is live, previous, staged, waiting for approval, or of an unfinished run; None where unknown."""
+    try:
+        live = tick.registry.champion()
+        staged = replace(tick.registry, pointer=tick.registry.pointer.with_name(STAGED)).champion()
+    except PromotionError:
+        return None
+    if live is None:
+        return None
+    names = {live.version, live.previous, staged.version if staged else None}
+    if past.champion is not None:
+        names |= {past.champion.version, past.champion.pointer.get("previous")}
+    if past.asked is not None:
+        names.add(past.asked.body["version"])
+    names |= {entry.body["version"] for entry in past.unfinished if entry.kind is Kind.SEALED}
+    return {name for name in names if name is not None}
+
+
+def _removed(tick: Tick, version: str) -> bool:
+    try:
+        tick.registry.remove(version)
+    except OSError as error:
+        tick.say(f"the old version {version} cannot be removed: {error}; the next run tries again")
+        return False
+    return True
+
+
+def _in_order(versions: Iterable[str]) -> list[str]:
+    """Return each version once, where it stands last."""
+    return list(dict.fromkeys(reversed(list(versions))))[::-1]

@@ -1,0 +1,115 @@
+"""Who was champion when, by whose word and on which numbers: the ledger, read as a list of reigns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.findings import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastContest:
+    """How a version last did as a challenger: when, in which run, against whom, and which gates it did not pass.
+
+    `comparison` holds the scores, their difference and its bounds, as the ledger has them.
+    """
+
+    at: datetime
+    run: str
+    champion: str | None
+    comparison: Mapping[str, Any]
+    failed: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return not self.failed
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contest as a JSON object."""
+        found = {"at": self.at.isoformat(), "run": self.run, "champion": self.champion, "passed": self.passed}
+        return {**found, "failed": list(self.failed), "comparison": dict(self.comparison)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reign:
+    """The time in which one version was live; `until` and `successor` are None while it lasts.
+
+    `by` says how it began (gate, approval, bootstrap, adopt, hand, rollback); `replaced` is the version before it.
+    `contest` are the numbers it stood on, None where it had never been compared.
+    """
+
+    version: str
+    sha256: str
+    run: str
+    since: datetime
+    by: str
+    because: str
+    replaced: str | None
+    until: datetime | None
+    successor: str | None
+    contest: PastContest | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reign as a JSON object."""
+        return {
+            "version": self.version,
+            "sha256": self.sha256,
+            "run": self.run,
+            "since": self.since.isoformat(),
+            "by": self.by,
+            "because": self.because,
+            "replaced": self.replaced,
+            "until": self.until.isoformat() if self.until else None,
+            "successor": self.successor,
+            "contest": self.contest.to_json() if self.contest else None,
+        }
+
+
+def reign_at(entries: Sequence[Entry], at: datetime) -> Reign | None:
+    """Return the reign that a moment falls into, None before the first; `entries` are the ledger's, oldest first."""
+    promoted = [entry for entry in entries if entry.kind is Kind.PROMOTED]
+    before = [place for place, entry in enumerate(promoted) if entry.at <= at]
+    if not before:
+        return None
+    place = before[-1]
+    entry, body = promoted[place], promoted[place].body
+    earlier = promoted[place - 1].body["pointer"]["version"] if place else None
+    later = promoted[place + 1] if place + 1 < len(promoted) else None
+    return Reign(
+        version=body["pointer"]["version"],
+        sha256=body["pointer"]["sha256"],
+        run=entry.run,
+        since=entry.at,
+        by=body["by"],
+        because=body["because"],
+        replaced=earlier,
+        until=later.at if later else None,
+        successor=later.body["pointer"]["version"] if later else None,
+        contest=last_contest([each for each in entries if each.seq < entry.seq], body["pointer"]["version"]),
+    )
+
+
+def last_contest(entries: Iterable[Entry], version: str) -> PastContest | None:
+    """Return how a version did when it was last compared as a challenger, None where it never was."""
+    found = None
+    for entry in entries:
+        if entry.kind is Kind.COMPARED:
+            for trial in entry.body["trials"]:
+                if trial["version"] == version:
+                    found = _contest(entry, trial)
+    return found
+
+
+def _contest(entry: Entry, trial: Mapping[str, Any]) -> PastContest:
+    accepted = entry.body["verdict"] == trial["version"]
+    failed = [gate["because"] for gate in trial["gates"] if gate["verdict"] != Verdict.PASS and not accepted]
+    return PastContest(
+        at=entry.at,
+        run=entry.run,
+        champion=entry.body["champion"],
+        comparison=trial["comparison"],
+        failed=tuple(failed),
+    )

@@ -1,0 +1,89 @@
+"""The newest requests of a prediction log: written out for models to answer again, and tallied by DuckDB."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from retrain_trigger.world import labelled, tables
+from retrain_trigger.world.tables import AT, as_time, canonical, is_missing, moment, quoted, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What was said of logged requests: the log itself, and two models asked again.
+
+    `requests`, `champion` and `challenger` are Parquet files of the same rows in the same order; `columns` maps roles
+    to the names they have in the log.
+    """
+
+    requests: Path
+    columns: Mapping[str, str]
+    champion: Path
+    challenger: Path
+
+    def tally(self, *, version: str, since: datetime) -> list[list[Any]]:
+        """Count rows by (of this version, logged, label, champion said, challenger said); no label is None.
+
+        A row is of a version where the log's column of models says so, or, where it has none, from `since` on.
+        """
+        with self._opened() as connection:
+            types = tables.types_of(connection, "held")
+            model, time = self.columns["model"], self.columns["timestamp"]
+            own = f"{as_time(time, types[time])} >= {moment(since)}"
+            if model in types:
+                own = f"held.{quoted(model)}::VARCHAR IS NOT DISTINCT FROM {text(version)}"
+            logged, label = (self._role(types, role) for role in ("prediction", "label"))
+            query = f"SELECT {own}, {logged}, {label}, c.prediction, d.prediction, count(*) {_JOINED}"
+            return [list(row) for row in connection.execute(query).fetchall()]
+
+    def sliced(self, column: str, *, at_most: int) -> dict[str, list[list[Any]]]:
+        """Count rows by (champion said, challenger said) for each of the most frequent values of a column.
+
+        Empty where the log has no such column; rows without a value are told as "".
+        """
+        with self._opened() as connection:
+            types = tables.types_of(connection, "held")
+            if column not in types:
+                return {}
+            value = f"if({is_missing(column, types[column])}, '', {quoted(column)}::VARCHAR)"
+            query = f"SELECT {value}, c.prediction, d.prediction, count(*) {_JOINED}"
+            counts: dict[str, list[list[Any]]] = {}
+            for part, *cell in connection.execute(query).fetchall():
+                counts.setdefault(part, []).append(cell)
+        most = sorted(counts, key=lambda part: (-sum(cell[-1] for cell in counts[part]), part))
+        return {part: counts[part] for part in most[:at_most]}
+
+    def _opened(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(":memory:")
+        connection.execute("SET TimeZone = 'UTC'")
+        for view, path in (("held", self.requests), ("c", self.champion), ("d", self.challenger)):
+            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet({text(str(path))})")
+        return connection
+
+    def _role(self, types: Mapping[str, str], role: str) -> str:
+        name = self.columns[role]
+        if name not in types:
+            return "NULL::VARCHAR"
+        return f"if({is_missing(name, types[name])}, NULL, {canonical(f'held.{quoted(name)}', types[name])})"
+
+
+def write_newest(
+    source: str, *, labels: str | None, columns: Mapping[str, str], now: datetime, at_most: int, target: Path
+) -> tuple[int, tuple[str, ...]]:
+    """Write the newest rows of a prediction log as Parquet; return how many they are, and which columns are features.
+
+    `labels` is a source of ground truth to join by id. Raises DataError where the log cannot be read.
+    """
+    opened = labelled.opened(source, labels=labels, columns=columns, now=now, key="logs.predictions", labelled=False)
+    with opened as rows:
+        names = ", ".join(quoted(name) for name in rows.types)
+        query = f"SELECT {names} FROM known ORDER BY {AT} DESC LIMIT {at_most}"
+        rows.connection.execute(f"COPY ({query}) TO {text(str(target))} (FORMAT parquet)")
+        return min(rows.count("true"), at_most), rows.features
+
+
+_JOINED = "FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL ORDER BY ALL"

@@ -1,0 +1,153 @@
+"""Old versions are removed, and never one that is live, may be again, or is in use."""
+
+import fcntl
+import json
+
+import pytest
+from projects import Project, day
+
+from retrain_trigger import config as settings
+from retrain_trigger import controller
+from retrain_trigger.entries import Kind
+from retrain_trigger.tick import begun
+
+
+def quiet(_: str) -> None:
+    """Hear nothing."""
+
+
+class Shop:
+    """A project that trains without a hold-out, in this process: many versions in little time."""
+
+    def __init__(self, project: Project) -> None:
+        self.project, self.models = project, project.folder / "models"
+        project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 2}\n")
+        project.run("--bootstrap", "--adopt", "production.model", day=0)
+        project.log(0.9)
+        self.days = 1.0
+
+    def train(self) -> str:
+        """Train and seal one more version; return its name."""
+        self.days += 1
+        outcome = controller.run(self.config, now=day(self.days), force="again", say=quiet)
+        assert outcome.run is not None
+        return outcome.run
+
+    def tick(self) -> None:
+        self.days += 0.1
+        controller.run(self.config, now=day(self.days), say=quiet)
+
+    @property
+    def config(self) -> settings.Config:
+        return settings.load(self.project.folder / "config.yaml", ["trigger.max_age=1000d"])
+
+    @property
+    def there(self) -> list[str]:
+        return sorted(card.parent.name for card in self.models.glob("[!.]*/card.json"))
+
+
+@pytest.fixture
+def shop(simple: Project) -> Shop:
+    return Shop(simple)
+
+
+def test_the_newest_are_kept_and_what_is_live_and_history_outlives_what_was_removed(shop: Shop) -> None:
+    live = shop.project.pointer["version"]
+    first, second, third = (shop.train() for _ in range(3))
+    assert shop.there == sorted([live, second, third])
+    assert shop.project.kinds()[-2:] == ["removing", "removed"]
+    assert f"{first} (model.keep is 2)" in shop.project.retrain_check("history").stdout
+    assert "sealed" in shop.project.retrain_check("explain", first).stdout
+    done = shop.project.retrain_check("promote", first, "--reason", "too late", code=6)
+    assert f"{first} was removed at 2026-01-25 00:00Z (model.keep was 2)" in done.stderr
+    assert f"has {live}, {second}, {third}" in done.stderr
+    assert "was removed" in shop.project.retrain_check("compare", first, code=6).stderr
+
+
+def test_former_champions_are_kept_beside_the_newest(shop: Shop) -> None:
+    adopted = shop.project.pointer["version"]
+    first = shop.train()
+    shop.project.retrain_check("promote", first, "--reason", "better", "--now", day(3.5).isoformat())
+    shop.days = 4
+    second, third, fourth = (shop.train() for _ in range(3))
+    assert shop.there == sorted([adopted, first, third, fourth])
+    assert second not in shop.there
+    shop.project.retrain_check("rollback", "--now", day(9).isoformat())
+    assert shop.project.pointer["version"] == adopted
+
+
+def test_what_is_in_use_stays_until_it_is_not(shop: Shop) -> None:
+    first = shop.train()
+    with (shop.models / first / "model.joblib").open("rb") as serving:
+        fcntl.flock(serving, fcntl.LOCK_SH)
+        shop.train()
+        shop.train()
+        assert first in shop.there
+        assert "removing" not in shop.project.kinds()
+    shop.tick()
+    assert first not in shop.there
+
+
+def test_what_is_staged_or_waits_for_approval_stays(shop: Shop) -> None:
+    staged, waiting = shop.train(), shop.train()
+    pointer = {**shop.project.pointer, "version": staged}
+    (shop.models / "challenger.json").write_text(json.dumps(pointer))
+    with begun(shop.config, now=day(shop.days), say=quiet) as tick:
+        tick.record(Kind.ASKED, version=waiting, sha256="", champion=pointer["version"], because="waits")
+    newest = [shop.train(), shop.train()]
+    assert set(shop.there) >= {staged, waiting, *newest}
+    (shop.models / "challenger.json").write_text("{")
+    shop.train()
+    assert newest[0] in shop.there, "nothing is removed while it is not known what is staged"
+    (shop.models / "challenger.json").unlink()
+    shop.tick()
+    assert staged not in shop.there
+    assert newest[0] not in shop.there
+    assert waiting in shop.there
+
+
+@pytest.mark.parametrize("how_far", ["intent", "renamed", "half gone", "gone"])
+def test_a_removal_that_was_killed_is_finished(shop: Shop, how_far: str) -> None:
+    first, _ = shop.train(), shop.train()
+    with begun(shop.config, now=day(shop.days), say=quiet) as tick:
+        tick.record(Kind.REMOVING, versions=[first], keep=1)
+    hidden = shop.models / f".removed-{first}"
+    if how_far != "intent":
+        (shop.models / first).rename(hidden)
+    if how_far in {"half gone", "gone"}:
+        hidden.chmod(0o755)
+        (hidden / "model.joblib").unlink()
+    if how_far == "gone":
+        (hidden / "card.json").unlink()
+        (hidden / "train.log").unlink()
+        hidden.rmdir()
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 1}\n")
+    shop.tick()
+    assert first not in shop.there
+    assert not hidden.exists()
+    assert shop.project.kinds()[-1] == "removed"
+    before = shop.project.kinds()
+    shop.tick()
+    assert [kind for kind in shop.project.kinds() if kind.startswith("remov")] == ["removing", "removed"]
+    assert len(shop.project.kinds()) == len(before) + 1
+
+
+def test_a_folder_that_no_run_sealed_is_never_removed(shop: Shop) -> None:
+    shop.models.joinpath("20200101T000000Z-theirs").mkdir()
+    (shop.models / "20200101T000000Z-theirs/card.json").write_text("{}")
+    for _ in range(3):
+        shop.train()
+    assert "20200101T000000Z-theirs" in shop.there
+
+
+def test_a_removal_that_the_system_forbids_does_not_break_the_run(shop: Shop) -> None:
+    first = shop.train()
+    shop.train()
+    (shop.models / f".removed-{first}").write_text("a file in the way")
+    said: list[str] = []
+    shop.days += 1
+    controller.run(shop.config, now=day(shop.days), force="again", say=said.append)
+    assert any(f"the old version {first} cannot be removed" in line for line in said)
+    (shop.models / f".removed-{first}").unlink()
+    shop.tick()
+    assert first not in shop.there
