@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     (
         {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
         | {"profile", "data_check", "tick"},
+        {"serving"},
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),
