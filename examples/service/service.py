@@ -4,6 +4,7 @@ python examples/service/service.py --pointer models/champion.json --log logs/pre
 """
 
 import argparse
+import logging
 import signal
 import sys
 from typing import Any
@@ -50,8 +51,9 @@ def main() -> None:
     parser.add_argument("--shadow", action="store_true", help="ask the challenger as well, while there is one")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0: any free one")
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=8)
     chosen = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     log = serving.PredictionLog(chosen.log)
     with serving.follow(chosen.pointer, shadow=chosen.shadow) as champion:
