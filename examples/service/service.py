@@ -22,7 +22,8 @@ def application(champion: serving.Champion, log: serving.PredictionLog) -> Flask
 
     @app.post("/predict")
     def predict() -> ResponseReturnValue:
-        rows: Any = (request.get_json(silent=True) or {}).get("rows")
+        body: Any = request.get_json(silent=True)
+        rows = body.get("rows") if isinstance(body, dict) else None
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
             return {"error": 'the body must be {"rows": [{...}, ...]}'}, 400
         try:
