@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import joblib
+import numpy as np
 import pandas as pd
 import pytest
 from projects import Project, day
@@ -46,6 +47,8 @@ class Fussy:
             raise RuntimeError("no idea")
         if self.kind == "exits":
             sys.exit(3)
+        if self.kind == "waits":
+            time.sleep(0.3)
         if self.kind == "sleeps":
             time.sleep(60)
         return [str(list(table.columns)) for _ in range(len(table))]
@@ -306,6 +309,7 @@ def test_a_pointer_that_comes_back_is_an_error_no_longer(models: Models) -> None
         text = models.registry.pointer.read_bytes()
         models.registry.pointer.unlink()
         assert comes(lambda: champion.error)
+        time.sleep(20 * QUICK)
         files.write(models.registry.pointer, text)
         assert comes(lambda: champion.error is None, within=1)
 
@@ -358,9 +362,9 @@ for _ in range(2):
     end = time.monotonic() + 20
     while champion._follower._served.version != "two" and time.monotonic() < end:
         time.sleep(0.01)
-    answer = champion.answer(rows)
-    log.write(rows, answer)
-    os._exit(0 if answer.version == "two" else 1)
+    followed = champion._follower._served.version  # without a request
+    log.write(rows, champion.answer(rows))
+    os._exit(0 if followed == "two" else 1)
 codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 log.write(rows, champion.answer(rows))
 sys.exit(max(codes))
@@ -538,6 +542,42 @@ def test_threads_never_tear_a_line_or_mix_a_version(models: Models, tmp_path: Pa
     assert mixed == []
     assert {row["model"] for row in rows} >= {pointer.version for pointer in pointers[1:-1]}
     assert all(row["model"] == row["prediction"] for row in rows)
+    log.close()
+
+
+def test_an_answer_begun_before_a_flip_names_the_version_that_gave_it(
+    models: Models, mischief: Callable[[str], Any]
+) -> None:
+    models.promote("slow", mischief("waits"))
+    with followed(models) as champion:
+        answers: list[serving.Answer] = []
+        request = threading.Thread(target=lambda: answers.append(champion.answer(ROWS)))
+        request.start()
+        models.promote("two")
+        assert comes(lambda: champion.version == "two")
+        assert answers == []
+        request.join()
+        assert (answers[0].version, answers[0].predictions[0]) == ("slow", "['a', 'b']")
+
+
+def test_rows_of_every_kind_are_logged_as_plain_json(tmp_path: Path) -> None:
+    log = serving.PredictionLog(tmp_path / "log", sync=True)
+    answer = serving.Answer(predictions=np.array([True]), version="v", scores=[np.float64(0.5)])
+    odd = {"nan": float("nan"), "far": np.float32("inf"), "time": day(0), "whole": np.int8(3), "none": None}
+    for rows in ([odd], pd.DataFrame([odd]), np.array([[1.5, 2]])):
+        log.write(rows, answer, at=day(0.5))
+    log.write([{}], answer)
+    log.write(ROWS[:1], replace(answer, features=("a", "b"), scores=None), ids=["x"])
+    assert (log.failed, log.error) == (0, None)
+    plain = {"nan": None, "far": None, "time": str(day(0)), "whole": 3, "none": None}
+    first, second, third, empty, last = logged(tmp_path / "log")
+    assert first["features"] == second["features"] == plain
+    assert third["features"] == {"x0": 1.5, "x1": 2.0}
+    assert "features" not in empty
+    assert last["features"] == ROWS[0]
+    assert (first["prediction"], first["score"], first["model"]) == (True, 0.5, "v")
+    assert first["timestamp"] == "2026-01-21T12:00:00.000Z"
+    assert "score" not in last
     log.close()
 
 
