@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
         {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
         | {"artefact", "profile", "data_check", "holdouts", "tick"}
         | {"approval", "by_hand", "collection", "contest", "rehearsal"},
+        {"serving"},
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),

@@ -79,6 +79,11 @@ def create(path: Path, *, mode: int = 0o600) -> BinaryIO:
     return os.fdopen(os.open(path, _CREATE, mode), "wb")
 
 
+def open_append(path: Path, *, mode: int = 0o644) -> int:
+    """Return a descriptor whose every write goes to the end of the file, which is created where missing."""
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+
 def open_lock(path: Path) -> int:
     """Return a descriptor of a lock file, which is created where missing and never removed."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
