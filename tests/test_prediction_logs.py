@@ -14,7 +14,7 @@ from projects import BREAK, Project, day
 from retrain_trigger import config, replay
 from retrain_trigger.judge.policy import Action
 from retrain_trigger.judge.windows import WindowCounts, merged
-from retrain_trigger.world import prediction_log
+from retrain_trigger.world import prediction_log, tally
 
 SETTINGS = """\
 performance_threshold: 0.85
@@ -201,7 +201,7 @@ def test_every_format_comes_to_the_same_counts(tmp_path: Path, kind: str) -> Non
     names = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
 
     def counted(source: Path) -> list[WindowCounts]:
-        plan = prediction_log.Plan(
+        plan = tally.Plan(
             predictions=str(source),
             labels=None,
             columns={**{name: name for name in names}, "label": "truth"},
