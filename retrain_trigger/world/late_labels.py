@@ -80,7 +80,7 @@ def packed(hashes: Iterable[int]) -> str:
     return base64.b64encode(numbers.tobytes()).decode()
 
 
-def _unpacked(text: str) -> array:  # type: ignore[type-arg]  (array is generic for type checkers only)
+def _unpacked(text: str) -> "array[int]":
     numbers = array("Q", base64.b64decode(text))
     if sys.byteorder == "big":
         numbers.byteswap()

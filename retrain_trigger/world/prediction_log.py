@@ -127,7 +127,7 @@ class _Counting:
         tables.flatten(self._connection, "plain", json=json)
         lines = list(tables.lines(self._connection, "plain")) if json else [0, 0]
         if json and lines[0] == lines[1]:
-            nothing = {
+            nothing: Piece = {
                 "windows": [],
                 "newest": None,
                 "newest_label": None,

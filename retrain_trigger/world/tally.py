@@ -17,6 +17,9 @@ from retrain_trigger.world.tables import NEVER, FileState, as_time, canonical, h
 ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
 """Windows are counted from here, a Monday: days begin at midnight UTC, weeks on Mondays."""
 
+SLICE_VALUES = 1000
+"""Values of a slice column that are counted, the most frequent of each part; the judgement looks at far fewer."""
+
 LAYOUT = 2
 """Changes with what is counted, and how it is kept: what an older version counted is counted again."""
 
@@ -63,6 +66,7 @@ class Plan:
 
 @contextmanager
 def connected() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory that knows times in UTC and fetches nothing."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
@@ -137,6 +141,9 @@ def counted(connection: duckdb.DuckDBPyConnection, plan: Plan, now: datetime, wh
         query = f"SELECT _start, _model, {cells}, count(*) FROM over WHERE {given} IS NOT NULL AND _prediction IS NOT NULL GROUP BY ALL ORDER BY ALL"
         for start, model, *cell in connection.execute(query).fetchall():
             windows[start, model][name].append(cell)
+    for name in plan.slices:
+        for start, model, *cell in connection.execute(_slice_query(connection, name)).fetchall():
+            windows[start, model]["slices"].setdefault(name, []).append(cell)
     open_rows, pending = only_row(
         connection,
         f"""
@@ -186,11 +193,13 @@ def _windows(
                 "confusion": [],
                 "scores": [],
                 "exposed": [],
+                "slices": {},
             },
         )
 
 
 def newest(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, Any]:
+    """Return the ISO times of the newest row and the newest label at `now`, null where there is none."""
     present = moment(now)
     row, label = only_row(
         connection,
@@ -200,6 +209,18 @@ def newest(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, An
         "newest": row.replace(tzinfo=UTC).isoformat() if row else None,
         "newest_label": label.replace(tzinfo=UTC).isoformat() if label else None,
     }
+
+
+def _slice_query(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Return SQL for the confusion of each value of a column; a column that is not there has no value in any row."""
+    there = name in tables.types_of(connection, "over")
+    value = f"{quoted(name)}::VARCHAR" if there else "NULL::VARCHAR"
+    judged = f"(SELECT *, {value} AS _value FROM over WHERE _label IS NOT NULL AND _prediction IS NOT NULL)"
+    frequent = f"SELECT _value AS v FROM {judged} GROUP BY v ORDER BY count(*) DESC, v LIMIT {SLICE_VALUES}"
+    return (
+        f"SELECT _start, _model, _value, _label, _prediction, count(*) FROM {judged} AS j SEMI JOIN ({frequent}) AS f "
+        "ON j._value IS NOT DISTINCT FROM f.v GROUP BY ALL ORDER BY ALL"
+    )
 
 
 def _still_to_come(arrival: str, now: datetime) -> str:
