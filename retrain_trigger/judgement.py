@@ -10,7 +10,7 @@ from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
-from retrain_trigger.judge.evidence import RATIOS, Detector
+from retrain_trigger.judge.evidence import RATIOS, Detector, Memo
 from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
 from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.memory import Memory
@@ -19,11 +19,10 @@ from retrain_trigger.judge.windows import Cells, WindowCounts, measured
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.profile import Reference
 from retrain_trigger.sections import Evidence
+from retrain_trigger.sliced import sliced
 
 BASELINE_ROWS = 1000
 """Predictions and scores are measured from the champion's first windows, so many rows: no training data has them."""
-
-Memo = dict[tuple[str, str], tuple[list[Measurement], Detector]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +40,22 @@ class Observed:
     positive: str = "1"
     newest: datetime | None = None
     newest_label: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What is judged: measurements and windows that the champion answers for, or those that no attempt has used up.
+
+    `baseline` are all windows that it answers for.
+    """
+
+    config: Config
+    observed: Observed
+    measurements: Sequence[Measurement]
+    windows: Sequence[WindowCounts]
+    baseline: Sequence[WindowCounts]
+    memo: Memo
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +78,20 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     stale = _stale(config, observed.newest, now)
     if stale is not None:
         return Judgement((stale,), Decision(Action.UNKNOWN, stale.because))
-    memo = {} if memo is None else memo
-    findings = (
-        *_checked(config, observed, measurements, windows, memo, now),
-        *_warned(config, observed, windows, past),
+    case = _Case(
+        config=config,
+        observed=observed,
+        measurements=measurements,
+        windows=windows,
+        baseline=windows,
+        memo={} if memo is None else memo,
+        now=now,
     )
+    findings = (*_checked(case), *_warned(case, past))
     fresh: tuple[Finding, ...] = ()
     if any(finding.verdict is Verdict.BREACH for finding in findings):
-        spare = memory.unspent(measurements, past), memory.unspent(windows, past)
-        fresh = _checked(config, observed, *spare, memo, now, baseline=windows)
+        spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(windows, past))
+        fresh = _checked(spare)
     decision = policy.decide(
         findings,
         fresh,
@@ -112,26 +132,15 @@ def _has_labels(windows: Sequence[WindowCounts]) -> bool:
     return any(window.labelled for window in windows)
 
 
-def _checked(  # noqa: PLR0917  (private; called twice, side by side)
-    config: Config,
-    observed: Observed,
-    measurements: Sequence[Measurement],
-    windows: Sequence[WindowCounts],
-    memo: Memo,
-    now: datetime,
-    *,
-    baseline: Sequence[WindowCounts] | None = None,
-) -> tuple[Finding, ...]:
-    found = [_performed(config, observed, measurements, windows, memo, now)]
+def _checked(case: _Case) -> tuple[Finding, ...]:
     logged = drift.check_logged(
-        measurements,
-        threshold=config.drift_threshold,
-        patience=config.trigger.patience,
-        min_rows=config.trigger.min_rows,
+        case.measurements,
+        threshold=case.config.drift_threshold,
+        patience=case.config.trigger.patience,
+        min_rows=case.config.trigger.min_rows,
     )
-    moved = _moved(config, observed, windows, windows if baseline is None else baseline)
-    found += [finding for finding in (moved or logged,) if finding is not None]
-    return tuple(found)
+    found = (_performed(case), _moved(case) or logged)
+    return tuple(finding for finding in found if finding is not None)
 
 
 def served(observed: Observed, past: Memory) -> VersionCounts | None:
@@ -152,8 +161,10 @@ def served(observed: Observed, past: Memory) -> VersionCounts | None:
     )
 
 
-def _warned(config: Config, observed: Observed, windows: Sequence[WindowCounts], past: Memory) -> tuple[Finding, ...]:
-    """Look for what may only warn: an estimate where labels are still to come, and signs of a feedback loop."""
+def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
+    """Look for what may only warn: slices, an estimate where labels are still to come, signs of a feedback loop."""
+    config, observed, windows = case.config, case.observed, case.windows
+    slices = sliced(config, windows, positive=observed.positive, memo=case.memo) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
     found = list(
         feedback.check(
@@ -178,7 +189,7 @@ def _warned(config: Config, observed: Observed, windows: Sequence[WindowCounts],
                 note=f"window {policy.stamp(latest.start)}",
             )
         )
-    return tuple(found)
+    return (*found, slices) if slices is not None else tuple(found)
 
 
 def _champions(observed: Observed, past: Memory) -> list[VersionCounts]:
@@ -197,22 +208,16 @@ def _added(parts: Iterable[Cells | None]) -> dict[Any, int]:
     return dict(total)
 
 
-def _performed(  # noqa: PLR0917  (private; called once)
-    config: Config,
-    observed: Observed,
-    measurements: Sequence[Measurement],
-    windows: Sequence[WindowCounts],
-    memo: Memo,
-    now: datetime,
-) -> Finding:
-    waiting = [window for window in windows if window.coverage < config.trigger.label_coverage]
-    newest = observed.newest_label
-    if waiting and newest is not None and now - newest > config.trigger.max_age:
+def _performed(case: _Case) -> Finding:
+    config, measurements = case.config, case.measurements
+    waiting = [window for window in case.windows if window.coverage < config.trigger.label_coverage]
+    newest = case.observed.newest_label
+    if waiting and newest is not None and case.now - newest > config.trigger.max_age:
         return unknown(config.metric, f"no label has come since {policy.stamp(newest)}; {_waiting(config, waiting)}")
     if not measurements:
         return unknown(config.metric, _waiting(config, waiting) if waiting else f"no {config.metric} was measured")
     if _sequential(config, measurements):
-        finding = _evidence(config, measurements, memo)
+        finding = _evidence(config, measurements, case.memo)
     else:
         finding = performance.check(
             measurements,
@@ -243,13 +248,7 @@ def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
     latest = measurements[-1]
-    key = (measurements[0].where, str(measurements[0].at))
-    seen, detector = memo.get(key, ([], None))
-    if detector is None or list(measurements[: len(seen)]) != seen:  # a late label changes a window in the middle
-        seen, detector = [], _begin(config)
-    for measurement in measurements[len(seen) :]:
-        detector = detector if measurement.counts is None else detector.after(measurement.counts)
-    memo[key] = (list(measurements), detector)
+    detector = evidence.folded(_begin(config), measurements, memo)
     at = latest.at.isoformat() if latest.at else None
     finding = evidence.check(detector, note=f"{sum(latest.counts or ()):,} labelled rows, {latest.where}")
     more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
@@ -265,10 +264,9 @@ def _begin(config: Config) -> Detector:
     )
 
 
-def _moved(
-    config: Config, observed: Observed, windows: Sequence[WindowCounts], baseline: Sequence[WindowCounts]
-) -> Finding | None:
+def _moved(case: _Case) -> Finding | None:
     """Judge how far the latest window has moved; None where there is nothing to measure it from."""
+    config, observed, windows, baseline = case.config, case.observed, case.windows, case.baseline
     if not windows or not observed.reference:
         return None
     latest = windows[-1]

@@ -20,7 +20,7 @@ from retrain_trigger.world.metrics_log import MetricsLog
 from retrain_trigger.world.registry import Registry
 
 if TYPE_CHECKING:
-    from retrain_trigger.world.prediction_log import Plan
+    from retrain_trigger.world.tally import Plan
 
 EMPTY_LOG = MetricsLog(measurements=(), mark=Mark(), newest=None, notes=())
 
@@ -61,12 +61,12 @@ def replaying(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, *, until: datetime
 ) -> Iterator[tuple[list[datetime], Any]]:
     """Open the prediction log for a replay: the ends of its windows, and a function that tells what was known then."""
-    from retrain_trigger.world import prediction_log  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+    from retrain_trigger.world import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive = _reference(config, registry, champion, ledger, until)
     wanted = replace(_plan(config, champion, found), since=None)
-    with prediction_log.replaying(wanted, until=until) as past:
-        yield past.ends(), lambda now: _observed([past.at(now)], EMPTY_LOG, found, positive)
+    with past.replaying(wanted, until=until) as known:
+        yield known.ends(), lambda now: _observed([known.at(now)], EMPTY_LOG, found, positive)
 
 
 def _metrics(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:
@@ -109,7 +109,7 @@ def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any
 
 
 def _plan(config: Config, champion: Champion | None, found: Reference) -> "Plan":
-    from retrain_trigger.world.prediction_log import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+    from retrain_trigger.world.tally import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     return Plan(
         predictions=config.logs.predictions or "",
@@ -120,6 +120,7 @@ def _plan(config: Config, champion: Champion | None, found: Reference) -> "Plan"
         score_edges=EDGES,
         since=champion.since if champion else None,
         version=champion.version if champion else None,
+        slices=config.trigger.slices,
     )
 
 

@@ -9,7 +9,7 @@ from retrain_trigger import approval
 from retrain_trigger.config import Config
 from retrain_trigger.contest import Contest
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.findings import Finding, figures
+from retrain_trigger.findings import Finding, Verdict, figures
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.agreement import Agreement
 from retrain_trigger.judge.memory import Memory
@@ -61,7 +61,7 @@ def replay_lines(replay: Replay, config: Config, *, verbose: bool) -> list[str]:
         f"{_plural(total, 'measurement')} of {config.metric}: {_plural(triggers, 'retraining')}, "
         f"{_plural(replay.count(Action.WAIT), 'breach', 'breaches')} waited, {replay.count(Action.UNKNOWN)} unknown"
     )
-    lines.append(counted)
+    lines += [counted, *_slices_warned(replay)]
     if triggers:
         lines.append(
             "A replay cannot know how a retrained model would have scored: "
@@ -203,6 +203,23 @@ def _step_line(step: Step) -> str:
     return f"{_when(step):<17}  {said}"
 
 
+def _slices_warned(replay: Replay) -> list[str]:
+    """Say at how many steps a slice alone was on the wrong side, and what was seen first and last."""
+    warned = [
+        (step, finding)
+        for step in replay.steps
+        for finding in step.findings
+        if finding.name == "slices" and finding.verdict is Verdict.BREACH
+    ]
+    ends = [warned[0], warned[-1]] if len(warned) > 1 else warned
+    lines = [f"  {_when(step)}  {finding.because}" for step, finding in ends]
+    return (
+        [f"slices warned in {_plural(len(warned), 'window')} (they never retrain), first and last:", *lines]
+        if warned
+        else []
+    )
+
+
 def _when(step: Step) -> str:
     return policy.stamp(step.at) if step.at else "line " + step.where.rpartition(":")[2]
 
@@ -217,6 +234,8 @@ def _not_watched(config: Config, outcome: Outcome) -> list[str]:
         absent.append("drift (the metrics log has none)")
     if config.data.labelled is None and config.data.holdout_file is None:
         absent.append("challengers (no data.labelled or data.holdout_file: they are sealed, not promoted)")
+    if config.trigger.slices and not any(finding.name == "slices" for finding in outcome.findings):
+        absent.append(f"slices of {', '.join(config.trigger.slices)} (they need a prediction log with labels)")
     return [f"not judged {'; '.join(absent)}"] if absent else []
 
 

@@ -14,7 +14,7 @@ from projects import BREAK, Project, day
 from retrain_trigger import config, replay
 from retrain_trigger.judge.policy import Action
 from retrain_trigger.judge.windows import WindowCounts, merged
-from retrain_trigger.world import prediction_log
+from retrain_trigger.world import prediction_log, tally
 
 SETTINGS = """\
 performance_threshold: 0.85
@@ -201,7 +201,7 @@ def test_every_format_comes_to_the_same_counts(tmp_path: Path, kind: str) -> Non
     names = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
 
     def counted(source: Path) -> list[WindowCounts]:
-        plan = prediction_log.Plan(
+        plan = tally.Plan(
             predictions=str(source),
             labels=None,
             columns={**{name: name for name in names}, "label": "truth"},
@@ -255,3 +255,26 @@ def test_signs_of_a_feedback_loop_warn_and_may_keep_a_challenger_out(champion: P
     )
     champion.write("config.yaml", logged.replace("block", "warn"))
     assert champion.run("--force", "to see", day=3.1).stdout.startswith("promoted: ")
+
+
+def test_a_slice_that_does_worse_alone_is_warned_of_and_never_retrains(service: Service) -> None:
+    service.project.write("config.yaml", SETTINGS + "trigger: {slices: [city, colour]}\n")
+    for number in range(9):
+        rows = rows_of(number)
+        for place, row in enumerate(rows):
+            if row["features"]["city"] == "north" and place % 4 == 0:
+                row["prediction"] = 1 - row["truth"]
+            row.pop("truth")
+        service.project.write(f"predictions/{number:03}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        service.label(number)
+    named = "city 'north' is under performance_threshold 0.85: f1 0."
+    done = service.project.run(day=9)
+    assert done.stdout.startswith("healthy: ")
+    assert named in done.stdout
+    assert "which only warns" in done.stdout
+    assert "the log has no value of colour, which trigger.slices names" in done.stdout
+    assert named in service.project.retrain_check("explain", service.project.history()[-1]["run"]).stdout
+    replayed = service.project.retrain_check("simulate").stdout
+    assert "0 retrainings" in replayed
+    assert "slices warned in" in replayed
+    assert named in replayed

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from retrain_trigger.findings import Finding, Verdict, figures, unknown
+from retrain_trigger.measurements import Measurement
 
 Counts = tuple[int, int, int, int]
 """Rows of one window: tp, fp, fn, tn. For accuracy over more than two classes: right, wrong, 0, 0."""
@@ -175,6 +176,10 @@ class Detector:
         return tuple(min(_dot(factors, counts) / temper, cap) + _log_one_plus(log) for factors, log in pairs)
 
 
+Memo = dict[tuple[str, ...], tuple[list[Measurement], Detector]]
+"""Evidence of windows already seen, by what it is about: a replay that keeps one costs what is new."""
+
+
 def check(detector: Detector, *, note: str = "") -> Finding:
     """Judge the evidence so far; unknown where no window has a row that the metric looks at.
 
@@ -195,6 +200,21 @@ def check(detector: Detector, *, note: str = "") -> Finding:
         because=_breached(detector, note) if detector.alarms else _passed(detector, note),
         evidence=_shown(detector),
     )
+
+
+def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, name: tuple[str, ...] = ()) -> Detector:
+    """Return a detector after the windows with counts, going on from where the memo left those of this `name`.
+
+    A late label changes a window in the middle: then all are folded again.
+    """
+    key = (*name, measurements[0].where, str(measurements[0].at), str(begin.false_alarm_every))
+    seen, detector = memo.get(key, ([], begin))
+    if list(measurements[: len(seen)]) != seen:
+        seen, detector = [], begin
+    for measurement in measurements[len(seen) :]:
+        detector = detector if measurement.counts is None else detector.after(measurement.counts)
+    memo[key] = (list(measurements), detector)
+    return detector
 
 
 class _Game(NamedTuple):

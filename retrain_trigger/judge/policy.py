@@ -72,7 +72,7 @@ def decide(
     """
     acting = [finding for finding in findings if _acts(finding, on_drift)]
     if not acting:
-        return _quiet(findings)
+        return _quiet(findings, on_drift)
     seen = "; ".join(finding.because for finding in acting)
     clock = memory.clock(now)
     over = cooldown_over(memory, cooldown=cooldown)
@@ -131,17 +131,20 @@ def length(period: timedelta) -> str:
 
 
 def _acts(finding: Finding, on_drift: OnDrift) -> bool:
-    only_warns = finding.evidence.get("warns") or (finding.name == "drift" and on_drift is OnDrift.WARN)
-    return finding.verdict is Verdict.BREACH and not only_warns
+    return finding.verdict is Verdict.BREACH and not _only_warns(finding, on_drift)
 
 
-def _quiet(findings: Sequence[Finding]) -> Decision:
+def _only_warns(finding: Finding, on_drift: OnDrift) -> bool:
+    return bool(finding.evidence.get("warns")) or (finding.name == "drift" and on_drift is OnDrift.WARN)
+
+
+def _quiet(findings: Sequence[Finding], on_drift: OnDrift) -> Decision:
     judging = [finding for finding in findings if not finding.evidence.get("warns")]
     unknown = [finding.because for finding in judging if finding.verdict is Verdict.UNKNOWN]
     if unknown or not judging:
         return Decision(Action.UNKNOWN, "; ".join(unknown) or "nothing was measured")
     seen = "; ".join(finding.because for finding in judging)
-    if any(finding.evidence.get("patient") for finding in findings):
+    if any(finding.evidence.get("patient") and not _only_warns(finding, on_drift) for finding in findings):
         return Decision(Action.WAIT, seen)
     warned = [f"{finding.because}, which only warns" for finding in findings if finding.verdict is Verdict.BREACH]
     healthy = [finding.because for finding in judging if finding.verdict is Verdict.PASS]

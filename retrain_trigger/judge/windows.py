@@ -20,7 +20,8 @@ class WindowCounts:
 
     `start` is the window's start (UTC), `model` what the rows say made them (None where they do not). Of `rows`,
     `labelled` have a label. `histograms` are by watched column; `scores` counts rows by (place of the score, prediction,
-    label or None), `exposed` by (exposed, prediction, label or None).
+    label or None), `exposed` by (exposed, prediction, label or None), `slices` by (column, its value or None, label,
+    prediction).
 
     >>> at = datetime(2026, 1, 5)
     >>> one = WindowCounts(start=at, model=None, rows=3, labelled=2, confusion=Confusion({("1", "1"): 2}))
@@ -36,6 +37,7 @@ class WindowCounts:
     histograms: Mapping[str, Histogram] | None = None
     scores: Cells | None = None
     exposed: Cells | None = None
+    slices: Cells | None = None
 
     def __add__(self, other: "WindowCounts") -> "WindowCounts":
         own, others = self.histograms or {}, other.histograms or {}
@@ -51,6 +53,7 @@ class WindowCounts:
             },
             scores=_added(self.scores, other.scores),
             exposed=_added(self.exposed, other.exposed),
+            slices=_added(self.slices, other.slices),
         )
 
     @classmethod
@@ -65,6 +68,7 @@ class WindowCounts:
             histograms={name: Histogram.from_json(counts) for name, counts in document["histograms"].items()},
             scores=_cells(document["scores"]),
             exposed=_cells(document["exposed"]),
+            slices={(name, *cell): n for name, cells in document["slices"].items() for *cell, n in cells},
         )
 
     file = ""  # windows always have a time; a place in a file is for lines that have none

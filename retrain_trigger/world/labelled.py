@@ -207,7 +207,7 @@ def _create_known(
         raise DataError(f"column {time!r} has no readable time in {missing[0]} labelled rows of {source}")
     known = f"{wanted} AND ({at}) <= {moment(now)}"
     if columns["labelled_at"] in types:
-        arrived = as_time(columns["labelled_at"], types[columns["labelled_at"]])
+        arrived = tables.arrival(columns["labelled_at"], types[columns["labelled_at"]])
         known += f" AND (({arrived}) IS NULL OR ({arrived}) <= {moment(now)})"
     unlabelled = sorted(set(types) - {label, columns["labelled_at"]})
     row_hash = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({quoted(c)}::VARCHAR, chr(30))" for c in unlabelled)

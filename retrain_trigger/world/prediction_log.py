@@ -1,326 +1,213 @@
 """Prediction logs and late labels, counted per window by DuckDB: rows stay here, counts leave."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import duckdb
 
 from retrain_trigger.errors import CannotJudgeError, DataError
-from retrain_trigger.world import columns, tables
-from retrain_trigger.world.tables import FileState, as_time, canonical, moment, quoted, text
+from retrain_trigger.world import late_labels, parts, tables, tally
+from retrain_trigger.world.late_labels import MOST_WAITING, News
+from retrain_trigger.world.parts import Span
+from retrain_trigger.world.tables import FileState, kind_of, quoted, text
+from retrain_trigger.world.tally import Plan
 
-ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
-"""Windows are counted from here, a Monday: days begin at midnight UTC, weeks on Mondays."""
-
-Pieces = dict[str, dict[str, Any]]
-"""What was counted, by file: plain JSON, kept in the ledger so that an unchanged file is not read again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is counted of a log: the windows since a champion's promotion, and its columns by their bins.
-
-    `columns` maps a role to the name it has in the log. `bins` maps a watched column to `{"bounds": [[bound, takes],
-    ...]}` or `{"values": [...]}`, in order of the bins. `score_edges` cuts the score; a row before `since` counts only
-    where it carries `version`.
-    """
-
-    predictions: str
-    labels: str | None
-    columns: Mapping[str, str]
-    window: timedelta
-    bins: Mapping[str, Mapping[str, Any]]
-    score_edges: Sequence[float]
-    since: datetime | None = None
-    version: str | None = None
-
-    def digest(self) -> str:
-        """Name the plan: what was counted by another one cannot be used."""
-        fields = [
-            self.predictions,
-            self.labels,
-            dict(self.columns),
-            self.window.total_seconds(),
-            {name: dict(cut) for name, cut in self.bins.items()},
-            list(self.score_edges),
-            self.since.isoformat() if self.since else None,
-            self.version,
-        ]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
-
-    def closed(self, now: datetime) -> datetime:
-        """Return the end of the last window that is over at `now`."""
-        return ORIGIN + (now - ORIGIN) // self.window * self.window
+Piece = dict[str, Any]
+Pieces = dict[str, Piece]
+"""What was counted, by part of a file: plain JSON, kept in the ledger so that what cannot change is not read again."""
 
 
 def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) -> Pieces:
-    """Count a log file by file, as known at `now`; what is `known` of an unchanged file is not counted again.
+    """Count a log part by part, as known at `now`; what is `known` is counted again only where it may have changed.
 
-    Each piece holds `windows`, one for each window and model: its start, rows, labelled rows, confusion, histograms,
-    scores, and exposed rows; and `newest` and `newest_label`, ISO times, null where there is none. Raises
-    CannotJudgeError where a file cannot be read or lacks a column.
+    A Parquet file is one part; text files, which grow, are whole lines of a few megabytes. A part is counted again when
+    a window that was open has closed, when a label came that may be of its rows, and when its file was rewritten; the
+    counts are those of counting everything. Each piece holds `windows`, one for each window and model: its start, rows,
+    labelled rows, confusion, histograms, scores, exposed rows and slices; and `newest` and `newest_label`, ISO times,
+    null where there is none. Raises CannotJudgeError where a file cannot be read or lacks a column.
     """
     try:
         files = tables.files_of(plan.predictions, key="logs.predictions")
         labels = tables.files_of(plan.labels, key="logs.labels") if plan.labels else []
-        truth = [file.to_json() for file in labels]
-        pieces: Pieces = {}
-        stale = []
-        for file in files:
-            piece = known.get(file.path)
-            if piece is not None and _holds(piece, file, truth, plan, now):
-                pieces[file.path] = dict(piece)
-            else:
-                stale.append(file)
-        if stale:
-            with _connected() as connection:
-                for file in stale:
-                    _load(connection, plan, [file], labels, now)
-                    piece = _counted(connection, plan, now, "true")
-                    piece["pending"] += _future_labels(connection, plan, now) if labels else 0
-                    pieces[file.path] = {**piece, "file": file.to_json(), "labels": truth, "now": now.isoformat()}
-    except (duckdb.Error, DataError) as error:
-        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {str(error).splitlines()[0]}") from error
-    return pieces
-
-
-@contextmanager
-def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
-    """Load a log once, to be asked what was known at any time up to `until`. Raises CannotJudgeError."""
-    try:
-        files = tables.files_of(plan.predictions, key="logs.predictions")
-        labels = tables.files_of(plan.labels, key="logs.labels") if plan.labels else []
-        with _connected() as connection:
-            _load(connection, plan, files, labels, until)
-            yield Past(connection, plan, files, labels, until)
+        before: dict[str, list[Piece]] = {}
+        for piece in known.values():
+            before.setdefault(piece["file"][0], []).append(dict(piece))
+        with tally.connected() as connection:
+            counting = _Counting(connection, plan, labels, before, now)
+            return {
+                f"{file.path} {piece['span'][0]}": piece
+                for file in files
+                for piece in counting.of(file, before.get(file.path, []))
+            }
     except (duckdb.Error, DataError) as error:
         raise CannotJudgeError(f"{plan.predictions} cannot be counted: {str(error).splitlines()[0]}") from error
 
 
-class Past:
-    """A loaded log, as it was known at earlier times."""
+class _Counting:
+    """One count of a log: what is known of it, and what has come since."""
 
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
         plan: Plan,
-        files: Sequence[FileState],
         labels: Sequence[FileState],
-        until: datetime,
+        known: Mapping[str, Sequence[Piece]],
+        now: datetime,
     ) -> None:
-        self._connection, self._plan, self._files, self._labels, self._until = connection, plan, files, labels, until
-        self._corrected = (
-            bool(labels)
-            and _row(connection, f"SELECT count(*) > count(DISTINCT {quoted(plan.columns['id'])}) FROM labels")[0]
+        self._connection, self._plan, self._labels, self._now = connection, plan, labels, now
+        self._truth = late_labels.states(labels)
+        self._loaded = not labels
+        self._to_come = 0
+        self._news = News()
+        if known and labels:
+            last = next(iter(known.values()))[0]["labels"]
+            self._news = late_labels.news(connection, last, labels, columns=plan.columns)
+
+    def of(self, file: FileState, known: list[Piece]) -> list[Piece]:
+        """Return the pieces of a file, in order."""
+        known.sort(key=lambda piece: piece["span"])
+        if not (parts.is_text(file) and not any(piece["mixed"] for piece in known)):
+            return [self._renewed(known[0], file)] if self._as_before(file, known) else [self._whole(file)]
+        kept = list(self._kept(file, known))
+        pieces = [*kept, *(piece for start, end in _gaps(kept, file.size) for piece in self._parts(file, start, end))]
+        if _mixed(pieces):
+            return [self._whole(file)]
+        tables.check_lines(file.path, sum(p["lines"][0] for p in pieces), sum(p["lines"][1] for p in pieces))
+        return _padded(sorted(pieces, key=lambda piece: piece["span"]), self._plan)
+
+    def _as_before(self, file: FileState, known: Sequence[Piece]) -> bool:
+        return len(known) == 1 and known[0]["file"] == file.to_json() and self._holds(known[0])
+
+    def _kept(self, file: FileState, known: Sequence[Piece]) -> Iterator[Piece]:
+        """Yield the pieces of a text file that need not be counted again."""
+        marks = [(Span(*piece["span"]), piece["mark"]) for piece in known]
+        if not known or not parts.goes_on(known[0]["file"], file, marks):
+            return
+        grown = known[0]["file"] != file.to_json()
+        for piece in known:
+            start, end, closed = piece["span"]
+            joins_on = grown and piece is known[-1] and (not closed or end - start < parts.SMALL)
+            if not joins_on and self._holds(piece):
+                yield self._renewed(piece, file)
+
+    def _holds(self, piece: Piece) -> bool:
+        """Say whether a piece is still what a count would give: neither have windows closed nor labels come."""
+        counted_at = datetime.fromisoformat(piece["now"])
+        if counted_at > self._now or piece["pending"]:
+            return False
+        if piece["open"] and self._plan.closed(self._now) != self._plan.closed(counted_at):
+            return False
+        return not self._news.touches(piece["waiting"], piece["kind"])
+
+    def _renewed(self, piece: Piece, file: FileState) -> Piece:
+        return {**piece, "file": file.to_json(), "labels": self._truth}
+
+    def _whole(self, file: FileState) -> Piece:
+        """Count a file at once: Parquet, and text whose columns change their type on the way."""
+        tables.create_view(self._connection, "whole", [file])
+        self._connection.execute("CREATE OR REPLACE VIEW plain AS SELECT * FROM whole")
+        mixed = parts.is_text(file)
+        return {**self._counted(file, Span(0, file.size)), "mixed": mixed, "mark": "", "lines": [0, 0], "types": {}}
+
+    def _parts(self, file: FileState, start: int, end: int) -> Iterator[Piece]:
+        for span, data in parts.spans(file, start, end):
+            with parts.readable(file, span, data) as part:
+                try:
+                    yield {**self._part(file, span, part), "mixed": False, "mark": parts.mark(span, data)}
+                except (duckdb.Error, DataError) as error:
+                    where = f"{file.path} (from byte {span.start:,} on)" if span.start else file.path
+                    raise DataError(str(error).replace(part.path, where)) from error
+
+    def _part(self, file: FileState, span: Span, part: FileState) -> Piece:
+        json = not part.path.endswith(".csv")
+        self._connection.execute(
+            f"CREATE OR REPLACE TABLE plain_raw AS SELECT * FROM {tables.reading([part], growing=json)}"
         )
-        self._final = _counted(connection, plan, until, "true")
-        self._settled = {
-            start.replace(tzinfo=UTC): max(arrived.replace(tzinfo=UTC), start.replace(tzinfo=UTC) + plan.window)
-            for start, arrived in connection.execute(
-                "SELECT _start, max(coalesce(_labelled_at, _at)) FROM logged GROUP BY ALL"
-            ).fetchall()
+        tables.flatten(self._connection, "plain", json=json)
+        lines = list(tables.lines(self._connection, "plain")) if json else [0, 0]
+        if json and lines[0] == lines[1]:
+            nothing: Piece = {
+                "windows": [],
+                "newest": None,
+                "newest_label": None,
+                "open": 0,
+                "pending": 0,
+                "waiting": "",
+                "kind": "",
+            }
+            return {**nothing, **self._named(file, span), "lines": lines, "types": {}}
+        return {**self._counted(file, span), "lines": lines, "types": self._types(part)}
+
+    def _counted(self, file: FileState, span: Span) -> Piece:
+        """Count the rows of the relation `plain`."""
+        if not self._loaded:
+            tables.load_labels(self._connection, self._labels, columns=self._plan.columns, key="logs.labels")
+            self._to_come = tally.future_labels(self._connection, self._plan, self._now)
+            self._loaded = True
+        tally.join(self._connection, self._plan, None, self._now)
+        piece = tally.counted(self._connection, self._plan, self._now, "true")
+        piece["pending"] += self._to_come
+        return {**piece, **self._waiting(), **self._named(file, span)}
+
+    def _named(self, file: FileState, span: Span) -> Piece:
+        where = {"file": file.to_json(), "span": [span.start, span.end, span.closed]}
+        return {**where, "labels": self._truth, "now": self._now.isoformat()}
+
+    def _waiting(self) -> Piece:
+        """Return which ids wait for a label from another file; None where that is not known."""
+        own = tables.types_of(self._connection, "plain")
+        if not self._labels:
+            return {"waiting": "", "kind": ""}
+        kind = own[self._plan.columns["id"]]
+        query = f"SELECT _id FROM logged WHERE _label IS NULL AND _id IS NOT NULL ORDER BY 1 LIMIT {MOST_WAITING + 1}"
+        hashes = [number for (number,) in self._connection.execute(query).fetchall()]
+        known = len(hashes) <= MOST_WAITING and self._plan.columns["label"] not in own
+        return {"waiting": late_labels.packed(hashes) if known else None, "kind": kind}
+
+    def _types(self, part: FileState) -> dict[str, str]:
+        """Return what DuckDB took the columns of a part for, where they have a value: it guesses from what it sees."""
+        types = tables.types_of(self._connection, "plain")
+        given = ", ".join(f"count({quoted(name)})" for name in types)
+        filled = self._connection.execute(f"SELECT {given} FROM plain").fetchall()[0]
+        exact = {*self._plan.slices, *(name for name, cut in self._plan.bins.items() if "values" in cut)}
+        found = {
+            name: kind if name in exact or kind_of(kind) != "number" else "number"
+            for (name, kind), count in zip(types.items(), filled, strict=True)
+            if count
         }
-
-    def ends(self) -> list[datetime]:
-        """Return the ends of all windows, in order."""
-        return sorted(start + self._plan.window for start in self._settled)
-
-    def at(self, now: datetime) -> dict[str, Any]:
-        """Return what `count` would have counted at `now`, as one piece.
-
-        Windows whose labels had all arrived by then are as they are now; the others are counted again, and so is
-        everything where labels were corrected later.
-        """
-        if self._corrected:
-            _load(self._connection, self._plan, self._files, self._labels, now)
-            return _counted(self._connection, self._plan, now, "true")
-        over = [start for start in self._settled if start + self._plan.window <= now]
-        open_ones = [start for start in over if self._settled[start] > now]
-        done = {start for start in over if self._settled[start] <= now}
-        windows = [each for each in self._final["windows"] if datetime.fromisoformat(each["start"]) in done]
-        if open_ones:
-            listed = ", ".join(moment(start) for start in open_ones)
-            windows += _counted(self._connection, self._plan, now, f"_start IN ({listed})")["windows"]
-        ends = _newest(self._connection, now)
-        return {**ends, "windows": sorted(windows, key=lambda each: (each["start"], each["model"] or ""))}
+        raw = tables.types_of(self._connection, "plain_raw").get("features", "")
+        if raw.startswith("STRUCT"):
+            found["features"] = "STRUCT"
+        if part.path.endswith(".csv"):
+            query = f"SELECT Delimiter, DateFormat, TimestampFormat FROM sniff_csv({text(part.path)}, sample_size = -1)"
+            found["format"] = str(self._connection.execute(query).fetchone())
+        return found
 
 
-@contextmanager
-def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
+def _gaps(kept: Sequence[Piece], size: int) -> Iterator[tuple[int, int]]:
+    """Yield the bytes that no piece covers."""
+    position = 0
+    for piece in kept:
+        start, end, _ = piece["span"]
+        if start > position:
+            yield position, start
+        position = end
+    if position < size:
+        yield position, size
 
 
-def _holds(piece: Mapping[str, Any], file: FileState, truth: list[Any], plan: Plan, now: datetime) -> bool:
-    """Say whether a piece is still what a count would give: neither rows nor labels have come since."""
-    counted_at = datetime.fromisoformat(piece["now"])
-    if piece["file"] != file.to_json() or counted_at > now:
-        return False
-    if piece["open"] and plan.closed(now) != plan.closed(counted_at):
-        return False
-    return not piece["unlabelled"] or (piece["labels"] == truth and not piece["pending"])
+def _mixed(pieces: Sequence[Piece]) -> bool:
+    """Say whether a column has one type in one part and another in the next: as a whole it would have a third."""
+    seen: dict[str, str] = {}
+    return any(seen.setdefault(name, kind) != kind for piece in pieces for name, kind in piece["types"].items())
 
 
-def _load(
-    connection: duckdb.DuckDBPyConnection,
-    plan: Plan,
-    files: Sequence[FileState],
-    labels: Sequence[FileState],
-    now: datetime,
-) -> None:
-    """Make the table `logged`: one row a prediction, with its window, roles under fixed names, and watched columns."""
-    for view in ("plain", "plain_raw", "labels", "labels_raw"):
-        connection.execute(f"DROP VIEW IF EXISTS {view}")
-    tables.create_view(connection, "plain", files)
-    rows = "plain"
-    if labels:
-        rows = tables.joined_labels(connection, "plain", labels, columns=plan.columns, now=now, key="logs.labels")
-    connection.execute(f"CREATE OR REPLACE VIEW joined AS SELECT * FROM {rows}")
-    types = tables.types_of(connection, "joined")
-    for role in ("timestamp", "prediction"):
-        if plan.columns[role] not in types:
-            raise DataError(f"column {plan.columns[role]!r} ({role}) is missing; it has {', '.join(types)}")
-    at = as_time(plan.columns["timestamp"], types[plan.columns["timestamp"]])
-    watched = "".join(f", {quoted(name)}" for name in plan.bins if name in types and name not in _ROLES)
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TABLE logged AS
-        SELECT {at} AS _at,
-            time_bucket(INTERVAL '{int(plan.window.total_seconds())} seconds', {at}, {moment(ORIGIN)}) AS _start,
-            {_role(plan, types, "prediction")} AS _prediction, {_role(plan, types, "label")} AS _label,
-            {_role(plan, types, "model")} AS _model, {_number(plan, types, "score")} AS _score,
-            {_flag(plan, types, "exposed")} AS _exposed, {_arrival(plan, types)} AS _labelled_at {watched}
-        FROM joined WHERE ({at}) IS NOT NULL
-        """
-    )
-    if plan.since is not None:
-        own = f"AND _model IS DISTINCT FROM {text(plan.version or '')}"
-        connection.execute(f"DELETE FROM logged WHERE _at < {moment(plan.since)} {own}")
-
-
-def _counted(connection: duckdb.DuckDBPyConnection, plan: Plan, now: datetime, where: str) -> dict[str, Any]:
-    """Count the windows that are over at `now`; a label counts once it has arrived."""
-    end, present = moment(plan.closed(now)), moment(now)
-    connection.execute(
-        f"""
-        CREATE OR REPLACE TEMP VIEW over AS SELECT * REPLACE (
-            CASE WHEN _labelled_at IS NULL OR _labelled_at <= {present} THEN _label END AS _label)
-        FROM logged WHERE _start < {end} AND {where}
-        """
-    )
-    windows = {(start, model): window for start, model, window in _windows(connection, plan)}
-    for name, cells in (
-        ("confusion", "_label, _prediction"),
-        ("scores", f"{_place('_score', plan.score_edges)}, _prediction, _label"),
-        ("exposed", "_exposed, _prediction, _label"),
-    ):
-        given = {"confusion": "_label", "scores": "_score", "exposed": "_exposed"}[name]
-        query = f"SELECT _start, _model, {cells}, count(*) FROM over WHERE {given} IS NOT NULL AND _prediction IS NOT NULL GROUP BY ALL ORDER BY ALL"
-        for start, model, *cell in connection.execute(query).fetchall():
-            windows[start, model][name].append(cell)
-    left = _row(
-        connection,
-        f"""
-        SELECT count(*) FILTER (_start >= {end}), count(*) FILTER (_label IS NULL),
-            count(*) FILTER (_labelled_at > {present}) FROM logged
-        """,
-    )
-    return {
-        "windows": [windows[key] for key in sorted(windows, key=lambda key: (key[0], key[1] or ""))],
-        **_newest(connection, now),
-        "open": left[0],
-        "unlabelled": left[1] + left[2],
-        "pending": left[2],
-    }
-
-
-def _future_labels(connection: duckdb.DuckDBPyConnection, plan: Plan, now: datetime) -> int:
-    """Count the labels of a separate source that have not arrived yet: a replayed one knows more than it may tell."""
-    name = plan.columns["labelled_at"]
-    types = tables.types_of(connection, "labels")
-    if name not in types:
-        return 0
-    return int(_row(connection, f"SELECT count(*) FROM labels WHERE {as_time(name, types[name])} > {moment(now)}")[0])
-
-
-def _windows(
-    connection: duckdb.DuckDBPyConnection, plan: Plan
-) -> Iterator[tuple[datetime, str | None, dict[str, Any]]]:
-    """Yield each window with its rows, labelled rows and histograms, from one pass over the rows."""
-    present = {row[0] for row in connection.execute("DESCRIBE over").fetchall()}
-    there = {name: _ROLES.get(name, name) for name in plan.bins if _ROLES.get(name, name) in present}
-    places = "".join(f", histogram({columns.place(quoted(column), plan.bins[name])})" for name, column in there.items())
-    query = f"SELECT _start, _model, count(*), count(_label) {places} FROM over GROUP BY ALL ORDER BY ALL"
-    for start, model, rows, labelled, *histograms in connection.execute(query).fetchall():
-        yield (
-            start,
-            model,
-            {
-                "start": start.replace(tzinfo=UTC).isoformat(),
-                "model": model,
-                "rows": rows,
-                "labelled": labelled,
-                "histograms": {
-                    name: [int(found.get(place, 0)) for place in range(plan.bins[name]["size"])]
-                    for name, found in zip(there, histograms, strict=True)
-                },
-                "confusion": [],
-                "scores": [],
-                "exposed": [],
-            },
-        )
-
-
-def _newest(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, Any]:
-    present = moment(now)
-    row, label = _row(
-        connection,
-        f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}) FROM logged",
-    )
-    return {
-        "newest": row.replace(tzinfo=UTC).isoformat() if row else None,
-        "newest_label": label.replace(tzinfo=UTC).isoformat() if label else None,
-    }
-
-
-def _place(column: str, edges: Sequence[float]) -> str:
-    return " + ".join(f"({column} > {edge!r}::DOUBLE)::INTEGER" for edge in edges) or "0"
-
-
-def _role(plan: Plan, types: Mapping[str, str], role: str) -> str:
-    name = plan.columns[role]
-    return canonical(quoted(name), types[name]) if name in types else "NULL::VARCHAR"
-
-
-def _number(plan: Plan, types: Mapping[str, str], role: str) -> str:
-    name = plan.columns[role]
-    if name not in types:
-        return "NULL::DOUBLE"
-    number = f"try_cast({quoted(name)} AS DOUBLE)"
-    return f"CASE WHEN isfinite({number}) THEN {number} END"
-
-
-def _flag(plan: Plan, types: Mapping[str, str], role: str) -> str:
-    name = plan.columns[role]
-    return f"try_cast({quoted(name)} AS BOOLEAN)" if name in types else "NULL::BOOLEAN"
-
-
-def _arrival(plan: Plan, types: Mapping[str, str]) -> str:
-    name = plan.columns["labelled_at"]
-    return as_time(name, types[name]) if name in types else "NULL::TIMESTAMP"
-
-
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    found = connection.execute(query).fetchone()
-    assert found is not None
-    return tuple(found)
-
-
-_ROLES = {"prediction": "_prediction", "score": "_score", "label": "_label"}
-"""Watched columns that are roles, under the name that they have in `logged`."""
+def _padded(pieces: Sequence[Piece], plan: Plan) -> list[Piece]:
+    """Count a column that only some parts have as missing in the others, as it would be in the whole file."""
+    names = {name for piece in pieces for window in piece["windows"] for name in window["histograms"]}
+    for piece in pieces:
+        for window in piece["windows"]:
+            absent = names - window["histograms"].keys()
+            window["histograms"] |= {name: [0] * (plan.bins[name]["size"] - 1) + [window["rows"]] for name in absent}
+    return list(pieces)

@@ -28,6 +28,9 @@ _NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "ubig", "uint
 
 _FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10  # seconds and milliseconds from 1973 to 2286 do not overlap
 
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""When a label arrives whose time cannot be read."""
+
 AT, LABEL, HASH, ROW_HASH = (f'"retrain-check {name}"' for name in ("at", "label", "hash", "row hash"))
 """Columns of our own beside those of the data, as SQL; no column of a user has such a name."""
 
@@ -79,18 +82,38 @@ def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequenc
     Half a line at the end of a growing JSONL file is left out. Raises DataError where more than 1 % of the lines are
     not JSON.
     """
-    connection.execute(f"CREATE VIEW {name}_raw AS SELECT * FROM {reading(files, growing=not _is_csv(files))}")
+    connection.execute(
+        f"CREATE OR REPLACE VIEW {name}_raw AS SELECT * FROM {reading(files, growing=not _is_csv(files))}"
+    )
+    text = not is_columnar(files) and not _is_csv(files)
+    flatten(connection, name, json=text)
+    if text:
+        check_lines(files[0].path, *lines(connection, name))
+
+
+def flatten(connection: duckdb.DuckDBPyConnection, name: str, *, json: bool) -> None:
+    """Make the view `name` of the relation `name_raw`: nested `features` as columns, lines that are no `json` left out."""
     types = types_of(connection, f"{name}_raw")
     nested = types.get("features", "").startswith("STRUCT")
     chosen = "* EXCLUDE (features), features.*" if nested else "*"
-    whole = ""
-    if not is_columnar(files) and not _is_csv(files):
-        whole = f"WHERE NOT ({' AND '.join(f'{quoted(column)} IS NULL' for column in types)})"
-        counted = connection.execute(f"SELECT count(*), count(*) FILTER ({whole[6:]}) FROM {name}_raw").fetchone()
-        rows, good = counted or (0, 0)
-        if rows - good > max(1, BAD_SHARE * rows):
-            raise DataError(f"{files[0].path} cannot be read: {rows - good:,} of {rows:,} lines are not JSON objects")
-    connection.execute(f"CREATE VIEW {name} AS SELECT {chosen} FROM {name}_raw {whole}")
+    whole = f"WHERE {_whole(types)}" if json else ""
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen} FROM {name}_raw {whole}")
+
+
+def lines(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[int, int]:
+    """Return how many lines of the relation `name_raw` are no JSON objects, and how many there are."""
+    whole = _whole(types_of(connection, f"{name}_raw"))
+    bad, total = connection.execute(f"SELECT count(*) FILTER (NOT ({whole})), count(*) FROM {name}_raw").fetchone() or (
+        0,
+        0,
+    )
+    return bad, total
+
+
+def check_lines(path: str, bad: int, total: int) -> None:
+    """Raise DataError where more than 1 % of the lines, and more than one, are no JSON objects."""
+    if bad > max(1, BAD_SHARE * total):
+        raise DataError(f"{path} cannot be read: {bad:,} of {total:,} lines are not JSON objects")
 
 
 def is_columnar(files: Sequence[FileState]) -> bool:
@@ -106,7 +129,7 @@ def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
 def joined_labels(
     connection: duckdb.DuckDBPyConnection,
     rows: str,
-    labels: Sequence[FileState],
+    labels: Sequence[FileState] | None,
     *,
     columns: Mapping[str, str],
     now: datetime,
@@ -114,27 +137,46 @@ def joined_labels(
 ) -> str:
     """Return SQL for `rows` with the label of each id as known at `now` from files of labels: the latest one counts.
 
-    Raises DataError where the files lack the id or the label column.
+    Where `labels` is None, `load_labels` has made the table of them. Raises DataError where the files lack the id or
+    the label column.
     """
-    create_view(connection, "labels", labels)
-    known, own = types_of(connection, "labels"), types_of(connection, rows)
+    if labels is not None:
+        create_view(connection, "labels", labels)
+    known, own = _known_labels(connection, "labels", columns, key), types_of(connection, rows)
     identity, label, arrived = (quoted(columns[role]) for role in ("id", "label", "labelled_at"))
-    for role in ("id", "label"):
-        if columns[role] not in known:
-            raise DataError(f"column {columns[role]!r} ({role}) is missing in {key}; it has {', '.join(known)}")
     if columns["id"] not in own:
         raise DataError(f"column {columns['id']!r} (id) is missing; labels of {key} are joined by it")
     dated = columns["labelled_at"] in known
-    at = as_time(columns["labelled_at"], known[columns["labelled_at"]]) if dated else "TIMESTAMP '1970-01-01'"
+    at = arrival(columns["labelled_at"], known[columns["labelled_at"]]) if dated else "TIMESTAMP '1970-01-01'"
     when = f"WHERE ({at}) IS NULL OR ({at}) <= {moment(now)}" if dated else ""
     rest = ", ".join(f"r.{quoted(name)}" for name in own if name not in {columns["label"], columns["labelled_at"]})
     stamp = f", l._labelled_at AS {arrived}" if dated else ""
     earlier = f"coalesce(l._label, r.{label})" if columns["label"] in own else "l._label"
     return (
         f"(SELECT {rest}, {earlier} AS {label}{stamp} FROM {rows} AS r LEFT JOIN (SELECT {identity} AS _id, "
-        f"arg_max({label}, {at}) AS _label, max({at}) AS _labelled_at FROM labels {when} GROUP BY ALL) AS l "
+        f"arg_max({label}, coalesce({at}, TIMESTAMP '1970-01-01')) AS _label, max({at}) AS _labelled_at FROM labels {when} GROUP BY ALL) AS l "
         f"ON r.{identity} = l._id)"
     )
+
+
+def load_labels(
+    connection: duckdb.DuckDBPyConnection, labels: Sequence[FileState], *, columns: Mapping[str, str], key: str
+) -> None:
+    """Make the table `labels` of the columns that labels need: read once, it may be joined often. Raises DataError."""
+    create_view(connection, "read_labels", labels)
+    known = _known_labels(connection, "read_labels", columns, key)
+    chosen = ", ".join(quoted(columns[role]) for role in ("id", "label", "labelled_at") if columns[role] in known)
+    connection.execute(f"CREATE OR REPLACE TABLE labels AS SELECT {chosen} FROM read_labels")
+
+
+def arrival(name: str, kind: str) -> str:
+    """Return SQL for when a label arrived: null (it always was there) where nothing is stated.
+
+    Where something is stated that is no time, the label never arrives: it may be of tomorrow.
+    """
+    column = quoted(name)
+    stated = f"nullif(trim({column}::VARCHAR), '') IS NOT NULL"
+    return f"coalesce({as_time(name, kind)}, CASE WHEN {stated} THEN {moment(NEVER)} END)"
 
 
 def as_time(name: str, kind: str) -> str:
@@ -164,6 +206,11 @@ def canonical(column: str, kind: str) -> str:
     if kind == "BOOLEAN":
         return f"{column}::INTEGER::VARCHAR"
     return f"regexp_replace({column}::VARCHAR, '^(-?[0-9]+)\\.0+$', '\\1')"
+
+
+def hashed(column: str) -> str:
+    """Return SQL for the hash of an id that is kept in its place, the same in every version of DuckDB."""
+    return f"md5_number_lower({column}::VARCHAR)"
 
 
 def kind_of(type_name: str) -> str:
@@ -196,6 +243,20 @@ def quoted(name: str) -> str:
 def text(value: str) -> str:
     """Return text as a SQL literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def _known_labels(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str], key: str
+) -> dict[str, str]:
+    known = types_of(connection, relation)
+    for role in ("id", "label"):
+        if columns[role] not in known:
+            raise DataError(f"column {columns[role]!r} ({role}) is missing in {key}; it has {', '.join(known)}")
+    return known
+
+
+def _whole(types: Mapping[str, str]) -> str:
+    return f"NOT ({' AND '.join(f'{quoted(column)} IS NULL' for column in types)})"
 
 
 def _is_csv(files: Sequence[FileState]) -> bool:

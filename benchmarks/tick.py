@@ -1,0 +1,124 @@
+"""What a tick costs: the first, which counts a whole prediction log, against the next ones, which count what came since.
+
+The log has ROWS rows over DAYS days and labels in a file of their own that come a week late and are missing for one row
+in twenty, as one JSONL file and as a folder of daily files. Timed is retrain_trigger.world.prediction_log.count with
+what the ledger would have kept, `--repeat` times, the least time counting. Times depend on the machine; their ratios to
+the first tick, measured in the same run, hardly do.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import duckdb
+
+from retrain_trigger.world import prediction_log
+from retrain_trigger.world.tally import Plan
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+NAMES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
+LATE = 7
+
+ROW = """
+    strftime(TIMESTAMP '2026-01-05' + to_microseconds((n * {gap})::BIGINT), '%Y-%m-%dT%H:%M:%SZ') AS timestamp,
+    'r' || n AS id, (hash(n) % 10 < 4)::INTEGER AS prediction, (hash(n * 7) % 1000) / 1000.0 AS score,
+    (hash(n * 3) % 1000) / 10.0 AS age, (hash(n * 11) % 1000) / 10.0 AS income,
+    ['north', 'south', 'east'][(hash(n * 5) % 3 + 1)::INTEGER] AS city
+"""
+LABEL = """
+    'r' || n AS id, (hash(n) % 10 < 4)::INTEGER AS label,
+    strftime(TIMESTAMP '2026-01-05' + INTERVAL 7 DAY + to_microseconds((n * {gap})::BIGINT), '%Y-%m-%dT%H:%M:%SZ')
+        AS labelled_at
+"""
+
+
+@click.command()
+@click.option("--rows", default=1_000_000, show_default=True, help="Rows of the log at the first tick.")
+@click.option("--days", default=365, show_default=True, help="Days that they are spread over.")
+@click.option("--repeat", default=3, show_default=True, help="Times each tick is measured.")
+def main(rows: int, days: int, repeat: int) -> None:
+    """Print one table of seconds, and of ratios to the first tick."""
+    click.echo(f"{rows:,} rows over {days} days, then a day more of {rows // days:,}.\n")
+    click.echo("| log | labels | tick | seconds | of the first |")
+    click.echo("|---|---|---|---:|---:|")
+    for daily in (False, True):
+        for labels in (False, True):
+            with tempfile.TemporaryDirectory() as folder:
+                name = "a folder of daily files" if daily else "one file"
+                told = "come a week late" if labels else "none"
+                times = _times(Path(folder), rows, days, daily=daily, labels=labels, repeat=repeat)
+                first = times["first"]
+                for tick, seconds in times.items():
+                    click.echo(f"| {name} | {told} | {tick} | {seconds:.3f} | {seconds / first:.1%} |")
+
+
+def _times(folder: Path, rows: int, days: int, *, daily: bool, labels: bool, repeat: int) -> dict[str, float]:
+    log, truth = folder / "log", folder / "labels.jsonl"
+    log.mkdir()
+    step = rows // days
+    plan = Plan(
+        predictions=str(log / "*.jsonl"),
+        labels=str(truth) if labels else None,
+        columns={name: name for name in NAMES},
+        window=timedelta(days=1),
+        bins={
+            "age": {"bounds": [[float(10 * cut), True] for cut in range(1, 10)], "size": 11},
+            "income": {"bounds": [[float(10 * cut), True] for cut in range(1, 10)], "size": 11},
+            "city": {"values": ["north", "south"], "size": 4},
+        },
+        score_edges=tuple(cut / 20 for cut in range(1, 20)),
+    )
+    for day in range(days):
+        _append(log / (f"{day:04}.jsonl" if daily else "all.jsonl"), ROW, day * step, step, step)
+        if day >= LATE:
+            _append(truth, LABEL, (day - LATE) * step, step, step, where="hash(n * 13) % 20 > 0")
+    truth.touch()
+    now = START + timedelta(days=days, hours=1)
+    times = {}
+    times["first"], known = _timed(plan, now, {}, repeat)
+    times["next, nothing came"], known = _timed(plan, now + timedelta(minutes=5), known, repeat)
+    _append(log / (f"{days:04}.jsonl" if daily else "all.jsonl"), ROW, days * step, step, step)
+    _append(truth, LABEL, (days - LATE) * step, step, step, where="hash(n * 13) % 20 > 0")
+    times["next, a day came"], known = _timed(plan, now + timedelta(days=1), known, repeat)
+    whole = prediction_log.count(plan, now=now + timedelta(days=1), known={})
+    if _rows(known) != _rows(whole):
+        raise click.ClickException(f"the next ticks counted {_rows(known)}, at once it is {_rows(whole)}")
+    return times
+
+
+def _append(path: Path, columns: str, start: int, rows: int, step: int, *, where: str = "true") -> None:
+    """Append rows by number, `step` of them a day."""
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as connection:
+        part = Path(folder) / "part.jsonl"
+        gap = 86_400_000_000 / step
+        chosen = (
+            f"SELECT {columns.format(gap=gap)} FROM range({start}, {start + rows}) AS t(n) WHERE {where} ORDER BY n"  # noqa: S608  (numbers)
+        )
+        connection.execute(f"COPY ({chosen}) TO '{part}' (FORMAT json)")
+        with path.open("ab") as file:
+            file.write(part.read_bytes())
+
+
+def _timed(plan: Plan, now: datetime, known: Mapping[str, Any], repeat: int) -> tuple[float, dict[str, Any]]:
+    """Return the least time of some counts from the same state, and what was counted, as the ledger keeps it."""
+    least, kept = float("inf"), json.dumps(known)
+    for _ in range(repeat):
+        begun = time.perf_counter()
+        pieces = prediction_log.count(plan, now=now, known=json.loads(kept))
+        told = json.dumps(pieces)
+        least = min(least, time.perf_counter() - begun)
+    return least, json.loads(told)
+
+
+def _rows(pieces: Mapping[str, Any]) -> tuple[int, int]:
+    windows = [window for piece in pieces.values() for window in piece["windows"]]
+    return sum(window["rows"] for window in windows), sum(window["labelled"] for window in windows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""A growing text file in parts: whole lines, so that what was counted need not be read again."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrain_trigger.world.tables import FileState
+
+LARGEST = 8 << 20
+"""Bytes of a part, where a line does not need more: a part is counted as a whole, and copied to be read."""
+
+SMALL = 1 << 20
+"""A part under so many bytes is counted again with what follows it, or an hourly tick would leave thousands."""
+
+_BLOCKS, _BLOCK = 4, 4096
+_DELIMITERS = b",;\t|"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes from `start` to `end` of a file; where it is not `closed`, its last line has no newline yet."""
+
+    start: int
+    end: int
+    closed: bool = True
+
+
+def is_text(file: FileState) -> bool:
+    """Say whether a file is one line a row, so that it can grow and be read in parts."""
+    return not file.path.endswith(".parquet")
+
+
+def mark(span: Span, data: bytes) -> str:
+    """Return the fingerprint of a part whose bytes are at hand (see `fingerprint`)."""
+    seen = hashlib.sha256()
+    for start, length in _blocks(span.end - span.start):
+        seen.update(data[start : start + length])
+    return seen.hexdigest()
+
+
+def fingerprint(path: str, span: Span) -> str:
+    """Return a hash of four blocks of 4 KB, evenly spread from the first byte to the last, or of all where that is less.
+
+    A log that was rotated, truncated and written anew, or rewritten with anything longer or shorter differs in one of
+    them. Bytes changed in place between the blocks, by others of the same number, are not seen.
+    """
+    seen = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for start, length in _blocks(span.end - span.start):
+            seen.update(os.pread(file.fileno(), length, span.start + start))
+    return seen.hexdigest()
+
+
+def goes_on(before: Sequence[object], file: FileState, marks: Sequence[tuple[Span, str]]) -> bool:
+    """Say whether a file is what it was `before` (the JSON of its state), with nothing but more bytes at the end."""
+    if before == file.to_json():
+        return True
+    _, inode, size, _ = before
+    return (
+        inode == list(file.inode)
+        and isinstance(size, int)
+        and file.size > size
+        and all(fingerprint(file.path, span) == seen for span, seen in marks)
+    )
+
+
+def spans(file: FileState, start: int, end: int) -> Iterator[tuple[Span, bytes]]:
+    """Yield the lines between two offsets in parts of about LARGEST bytes, and what stands in them.
+
+    A last line without a newline is a part of its own where it is a whole row, and is left out where it is half of one.
+    """
+    header = _header(file)
+    with Path(file.path).open("rb") as source:
+        while start < end:
+            data = _lines(source.fileno(), start, end, quoted=header is not None)
+            if data:
+                yield Span(start, start + len(data)), data
+                start += len(data)
+                continue
+            rest = os.pread(source.fileno(), end - start, start)
+            if _is_row(rest, header):
+                yield Span(start, start + len(rest), closed=False), rest
+            return
+
+
+def last_line(file: FileState) -> int:
+    """Return the offset just after the last whole line, as `spans` finds it."""
+    ends = [span.end for span, _ in spans(file, _tail(file), file.size) if span.closed]
+    return max(ends, default=0)
+
+
+@contextmanager
+def readable(file: FileState, span: Span, data: bytes) -> Iterator[FileState]:
+    """Write a part to a file of its own, below the header that a CSV file has, for as long as it is read."""
+    header = _header(file)
+    with tempfile.TemporaryDirectory(prefix="retrain-check-") as folder:
+        path = Path(folder) / f"part{Path(file.path).suffix}"
+        path.write_bytes((header or b"") + data if span.start else data)
+        yield FileState(str(path), (0, 0), path.stat().st_size, 0)
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    if length <= _BLOCKS * _BLOCK:
+        return [(0, length)]
+    return [((length - _BLOCK) * number // (_BLOCKS - 1), _BLOCK) for number in range(_BLOCKS)]
+
+
+def _lines(descriptor: int, start: int, end: int, *, quoted: bool) -> bytes:
+    """Return whole lines from `start`, at least one where there is one; between quotes a newline ends no row."""
+    length = LARGEST
+    while True:
+        data = os.pread(descriptor, min(length, end - start), start)
+        cut = data.rfind(b"\n") + 1
+        while quoted and cut and data.count(b'"', 0, cut) % 2:
+            cut = data.rfind(b"\n", 0, cut - 1) + 1
+        if cut or len(data) < length:
+            return data[:cut]
+        length *= 2
+
+
+def _tail(file: FileState) -> int:
+    """Return where a JSON line begins, near the end; 0 for CSV: only what lies before says where a row ends."""
+    if _header(file) is not None or file.size <= _BLOCK:
+        return 0
+    with Path(file.path).open("rb") as source:
+        reach = _BLOCK
+        while reach < file.size:
+            source.seek(file.size - reach)
+            first = source.read(reach).find(b"\n")
+            if 0 <= first < reach - 1:
+                return file.size - reach + first + 1
+            reach *= 2
+    return 0
+
+
+def _header(file: FileState) -> bytes | None:
+    """Return the first line of a CSV file, None for JSON lines."""
+    if not file.path.endswith(".csv"):
+        return None
+    with Path(file.path).open("rb") as source:
+        return source.readline()
+
+
+def _is_row(line: bytes, header: bytes | None) -> bool:
+    if header is not None:
+        delimiter = max(_DELIMITERS, key=header.count)
+        return bool(line.strip()) and line.count(delimiter) == header.count(delimiter) and line.count(b'"') % 2 == 0
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
