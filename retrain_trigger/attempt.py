@@ -62,6 +62,7 @@ def start(
         try:
             sealed.append(_trained(tick, split, version, begun))
         except TrainingError as error:
+            artefact.discard(_output(tick, split))
             failures.append(str(error))
             if len(prepared.splits) > 1:
                 tick.say(str(error))
@@ -142,9 +143,9 @@ def _feedback(begun: Mapping[str, Any]) -> list[str]:
 
 def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -> str:
     """Train one challenger and seal it; return its version."""
-    folder = tick.scratch / f"train-{split.reach}"
-    files.make_folder(folder, mode=0o700)
-    output, log = folder / "model.joblib", folder / "train.log"
+    output = _output(tick, split)
+    files.make_folder(output.parent, mode=0o700)
+    log = output.with_name("train.log")
     named, started = tick.config.train.output, time.time_ns()
     expected = artefact.Expected(output, named, artefact.identity(named), started)
     tick.say(f"training {version}: {tick.config.train.command}")
@@ -174,6 +175,10 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any]) -
         raise TrainingError(f"the model at {model} cannot be sealed: {error}") from error
     tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)
     return version
+
+
+def _output(tick: Tick, split: Split) -> Path:
+    return tick.scratch / f"train-{split.reach}" / "model.joblib"
 
 
 def _environment(tick: Tick, split: Split, output: Path, begun: Mapping[str, Any]) -> dict[str, str]:

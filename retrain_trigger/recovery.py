@@ -91,8 +91,8 @@ def _compared(tick: Tick, begun: Entry) -> Outcome | None:
     whole = begun.body["holdout"] is None or (holdout.exists() and files.sha256(holdout) == begun.body["holdout"])
     if not recorded or champion != begun.body["champion"] or not whole:
         because = "it was cut off before a model was sealed" if not recorded else "champion or hold-out has changed"
+        files.remove_folder(tick.scratch)  # first: it may be what has filled the disk
         tick.record(Kind.ABANDONED, because=because)
-        files.remove_folder(tick.scratch)
         return None
     return attempt.finish(tick, begun.body, recorded)
 

@@ -85,7 +85,7 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
                     piece["pending"] += _future_labels(connection, plan, now) if labels else 0
                     pieces[file.path] = {**piece, "file": file.to_json(), "labels": truth, "now": now.isoformat()}
     except (duckdb.Error, DataError) as error:
-        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {str(error).splitlines()[0]}") from error
+        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
     return pieces
 
 
@@ -99,7 +99,7 @@ def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
             _load(connection, plan, files, labels, until)
             yield Past(connection, plan, files, labels, until)
     except (duckdb.Error, DataError) as error:
-        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {str(error).splitlines()[0]}") from error
+        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
 
 
 class Past:
