@@ -4,18 +4,22 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
-from retrain_trigger.judge import memory
+from retrain_trigger.errors import UsageError
+from retrain_trigger.judge import memory, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.redaction import PROSE, redacted_texts
 from retrain_trigger.world import files, lock
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Registry
+
+AHEAD = timedelta(days=1)
+"""How far a run's time may be ahead of this machine's clock: clocks differ, and dates have time zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,30 @@ class Tick:
 
 @contextmanager
 def begun(config: Config, *, now: datetime, say: Callable[[str], None]) -> Iterator[Tick]:
-    """Hold the lock and the ledger for one tick. Raises BusyError and PromotionError (a damaged ledger)."""
+    """Hold the lock and the ledger for one tick.
+
+    Raises UsageError for a time far ahead of the clock, BusyError, and PromotionError (a damaged ledger).
+    """
+    _check_clock(now)
     files.make_folder(config.state, mode=0o700)
     with lock.hold(config.state / "lock"), Ledger.writing(config.state / "ledger.sqlite") as ledger:
         run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        yield Tick(config, now, run, ledger, registry(config), memory.fold(ledger.effects()), say)
+        past = memory.fold(ledger.effects())
+        if past.last_seen is not None and now < past.last_seen - AHEAD:
+            say(
+                f"it is {policy.stamp(now)} now, and an earlier run was at {policy.stamp(past.last_seen)}: cooldown and "
+                f"budget go by the later one until it has passed"
+            )
+        yield Tick(config, now, run, ledger, registry(config), past, say)
+
+
+def _check_clock(now: datetime) -> None:
+    """Refuse a mistyped time: what is recorded at it would hold up every later training until it has come."""
+    if now > datetime.now(UTC) + AHEAD:
+        raise UsageError(
+            f"--now is {policy.stamp(now)}, more than a day ahead of this machine's clock; nothing was done. "
+            f"`run --dry-run` and `status` answer for any time"
+        )
 
 
 def registry(config: Config) -> Registry:
