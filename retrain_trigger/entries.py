@@ -16,6 +16,7 @@ class Kind(StrEnum):
     SEALED = "sealed"
     FAILED = "training failed"
     ABANDONED = "abandoned"
+    RESUMED = "resumed"
     COMPARED = "compared"
     KEPT = "kept"
     PROMOTING = "promoting"
