@@ -59,6 +59,15 @@ def found(expected: Expected, *, command: str, log: Path) -> Path:
     )
 
 
+def discard(path: Path) -> None:
+    """Remove what a failed training left, whatever it is: a full disk needs the room."""
+    if path.is_dir() and not path.is_symlink():
+        files.remove_folder(path)
+    else:
+        with suppress(OSError):
+            files.remove(path)
+
+
 def _is_new(expected: Expected) -> bool:
     after = identity(expected.named)
     return after is not None and after != expected.before and after[-1] >= expected.started - MTIME_SLACK_NS

@@ -201,6 +201,7 @@ def _all_trained(tick: Tick, prepared: Prepared, begun: Mapping[str, Any]) -> tu
         try:
             sealed.append(_trained(tick, split, _version(tick, begun, split.reach) + candidate, begun, **more))
         except TrainingError as error:
+            artefact.discard(_output(tick, split))
             failures.append(str(error))
             if len(prepared.splits) > 1:
                 tick.say(str(error))
@@ -277,9 +278,9 @@ def _feedback(begun: Mapping[str, Any]) -> list[str]:
 
 def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], **more: Any) -> str:
     """Train one challenger and seal it; return its version. `more` is written on its card."""
-    folder = tick.scratch / split.name
-    files.make_folder(folder, mode=0o700)
-    output, log = folder / "model.joblib", folder / "train.log"
+    output = _output(tick, split)
+    files.make_folder(output.parent, mode=0o700)
+    log = output.with_name("train.log")
     named, started = tick.config.train.output, time.time_ns()
     expected = artefact.Expected(output, named, artefact.identity(named), started)
     tick.say(f"training {version}: {tick.config.train.command}")
@@ -310,6 +311,10 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], *
         raise TrainingError(f"the model at {model} cannot be sealed: {error}") from error
     tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)
     return version
+
+
+def _output(tick: Tick, split: Split) -> Path:
+    return tick.scratch / split.name / "model.joblib"
 
 
 def _environment(tick: Tick, split: Split, output: Path, begun: Mapping[str, Any]) -> dict[str, str]:

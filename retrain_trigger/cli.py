@@ -19,6 +19,7 @@ from retrain_trigger.outcomes import ExitCode, Outcome
 from retrain_trigger.redaction import redacted, redacted_texts
 
 DEFAULT_CONFIG = Path("config.yaml")
+_FIRST_YEAR, _LAST_YEAR = 1970, 2285
 
 
 def clock(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime:
@@ -32,6 +33,8 @@ def moment(value: str) -> datetime:
         at = datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a time such as 2026-01-31T06:00Z") from None
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise click.BadParameter(f"{value!r} is not between {_FIRST_YEAR} and {_LAST_YEAR}")
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 

@@ -18,6 +18,7 @@ class Kind(StrEnum):
     ABANDONED = "abandoned"
     SELECTED = "selected"
     REFITTING = "refitting"
+    RESUMED = "resumed"
     COMPARED = "compared"
     KEPT = "kept"
     PROMOTING = "promoting"

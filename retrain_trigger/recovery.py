@@ -11,6 +11,9 @@ from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
 
+TRIES = 3
+"""How often a later run goes on with one that was cut off after a model was sealed."""
+
 
 def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     """Finish or give up what a killed run left; an outcome where this tick was spent on finishing it.
@@ -25,15 +28,31 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     tick.say(f"run {earlier.run} was cut off; finishing it first")
     try:
-        outcome = _finished(earlier, left)
-    except ConflictError:
+        outcome = _resumed(earlier, left)
+    except (BusyError, ConflictError):
         raise
-    except PromotionError as error:
+    except Exception as error:
         if memory.fold(tick.ledger.effects()).unfinished:  # else each run from now on would break at the same place
             earlier.record(Kind.ABANDONED, because=str(error))
         raise
     _tidy(tick)
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
+
+
+def _resumed(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
+    """Finish a run, unless that has been tried too often: something in it may end each run that touches it."""
+    if Kind.SEALED not in left or Kind.PROMOTING in left:
+        return _finished(tick, left)
+    tries = sum(entry.kind is Kind.RESUMED for entry in tick.past.unfinished)
+    if tries >= TRIES:
+        training.end_tree(tick.run, tick.training_lock)
+        files.remove_folder(tick.scratch)
+        tick.record(
+            Kind.ABANDONED, because=f"it was cut off again each of the {tries} times that a run went on with it"
+        )
+        return None
+    tick.record(Kind.RESUMED, because="a later run goes on with it")
+    return _finished(tick, left)
 
 
 def given_up(tick: Tick, because: str) -> Tick:
@@ -152,8 +171,8 @@ def _is_unchanged(path: Path, digest: str | None) -> bool:
 
 
 def _abandoned(tick: Tick, because: str) -> None:
+    files.remove_folder(tick.scratch)  # first: it may be what has filled the disk
     tick.record(Kind.ABANDONED, because=because)
-    files.remove_folder(tick.scratch)
 
 
 def _acted(tick: Tick, compared: Entry) -> Outcome | None:

@@ -4,14 +4,15 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
-from retrain_trigger.judge import memory
+from retrain_trigger.errors import UsageError
+from retrain_trigger.judge import memory, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.redaction import PROSE, redacted_texts
 from retrain_trigger.world import files, lock
@@ -19,6 +20,8 @@ from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Registry
 
 Say = Callable[[str], None]
+AHEAD = timedelta(days=1)
+"""How far a run's time may be ahead of this machine's clock: clocks differ, and dates have time zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,29 @@ class Tick:
 def begun(config: Config, *, now: datetime, say: Say, wait: timedelta = timedelta(0)) -> Iterator[Tick]:
     """Hold the lock and the ledger for one tick; `wait` is how long another run's lock is waited for.
 
-    Raises BusyError and PromotionError (a damaged ledger).
+    Raises UsageError for a time far ahead of the clock, BusyError, and PromotionError (a damaged ledger).
     """
+    _check_clock(now)
     files.make_folder(config.state, mode=0o700)
     held = lock.hold(config.state / "lock", wait=wait.total_seconds(), say=say)
     with held, Ledger.writing(config.state / "ledger.sqlite") as ledger:
         run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-        yield Tick(config, now, run, ledger, registry(config), memory.fold(ledger.effects()), say)
+        past = memory.fold(ledger.effects())
+        if past.last_seen is not None and now < past.last_seen - AHEAD:
+            say(
+                f"it is {policy.stamp(now)} now, and an earlier run was at {policy.stamp(past.last_seen)}: cooldown and "
+                f"budget go by the later one until it has passed"
+            )
+        yield Tick(config, now, run, ledger, registry(config), past, say)
+
+
+def _check_clock(now: datetime) -> None:
+    """Refuse a mistyped time: what is recorded at it would hold up every later training until it has come."""
+    if now > datetime.now(UTC) + AHEAD:
+        raise UsageError(
+            f"--now is {policy.stamp(now)}, more than a day ahead of this machine's clock; nothing was done. "
+            f"`run --dry-run` and `status` answer for any time"
+        )
 
 
 @contextmanager

@@ -47,14 +47,19 @@ class Animal(NamedTuple):
     sound: bool = False
 
 
-def run(*, number: int | None = None, seed: int = 7, names: Sequence[str] = ()) -> tuple[int, list[str]]:
+def run(
+    *, number: int | None = None, seed: int = 7, names: Sequence[str] = (), verbose: bool = False
+) -> tuple[int, list[str]]:
     """Meet `number` animals (all where it is None), chosen by `seed`, or those named; return how many, and what went wrong."""
     chosen = list(names) or random.Random(seed).sample(list(MODELS), min(number or len(MODELS), len(MODELS)))
     violations = []
     with zoo.ground() as ground:
         for name in chosen:
             project = zoo.copied(ground, f"model-{name}")
-            violations += [f"{name}: {wrong}" for wrong in met(project, MODELS[name])]
+            found = [f"{name}: {wrong}" for wrong in met(project, MODELS[name])]
+            if verbose:
+                print(name, *found, sep="\n  ", flush=True)
+            violations += found
             zoo.released(project)
     return len(chosen), violations
 
@@ -208,9 +213,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("-v", "--verbose", action="store_true", help="name each as it is met")
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args()
-    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names)
+    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names, verbose=asked.verbose)
     print("\n".join([*violations, f"{count} bad models, {len(violations)} violations"]))
     sys.exit(bool(violations))
 

@@ -36,7 +36,9 @@ class Animal(NamedTuple):
     spoils: bool = False
 
 
-def run(*, number: int | None = None, seed: int = 7, names: Sequence[str] = ()) -> tuple[int, list[str]]:
+def run(
+    *, number: int | None = None, seed: int = 7, names: Sequence[str] = (), verbose: bool = False
+) -> tuple[int, list[str]]:
     """Meet `number` animals (all where it is None), chosen by `seed`, or those named; return how many, and what went wrong."""
     chosen = list(names) or random.Random(seed).sample(list(TRAINERS), min(number or len(TRAINERS), len(TRAINERS)))
     violations, met_ones = [], 0
@@ -48,7 +50,10 @@ def run(*, number: int | None = None, seed: int = 7, names: Sequence[str] = ()) 
                 zoo.released(project)
                 continue
             met_ones += 1
-            violations += [f"{name}: {wrong}" for wrong in met(project, TRAINERS[name])]
+            found = [f"{name}: {wrong}" for wrong in met(project, TRAINERS[name])]
+            if verbose:
+                print(name, *found, sep="\n  ", flush=True)
+            violations += found
             if full:
                 subprocess.run(["umount", str(project.folder / ".retrain-check")], check=False)
             zoo.released(project)
@@ -213,9 +218,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--number", type=int)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("-v", "--verbose", action="store_true", help="name each as it is met")
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args()
-    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names)
+    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names, verbose=asked.verbose)
     print("\n".join([*violations, f"{count} bad trainers, {len(violations)} violations"]))
     sys.exit(bool(violations))
 

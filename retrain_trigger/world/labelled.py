@@ -181,7 +181,7 @@ def opened(
             _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled)
             yield LabelledRows(connection, columns, types)
     except duckdb.Error as error:
-        raise DataError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{source} cannot be read: {tables.told(error)}") from error
 
 
 def _create_known(

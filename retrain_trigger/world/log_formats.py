@@ -229,7 +229,7 @@ def _is_number(text: str) -> bool:
 
 
 _NON_FINITE = frozenset({"nan", "inf", "infinity", "null", "none", "na", "n/a"})
-_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[-+]?[0-9]+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?", re.IGNORECASE)
 _COLUMN = re.compile(r"(?=.*[^\W\d_])[\w .\-/%()@]+")
 _COMMENT = re.compile(r"\s#(?![0-9]).*")
 _SEPARATOR = re.compile(r"[\s,;]+")

@@ -19,13 +19,16 @@ LARGEST_COUNT = 2**53
 """Counts above this are not exact as floats, and no window has so many rows."""
 
 
-@lru_cache(maxsize=512)
 def normal(name: str) -> str:
     """Return the spelling under which names are compared; what follows `drift.` keeps its case.
 
     >>> normal("F1-Score"), normal("val/F1"), normal("Drift.Age")
     ('f1_score', 'val.f1', 'drift.Age')
     """
+    return _normal(name) if len(name) <= _REMEMBERED else _spelled(name)
+
+
+def _spelled(name: str) -> str:
     spelled = name.strip()
     lowered = spelled.lower().replace("-", "_").replace(" ", "_").replace("/", ".")
     return "drift." + spelled[len("drift.") :] if lowered.startswith("drift.") else lowered
@@ -56,7 +59,7 @@ def measurement(
     `value` is None where the metric is no finite number, or where only the counts are there. Raises ValueError, in
     words for the reader of the log, where the metric or what belongs to it cannot be understood.
     """
-    roles = _roles(tuple(record), names)
+    roles = (_roles if len(record) <= _REMEMBERED else _roles.__wrapped__)(tuple(record), names)
     counts = _counts(record, roles.counts, number) if roles.counts else None
     if roles.metric is None and counts is None:
         return None
@@ -77,7 +80,8 @@ def measurement(
 def moment(value: object) -> datetime | None:
     """Return a time in UTC from ISO 8601 or epoch seconds or milliseconds; None for null and empty text.
 
-    A time without a zone is UTC. Raises ValueError for anything else.
+    A time without a zone is UTC. Raises ValueError for anything else, and for years before 1970 or after 2285:
+    programs write the year 1 or 9999 where they know no time.
 
     >>> moment("2026-01-02 03:04:05,678").isoformat()
     '2026-01-02T03:04:05.678000+00:00'
@@ -93,7 +97,9 @@ def moment(value: object) -> datetime | None:
             return _from_text(str(value))
     except (ValueError, OverflowError):
         pass
-    raise ValueError(f"{reprlib.repr(value)} is neither ISO 8601 nor epoch seconds or milliseconds")
+    raise ValueError(
+        f"{reprlib.repr(value)} is no time from {_FIRST_YEAR} to {_LAST_YEAR}, as ISO 8601 or as epoch seconds or milliseconds"
+    )
 
 
 def _from_text(text: str) -> datetime:
@@ -101,6 +107,8 @@ def _from_text(text: str) -> datetime:
     if text[4:5] != "-" and text.replace(".", "", 1).isdigit() and len(text) != len("20260102"):
         return _from_epoch(float(text))
     found = datetime.fromisoformat(text.removesuffix(" UTC").replace("/", "-"))
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        raise ValueError
     if found.tzinfo is UTC:
         return found
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -213,6 +221,10 @@ def _drift(record: Record, names: tuple[str, ...], number: Number) -> dict[str, 
     return found
 
 
+_REMEMBERED = 200
+"""Characters of a name, and names of a line, up to which they are kept in memory: a hostile log has no end of them."""
+
+_normal = lru_cache(maxsize=512)(_spelled)
 _SYNONYMS = (
     ("f1", "f1_score", "f1score"),
     ("f1_macro", "macro_f1", "f1_macro_score"),
@@ -222,6 +234,7 @@ _SYNONYMS = (
     ("recall", "recall_score"),
 )
 _FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10
+_FIRST_YEAR, _LAST_YEAR = 1970, 2285
 _TIMES = ("timestamp", "ts", "@timestamp", "time", "datetime", "date", "asctime")
 _ROWS = ("n", "rows", "count", "support", "metrics.n", "metrics.rows", "metrics.count", "metrics.support")
 _CONFUSION = (("tp", "metrics.tp"), ("fp", "metrics.fp"), ("fn", "metrics.fn"), ("tn", "metrics.tn"))

@@ -152,10 +152,12 @@ def _converse(request: bytes, folder: Path, log: Path, patience: float) -> str |
 def _fed(process: "subprocess.Popen[bytes]", request: bytes, patience: float) -> str | None:
     """Hand over the request and wait for the end; return why it was not waited for, None where it ended."""
     end = time.monotonic() + patience
+    rest: bytes | None = request
     while time.monotonic() < end:
         try:
-            process.communicate(request, timeout=_POLL)
+            process.communicate(rest, timeout=_POLL)
         except subprocess.TimeoutExpired:
+            rest = None  # it goes on with what it was given
             if len(descendants.of(os.getpid())) > MOST_PROCESSES:
                 return f"started more than {MOST_PROCESSES} processes"
         else:

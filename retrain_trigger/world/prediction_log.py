@@ -41,7 +41,7 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
                 for piece in counting.of(file, before.get(file.path, []))
             }
     except (duckdb.Error, DataError) as error:
-        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {str(error).splitlines()[0]}") from error
+        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
 
 
 class _Counting:

@@ -1,5 +1,6 @@
 """Files of rows as DuckDB reads them: which files there are, and what their columns mean."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,11 +12,17 @@ import duckdb
 
 from retrain_trigger.errors import DataError
 
+LONGEST_HEADER = 1 << 20
+"""Bytes of the first line of a CSV file; more are no names of columns."""
+
+EARLIEST, LATEST = "TIMESTAMP '1970-01-01'", "TIMESTAMP '2286-01-01'"
+"""As SQL: a time before or after is none. Programs write the year 1 or 9999 where they know no time."""
+
 FORMATS = {
     ".parquet": "read_parquet({files}, union_by_name = true)",
-    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, ignore_errors = {growing}, null_padding = {growing})",
-    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, ignore_errors = {growing})",
-    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, ignore_errors = {growing})",
+    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, quote = '\"', escape = '\"'{delimiter}, ignore_errors = {growing}, null_padding = {growing})",
+    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, ignore_errors = {growing})",
+    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, ignore_errors = {growing})",
 }
 """How rows are read, by the ending of the file name; a growing text file may end in half a line."""
 
@@ -66,14 +73,33 @@ def files_of(source: str, *, key: str) -> list[FileState]:
         raise DataError(f"there are no rows at {source}; {key} names a file, a folder or a glob")
     if len(kinds) > 1 or not kinds <= set(FORMATS):
         raise DataError(f"{source} holds {', '.join(sorted(kinds))}; one of {', '.join(FORMATS)} can be read")
+    for file in found:
+        if not _is_utf8(file):
+            raise DataError(f"{source} holds a file whose name is not UTF-8 ({str(file)!a}); rename it")
     states = [(file, file.stat()) for file in sorted(found)]
     return [FileState(str(file), (at.st_dev, at.st_ino), at.st_size, at.st_mtime_ns) for file, at in states]
 
 
 def reading(files: Sequence[FileState], *, growing: bool = False) -> str:
     """Return the SQL table function that reads files of one kind; `growing` text may end in half a line."""
-    names = "[" + ", ".join(text(file.path) for file in files) + "]"
-    return FORMATS[Path(files[0].path).suffix].format(files=names, growing=str(growing).lower())
+    names = "[" + ", ".join(text(_literal(file.path)) for file in files) + "]"
+    form = FORMATS[Path(files[0].path).suffix]
+    delimiter = _delimiter(files[0].path) if _is_csv(files) else ""
+    return form.format(files=names, growing=str(growing).lower(), delimiter=delimiter)
+
+
+def told(error: Exception, files: Sequence[FileState] = ()) -> str:
+    """Say in one sentence why DuckDB could not read files, in its own words where they are clear."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    cut = next((file.path for file in files if _is_csv([file]) and not _ends_whole(file.path)), None)
+    if cut is not None:
+        return f"the last line of {cut} has no end yet; a later run reads it when it is whole"
+    if "maximum_object_size" in lines[0]:
+        return "a line is longer than 16 MB"
+    if "Error when sniffing" in lines[0]:
+        return "its lines do not have the same number of fields, or a quotation mark is not closed"
+    details = [line for line in lines[1:] if line.startswith(_CLEAR)]
+    return "; ".join([lines[0].removeprefix("Invalid Input Error: "), *details[:1]])
 
 
 def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[FileState]) -> None:
@@ -82,9 +108,12 @@ def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequenc
     Half a line at the end of a growing JSONL file is left out. Raises DataError where more than 1 % of the lines are
     not JSON.
     """
-    connection.execute(
-        f"CREATE OR REPLACE VIEW {name}_raw AS SELECT * FROM {reading(files, growing=not _is_csv(files))}"
-    )
+    try:
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {name}_raw AS SELECT * FROM {reading(files, growing=not _is_csv(files))}"
+        )
+    except duckdb.Error as error:
+        raise DataError(f"{files[0].path} cannot be read: {told(error, files)}") from error
     text = not is_columnar(files) and not _is_csv(files)
     flatten(connection, name, json=text)
     if text:
@@ -180,8 +209,12 @@ def arrival(name: str, kind: str) -> str:
 
 
 def as_time(name: str, kind: str) -> str:
-    """Return SQL for a column as a UTC timestamp without zone; null where it cannot be read as a time."""
-    column = quoted(name)
+    """Return SQL for a column as a UTC timestamp without zone; null where it cannot be read as a plausible time."""
+    at = _time(quoted(name), kind)
+    return f"(CASE WHEN {at} >= {EARLIEST} AND {at} < {LATEST} THEN {at} END)"
+
+
+def _time(column: str, kind: str) -> str:
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"({column} AT TIME ZONE 'UTC')"
     if kind.startswith("TIMESTAMP") or kind == "DATE":
@@ -196,16 +229,21 @@ def as_time(name: str, kind: str) -> str:
 
 
 def is_missing(name: str, kind: str) -> str:
-    """Return the SQL condition for a column without a value: NULL or NaN."""
+    """Return the SQL condition for a column without a value: NULL, NaN or infinite."""
     absent = f"{quoted(name)} IS NULL"
-    return f"({absent} OR isnan({quoted(name)}))" if kind in {"FLOAT", "DOUBLE"} else f"({absent})"
+    return f"({absent} OR NOT isfinite({quoted(name)}))" if kind in {"FLOAT", "DOUBLE"} else f"({absent})"
 
 
 def canonical(column: str, kind: str) -> str:
-    """Return SQL for a label as text: 1, 1.0 and true are all '1', so that labels and predictions can be compared."""
+    """Return SQL for a label as text: 1, 1.0 and true are all '1', so that they can be compared.
+
+    NaN and infinity are no labels: null.
+    """
     if kind == "BOOLEAN":
         return f"{column}::INTEGER::VARCHAR"
-    return f"regexp_replace({column}::VARCHAR, '^(-?[0-9]+)\\.0+$', '\\1')"
+    if kind in {"FLOAT", "DOUBLE"}:
+        column = f"CASE WHEN isfinite({column}) THEN {column} END"
+    return f"regexp_replace(({column})::VARCHAR, '^(-?[0-9]+)\\.0+$', '\\1')"
 
 
 def hashed(column: str) -> str:
@@ -259,5 +297,38 @@ def _whole(types: Mapping[str, str]) -> str:
     return f"NOT ({' AND '.join(f'{quoted(column)} IS NULL' for column in types)})"
 
 
+def _literal(path: str) -> str:
+    """Return a path as a pattern that only this path fits: DuckDB takes every name for a pattern."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
+def _delimiter(path: str) -> str:
+    """Return the option for what separates the names in the first line of a CSV file, as a guess over all lines is slow."""
+    with Path(path).open("rb") as file:
+        header = file.readline(LONGEST_HEADER + 1)
+    if len(header) > LONGEST_HEADER:
+        raise DataError(f"{path} cannot be read: its first line is longer than {LONGEST_HEADER} bytes")
+    separator = max(",;\t|", key=lambda each: header.count(each.encode()))
+    return f", delim = {text(separator)}" if separator.encode() in header else ""
+
+
+def _ends_whole(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 1))
+        return file.read(1) in {b"\n", b"\r", b""}
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _is_csv(files: Sequence[FileState]) -> bool:
     return files[0].path.endswith(".csv")
+
+
+_CLEAR = ("Expected Number of Columns", "Invalid unicode", "Maximum line size", "Value with unterminated quote")

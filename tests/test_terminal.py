@@ -1,0 +1,147 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from projects import Project, day
+
+
+def begun(project: Project, *arguments: str, number: float = 3) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "retrain_trigger", "run", "--now", day(number).isoformat(), *arguments],
+        cwd=project.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(there: Callable[[], object]) -> None:
+    for _ in range(1500):
+        if there():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never came")
+
+
+def in_shell(project: Project, redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = f'"$0" -m retrain_trigger "$@" {redirections}'
+    return subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable, *arguments],
+        cwd=project.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "word"),
+    [
+        (signal.SIGINT, 130, "interrupted; the next run finishes"),
+        (signal.SIGTERM, 143, "terminated; the next run finishes"),
+        (signal.SIGHUP, 143, "the terminal was closed; the next run finishes"),
+    ],
+)
+def test_a_signal_while_logs_are_read_ends_the_run(simple: Project, how: signal.Signals, code: int, word: str) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    simple.write_folder("logs/metrics.jsonl")
+    os.mkfifo(simple.folder / "logs/metrics.jsonl")  # reading it waits for somebody to write
+    run = begun(simple)
+    wait_for((simple.folder / ".retrain-check/lock").exists)
+    wait_for(lambda: "fifo" in Path(f"/proc/{run.pid}/wchan").read_text() or opens_it(run.pid))
+    run.send_signal(how)
+    _, said = run.communicate()
+    assert (run.returncode, said.startswith(word)) == (code, True), said
+    (simple.folder / "logs/metrics.jsonl").unlink()
+    simple.log(0.9)
+    assert simple.run(day=3.1).stdout.startswith("healthy")
+
+
+def opens_it(pid: int) -> bool:
+    """Say whether a process waits in a call of open; where the kernel does not say, a moment is waited."""
+    time.sleep(0.5)
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_signal_while_a_model_is_scored_ends_it_and_the_next_run_goes_on(champion: Project) -> None:
+    champion.trains("new")
+    echo = (champion.folder / "echo.py").read_text()
+    slow = "    def predict(self, table):\n        import os, time\n        if os.path.exists('slow'):\n"
+    slow += "            open('scoring.pid', 'w').write(str(os.getpid()))\n            time.sleep(600)\n"
+    champion.write("echo.py", echo.replace("    def predict(self, table):\n", slow))
+    champion.write("slow", "")
+    run = begun(champion)
+    wait_for(lambda: (champion.folder / "scoring.pid").exists() and (champion.folder / "scoring.pid").read_text())
+    run.send_signal(signal.SIGTERM)
+    assert run.wait() == 143
+    assert not Path(f"/proc/{(champion.folder / 'scoring.pid').read_text()}").exists()
+    (champion.folder / "slow").unlink()
+    assert champion.run(day=3.1).stdout.startswith("promoted")
+    assert champion.trainings() == 2
+
+
+def test_a_scored_model_ends_with_a_killed_run(champion: Project) -> None:
+    champion.trains("new")
+    echo = (champion.folder / "echo.py").read_text()
+    deaf = "    def predict(self, table):\n        import os, time\n"
+    deaf += "        open('scoring.pid', 'w').write(str(os.getpid()))\n        time.sleep(600)\n"
+    champion.write("echo.py", echo.replace("    def predict(self, table):\n", deaf))
+    run = begun(champion)
+    wait_for(lambda: (champion.folder / "scoring.pid").exists() and (champion.folder / "scoring.pid").read_text())
+    run.kill()
+    run.wait()
+    scorer = Path(f"/proc/{(champion.folder / 'scoring.pid').read_text()}/stat")
+    wait_for(lambda: not scorer.exists() or ") Z " in scorer.read_text())
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(champion: Project) -> None:
+    champion.makefile("@touch training; while [ ! -e go ]; do sleep 0.05; done; exit 3")
+    run = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "retrain_trigger", "run", "--now", day(3).isoformat()],
+        cwd=champion.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for((champion.folder / "training").exists)
+    run.send_signal(signal.SIGHUP)
+    champion.write("go", "")
+    assert run.wait() == 5
+
+
+@pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", ">&-", "2>&-", "2>&1 | true; sleep 0", ">/dev/full 2>&1"])
+def test_closed_streams_do_not_stop_the_work(simple: Project, redirections: str) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    simple.log(0.8)
+    in_shell(simple, redirections, "run", "--now", day(1).isoformat())
+    assert simple.kinds()[-1] == "kept"
+    assert (simple.folder / ".retrain-check/ledger.sqlite").read_bytes().startswith(b"SQLite format 3")
+
+
+def test_a_result_that_cannot_be_written_is_missed_out_loud(simple: Project) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    done = in_shell(simple, ">/dev/full", "history")
+    assert "the result could not be written (No space left on device)" in done.stderr
+
+
+def test_a_run_far_ahead_of_the_clock_is_refused_and_a_question_is_not(simple: Project) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    simple.log(0.9)
+    assert (
+        "more than a day ahead of this machine's clock"
+        in simple.retrain_check("run", "--now", "2206-01-22", code=2).stderr
+    )
+    simple.retrain_check("run", "--dry-run", "--now", "2206-01-22", code=3)
+    assert "is not between 1970 and 2285" in simple.retrain_check("run", "--now", "9999-12-31", code=2).stderr
+    assert simple.run(day=1).stdout.startswith("healthy")
+
+
+def test_a_clock_that_went_back_is_said(simple: Project) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    simple.log(0.9)
+    simple.run(day=3)
+    assert "an earlier run was at 2026-01-24 00:00Z" in simple.run(day=1).stderr
