@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from retrain_trigger.findings import Verdict
+from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import slices
 from retrain_trigger.judge.counts import Confusion
 from retrain_trigger.judge.evidence import Detector
@@ -34,7 +34,7 @@ def window(day: int, **cells: tuple[int, int, int, int] | None) -> WindowCounts:
     )
 
 
-def judged(windows: list[WindowCounts]) -> slices.Finding:
+def judged(windows: list[WindowCounts]) -> Finding:
     found = apart(windows, ["region"])
     begin = Detector.begin("f1", threshold=0.85, false_alarm_every=1000 * len(found.windows))
     detectors = {}
