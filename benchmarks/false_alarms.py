@@ -140,8 +140,9 @@ def alarms(rule: Rule, counts: Table) -> Flags:
 class SequentialTwin:
     """What evidence.Detector does for F1, for many repetitions at once; begins anew after an alarm."""
 
-    def __init__(self, repetitions: int, *, tempered: bool = True) -> None:
+    def __init__(self, repetitions: int, *, tempered: bool = True, every: float = FALSE_ALARM_EVERY) -> None:
         self.tempered = tempered
+        self.every = math.log(every)
         self.repetitions = repetitions
         self.gains = np.array([2 - 2 * THRESHOLD, -THRESHOLD, -THRESHOLD, 0])
         bets = np.geomspace(0.001, 0.9, 12) / (2 - 2 * THRESHOLD)
@@ -150,23 +151,24 @@ class SequentialTwin:
         self.evidence = np.zeros(repetitions)
 
     def __call__(self, counts: Table) -> Flags:
-        """Take one window of each repetition, (repetitions, 4), every one with rows that F1 looks at."""
-        m = counts[:, :3].sum(axis=1)
+        """Take one window of each repetition, (repetitions, 4); one without rows that F1 looks at is skipped."""
+        looked = counts[:, :3].any(axis=1)
+        m = np.maximum(counts[:, :3].sum(axis=1), 1)
         loss = -(counts @ self.gains) / m
         variance = (counts @ self.gains**2 / m - loss**2) / m
         temper = np.maximum(1, (5 + self.excess) / (5 + self.pairs))[:, None] if self.tempered else 1.0
         won = counts @ self.factors.T / temper
         if self.tempered:
-            won = np.minimum(won, math.log(FALSE_ALARM_EVERY) / 2)
-        self.logs = won + np.logaddexp(0, self.logs)
+            won = np.minimum(won, self.every / 2)
+        self.logs = np.where(looked[:, None], won + np.logaddexp(0, self.logs), self.logs)
         spread = variance + self.variance
-        known = ~np.isnan(spread) & (spread > 1e-12)  # noqa: PLR2004  (rounding; the product is exact here)
+        known = looked & ~np.isnan(spread) & (spread > 1e-12)  # noqa: PLR2004  (rounding; the product is exact here)
         self.excess += np.where(known, (loss - self.last) ** 2 / np.where(known, spread, 1), 0)
         self.pairs += known
-        self.last, self.variance = loss, variance
+        self.last, self.variance = np.where(looked, loss, self.last), np.where(looked, variance, self.variance)
         self.stretch = np.maximum(self.stretch + loss * m, 0)
         self.evidence = np.logaddexp.reduce(self.logs, axis=1) - math.log(self.logs.shape[1])
-        found: Flags = (self.evidence >= math.log(FALSE_ALARM_EVERY)) & ((self.stretch > 0) | (not self.tempered))
+        found: Flags = (self.evidence >= self.every) & ((self.stretch > 0) | (not self.tempered))
         fresh = self._nothing()
         for name, new in zip(("logs", "excess", "pairs", "last", "variance", "stretch"), fresh, strict=True):
             old = getattr(self, name)

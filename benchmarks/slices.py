@@ -2,8 +2,9 @@
 
 A stream is one window a day. Slices have unequal shares of its rows: proportional to 1, 1/2, 1/3, ... Precision and
 recall of each are equal, so F1 is their common value; it stays, or that of the largest or the middle slice falls after
-60 windows at t+0.03. The code is the product's: retrain_trigger.judge.slices over judge.evidence. False warnings are
-streams in which any slice was warned of, and the first of those per 1,000 windows until then.
+60 windows at t+0.03. False warnings are streams in which any slice was warned of, and the first of those per 1,000
+windows until then. The rule runs as the NumPy twin of benchmarks/false_alarms.py; of each kind, the first stream is
+checked against the product, retrain_trigger.judge.slices.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,13 @@ from collections.abc import Sequence
 import click
 import numpy as np
 import numpy.typing as npt
+from false_alarms import CHECKED_WINDOWS, FALSE_ALARM_EVERY, HEALTHY, THRESHOLD, Flags, SequentialTwin, Table
 
 from retrain_trigger.findings import Verdict
 from retrain_trigger.judge import slices
 from retrain_trigger.judge.evidence import Detector
 from retrain_trigger.judge.slices import Slice, Slices
 
-THRESHOLD = 0.85
-FALSE_ALARM_EVERY = 1000
-HEALTHY = 60
 POSITIVE = 0.3
 
 
@@ -40,49 +39,70 @@ def main(repetitions: int, days: int, rows: Sequence[int], number: Sequence[int]
         for k in number:
             generator = np.random.default_rng([seed, size, k])
             for above in (0.0, 0.03):
-                first = [_first(generator, size, k, days, above, None, 0.0) for _ in range(repetitions)]
-                warned = [day for day in first if day is not None]
-                seen = sum(days if day is None else day + 1 for day in first)
-                rate = f"{1000 * len(warned) / seen:.2f}"
-                click.echo(f"| {size:,} | {k} | t+{above:g} | {len(warned)} of {repetitions} | {rate} | | |")
+                warned = _warned(_drawn(generator, (repetitions, days, k), size, above, None, 0.0))
+                first = _first(warned)
+                count = int(warned.any(axis=1).sum())
+                rate = f"{1000 * count / np.where(np.isfinite(first), first + 1, days).sum():.2f}"
+                click.echo(f"| {size:,} | {k} | t+{above:g} | {count} of {repetitions} | {rate} | | |")
             for which, fall in ((0, 0.05), (0, 0.1), (k // 2, 0.1)):
-                first = [_first(generator, size, k, days, 0.03, which, fall) for _ in range(repetitions)]
-                delay = np.median([np.inf if day is None else day - HEALTHY + 1 for day in first])
+                warned = _warned(_drawn(generator, (repetitions, days, k), size, 0.03, which, fall))
+                delay = float(np.median(_first(warned[:, HEALTHY:]) + 1))
                 share = 1 / (which + 1) / sum(1 / (place + 1) for place in range(k))
                 shown = f"{delay:g}" if np.isfinite(delay) else f"over {days - HEALTHY}"
                 told = f"a slice of {size * share:,.0f} rows to t-{fall:g}"
                 click.echo(f"| {size:,} | {k} | | | | {told} | {shown} |")
 
 
-def _first(  # noqa: PLR0917  (private; called twice, side by side)
-    generator: np.random.Generator, rows: int, number: int, days: int, above: float, which: int | None, fall: float
-) -> int | None:
-    """Return the first day with a warning of any slice (of the one that falls: from the fall on), None without one."""
-    shares = 1 / np.arange(1, number + 1)
+def _drawn(  # noqa: PLR0917  (private; called twice, side by side)
+    generator: np.random.Generator,
+    shape: tuple[int, int, int],
+    rows: int,
+    above: float,
+    which: int | None,
+    fall: float,
+) -> Table:
+    """Return counts tp, fp, fn, tn of each slice: (repetitions, days, slices, 4)."""
+    shares = 1 / np.arange(1, shape[2] + 1)
+    own = generator.multinomial(rows, shares / shares.sum(), size=shape[:2])
+    f1 = np.full(shape, THRESHOLD + above)
+    if which is not None:
+        f1[:, HEALTHY:, which] = THRESHOLD - fall
+    wrong = POSITIVE * (1 - f1)
+    mistakes = generator.multinomial(own, np.stack([wrong, wrong, 1 - 2 * wrong], axis=-1))
+    fp, fn = mistakes[..., 0], mistakes[..., 1]
+    tp = generator.binomial(own - fp - fn, POSITIVE * f1 / (1 - 2 * wrong))
+    return np.stack([tp, fp, fn, own - tp - fp - fn], axis=-1)
+
+
+def _warned(counts: Table) -> Flags:
+    """Return the windows in which any slice is warned of: (repetitions, days)."""
+    repetitions, days, number, _ = counts.shape
+    twin = SequentialTwin(repetitions * number, every=FALSE_ALARM_EVERY * number)
+    found = [twin(counts[:, day].reshape(-1, 4)).reshape(repetitions, number).any(axis=1) for day in range(days)]
+    warned = np.stack(found, axis=1)
+    _check(counts[0, :CHECKED_WINDOWS], warned[0])
+    return warned
+
+
+def _check(counts: Table, warned: Flags) -> None:
+    """Raise RuntimeError unless the product warns of one stream for the first time where the twin does."""
+    number = counts.shape[1]
     begin = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY * number)
     detectors = {Slice("region", str(place)): begin for place in range(number)}
-    for day in range(days):
-        f1 = np.full(number, THRESHOLD + above)
-        if which is not None and day >= HEALTHY:
-            f1[which] = THRESHOLD - fall
-        counts = drawn(generator, generator.multinomial(rows, shares / shares.sum()), f1)
+    for day, window in enumerate(counts):
         for place, (each, detector) in enumerate(detectors.items()):
-            detectors[each] = detector.after(tuple(counts[place].tolist()))
-        finding = slices.check(detectors, Slices())
-        if finding.verdict is Verdict.BREACH and (which is None or day >= HEALTHY):
-            return day
-    return None
+            tp, fp, fn, tn = window[place].tolist()
+            detectors[each] = detector.after((tp, fp, fn, tn))
+        says = slices.check(detectors, Slices()).verdict is Verdict.BREACH
+        if says != warned[day]:
+            raise RuntimeError(f"window {day}: the twin says {warned[day]}, the product {says}")
+        if says:
+            return
 
 
-def drawn(
-    generator: np.random.Generator, rows: npt.NDArray[np.int64], f1: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
-    """Return counts tp, fp, fn, tn of each slice: (slices, 4)."""
-    wrong = POSITIVE * (1 - f1)
-    mistakes = generator.multinomial(rows, np.stack([wrong, wrong, 1 - 2 * wrong], axis=-1))
-    fp, fn = mistakes[:, 0], mistakes[:, 1]
-    tp = generator.binomial(rows - fp - fn, POSITIVE * f1 / (1 - 2 * wrong))
-    return np.stack([tp, fp, fn, rows - tp - fp - fn], axis=-1)
+def _first(warned: Flags) -> npt.NDArray[np.float64]:
+    """Return the first window of each stream with a warning, infinity without one."""
+    return np.where(warned.any(axis=1), warned.argmax(axis=1), np.inf)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,64 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def test_false_alarms_prints_one_row_for_each_detector() -> None:
     tiny = ["--repetitions", "2", "--days", "65", "--rows", "200", "--river-repetitions", "0"]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(BENCHMARKS / "false_alarms.py"), *tiny],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| 200")]
+    lines = printed("false_alarms.py", *tiny)
+    rows = [line.split(" | ") for line in lines if line.startswith("| 200")]
     named = [(share, detector) for _, share, detector, *_ in rows]
     detectors = ("sequential", "untempered", "point, 1 of 1", "point, 2 of 3")
     assert named == [(share, detector) for share in ("10%", "30%") for detector in detectors]
     assert all(len(row) == 11 for row in rows)
     # On a stream at t+0.03, the point rule alarms and the sequential one does not.
     assert [float(row[4]) > 0 for row in rows] == [False, False, True, True] * 2
+
+
+def test_estimates_are_printed_beside_what_came_true(tmp_path: Path) -> None:
+    random = Random(1)
+
+    def rows(count: int) -> list[tuple[int, float, int, int]]:
+        scores = [random.random() for _ in range(count)]
+        return [(number, score, int(score > 0.5), int(random.random() < score)) for number, score in enumerate(scores)]
+
+    reference, analysis = rows(2000), rows(600)
+    write(tmp_path / "synthetic_car_loan_reference.csv", "id,y_pred_proba,y_pred,repaid", reference)
+    write(tmp_path / "synthetic_car_loan_analysis.csv", "id,y_pred_proba,y_pred", [row[:3] for row in analysis])
+    targets = [(row[0], row[3]) for row in analysis]
+    write(tmp_path / "synthetic_car_loan_analysis_target.csv", "id,repaid", targets)
+    lines = printed("estimate.py", str(tmp_path), "--chunk", "300")
+    chunks = [line.strip("| ").split(" | ") for line in lines if line.startswith(("| 1 ", "| 2 "))]
+    assert len(chunks) == 2
+    for _, realised, ours, twin, *_ in chunks:
+        assert abs(float(ours) - float(realised)) < 0.1
+        assert abs(float(ours) - float(twin)) < 0.02
+    errors = [line for line in lines if line.startswith(("| f1", "| precision", "| recall", "| acc"))]
+    assert len(errors) == 4
+
+
+def write(path: Path, header: str, rows: Sequence[tuple[object, ...]]) -> None:
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+
+def test_slices_and_ticks_print_their_tables() -> None:
+    slices = printed("slices.py", "--repetitions", "1", "--days", "62", "--rows", "500", "--number", "2")
+    assert len([line for line in slices if line.startswith("| 500 ")]) == 5
+    ticks = printed("tick.py", "--rows", "90", "--days", "3", "--late", "1", "--repeat", "1")
+    assert len([line for line in ticks if line.startswith(("| one file", "| a folder"))]) == 12
+
+
+def printed(script: str, *arguments: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(BENCHMARKS / script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from retrain_trigger.world.tables import FileState
 
-LARGEST = 8 << 20
+LARGEST = 4 << 20
 """Bytes of a part, where a line does not need more: a part is counted as a whole, and copied to be read."""
 
 SMALL = 1 << 20
