@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrain_trigger import data_check, profile
+from retrain_trigger import data_check, profile, trial
 from retrain_trigger.errors import PromotionError, UsageError
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import performance, policy, quality
@@ -153,6 +153,7 @@ def _with_holdout(
         )
     holdout = None
     if champion is not None:
+        trial.check_settings(tick, rows.types)
         holdout = tick.scratch / "holdout.parquet"
         rows.write(deciding, holdout)
     return Prepared(
