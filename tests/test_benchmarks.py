@@ -23,3 +23,17 @@ def test_false_alarms_prints_one_row_for_each_detector() -> None:
     assert all(len(row) == 11 for row in rows)
     # On a stream at t+0.03, the point rule alarms and the sequential one does not.
     assert [float(row[4]) > 0 for row in rows] == [False, False, True, True] * 2
+
+
+def test_gate_prints_how_often_equal_models_are_promoted() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(BENCHMARKS / "gate.py"), "--repetitions", "3", "--only", "equal"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:] if line]
+    assert [row[0] for row in rows] == [rows for rows in ("500", "1,000", "2,000", "5,000") for _ in range(3)]
+    assert all(len(row) == 6 for row in rows)
+    assert all(float(row[3][:-1]) <= float(row[2][:-1]) for row in rows), "the gate asks for the margin, too"
