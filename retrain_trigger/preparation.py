@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrain_trigger import data_check, holdouts, profile
+from retrain_trigger import data_check, holdouts, profile, trial
 from retrain_trigger.errors import PromotionError, UsageError
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import performance, policy, quality
@@ -282,6 +282,7 @@ def _with_holdout(
         )
     holdout = None
     if champion is not None:
+        trial.check_settings(tick, rows.types)
         holdout = tick.scratch / "holdout.parquet"
         deciding.rows.write(deciding.where, holdout)
     return Prepared(

@@ -282,6 +282,14 @@ class Promotion(Section):
             raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.02 or 2%")
         return value
 
+    @field_validator("floor")
+    @classmethod
+    def _is_reachable(cls, value: float | None, info: ValidationInfo) -> float | None:
+        metric = (info.context or {}).get("metric")
+        if value is not None and metric in BUILT_IN_METRICS and not 0 <= value <= 1:
+            raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.80 or 80%")
+        return value
+
 
 class ModelFiles(Section):
     """Where the pointer to the champion and the sealed versions are, and how many of those that served are kept."""

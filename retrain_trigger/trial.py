@@ -1,6 +1,6 @@
 """The trial of a challenger: champion and challenger on the same held-out rows, and the gates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -252,6 +252,20 @@ def judged(
         )
     notes = (_on_disagreements(found),)
     return Trial(version, findings, found.to_json(), joint.to_json(), gates.promotes(findings), by_slice, notes)
+
+
+def check_settings(tick: Tick, columns: Collection[str]) -> None:
+    """Raise PromotionError where a comparison would break on what is configured; `columns` are the hold-out's."""
+    absent = [name for name in tick.config.promotion.slices if name not in columns]
+    if absent:
+        raise PromotionError(
+            f"promotion.slices names column {absent[0]!r}, and the labelled rows have no such column; they have "
+            f"{', '.join(columns)}. Nothing was trained"
+        )
+    try:
+        prepared_golden(tick.config, tick.scratch)
+    except PromotionError as error:
+        raise PromotionError(f"{error}. Nothing was trained") from error
 
 
 def prepared_golden(config: Config, scratch: Path) -> Path | None:

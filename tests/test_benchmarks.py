@@ -54,6 +54,14 @@ def test_slices_and_ticks_print_their_tables() -> None:
     assert len([line for line in ticks if line.startswith(("| one file", "| a folder"))]) == 12
 
 
+def test_gate_prints_how_often_equal_models_are_promoted() -> None:
+    lines = printed("gate.py", "--repetitions", "3", "--only", "equal")
+    rows = [line.strip("| ").split(" | ") for line in lines[2:] if line]
+    assert [row[0] for row in rows] == [rows for rows in ("500", "1,000", "2,000", "5,000") for _ in range(3)]
+    assert all(len(row) == 6 for row in rows)
+    assert all(float(row[3][:-1]) <= float(row[2][:-1]) for row in rows), "the gate asks for the margin, too"
+
+
 def printed(script: str, *arguments: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(BENCHMARKS / script), *arguments],

@@ -197,6 +197,7 @@ data:
         ),
         ("promotion: {margin: 2}", "3:21: promotion.margin is 2, but f1 is between 0 and 1; write 0.02 or 2%"),
         ("promotion: {margin: -1}", "3:21: promotion.margin is -1; write a number from 0 up, such as 0.02 or 2%"),
+        ("promotion: {floor: 80}", "3:20: promotion.floor is 80, but f1 is between 0 and 1; write 0.80 or 80%"),
         (
             "logs: {columns: {label: prediction}}",
             "3:25: logs.columns.label is `prediction`, and so is prediction; the truth needs a column of its own",

@@ -20,8 +20,10 @@ BATCH = 2_000_000
 TOLERANCE = 1e-9
 """Scores closer than this are equal: 0.88 is 0.02 above 0.86, whatever binary fractions make of it."""
 
-SMOOTHING = 1.0
-"""Rows added to the disagreements on each label: half a row for either side, as Agresti and Min add to paired counts."""
+SMOOTHING = 2.0
+"""Rows added to the disagreements on each label, one for either side.
+
+Then 5 of 5 rows are no certainty of 95 %, and 6 of 6 are, as in McNemar's exact test."""
 
 _NEGLIGIBLE = 1e-18  # of a sum of terms that fall, the largest of which is 1
 
@@ -115,10 +117,11 @@ def compare(
 
     Where the models disagree on a handful of rows, all to one side, no resample shows the other side, and the interval
     is too narrow. So the shares that are drawn from have SMOOTHING more rows for each label with disagreements, half
-    for each side; scores and difference are of the counts as they are.
+    of them for either side; scores and difference are of the counts as they are.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; Agresti and Min, Simple improved
-    confidence intervals for comparing matched proportions, 2005.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; for added rows,
+    Agresti and Coull, Approximate is better than exact, 1998, and Agresti and Min, Simple improved confidence intervals
+    for comparing matched proportions, 2005.
 
     >>> joint = JointCounts({("1", "0", "1"): 60, ("1", "1", "0"): 30, ("1", "1", "1"): 400, ("0", "0", "0"): 510})
     >>> found = compare(joint, metric="f1", positive="1", certainty=0.95, challengers=1, seed=1)
@@ -175,7 +178,7 @@ def _smoothed(joint: JointCounts) -> dict[tuple[str, str, str], float]:
     """Spread SMOOTHING rows over each label's disagreements and those with champion and challenger exchanged.
 
     >>> _smoothed(JointCounts({("1", "0", "1"): 5, ("1", "1", "1"): 7, ("0", "0", "0"): 9}))
-    {('1', '0', '1'): 5.5, ('1', '1', '1'): 7.0, ('0', '0', '0'): 9.0, ('1', '1', '0'): 0.5}
+    {('1', '0', '1'): 6.0, ('1', '1', '1'): 7.0, ('0', '0', '0'): 9.0, ('1', '1', '0'): 1.0}
     """
     cells = {key: float(count) for key, count in joint.cells.items() if count}
     for label in joint.labels:

@@ -1,14 +1,15 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrain_trigger.findings import Finding, Verdict
+from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge.comparison import Comparison, compare
 from retrain_trigger.judge.counts import JointCounts
-from retrain_trigger.judge.gates import judge, promotes
+from retrain_trigger.judge.gates import GATES, GRAIN, Facts, Golden, judge, promotes
 
 CLASSES = st.sampled_from(["0", "1"])
 TABLES = st.dictionaries(st.tuples(CLASSES, CLASSES, CLASSES), st.integers(1, 500), min_size=1).map(JointCounts)
@@ -130,3 +131,92 @@ def test_never_itself_and_never_both_ways(joint: JointCounts) -> None:
     accepted = promotes(judge(compared(joint), margin=0.0, min_rows=1))
     turned = promotes(judge(compared(joint.exchanged()), margin=0.0, min_rows=1))
     assert not (accepted and turned)
+
+
+SAYS = Facts(
+    features=("age", "plan"),
+    width=2,
+    types={"age": "number", "plan": "text"},
+    classes=("0", "1"),
+    seconds=0.01,
+    sample=1000,
+    size=1000,
+)
+SLICE = Finding(name="slice", verdict=Verdict.PASS, value=0.01, limit=-0.02, because="region 'north' is fine")
+
+
+def by_facts(challenger: Facts, champion: Facts = SAYS, **options: Any) -> dict[str, Finding]:
+    findings = judge(CLEAR, margin=0.02, min_rows=500, champion=champion, challenger=challenger, **options)
+    return {finding.name: finding for finding in findings}
+
+
+def test_every_gate_is_there_when_everything_is_configured_and_a_good_challenger_passes_them_all() -> None:
+    found = by_facts(SAYS, floor=0.8, latency=3, size=10, slices=(SLICE,), golden=Golden(9, 0))
+    assert list(found) == list(GATES)
+    assert promotes(found.values())
+
+
+def test_what_models_do_not_say_is_not_judged() -> None:
+    silent = Facts(seconds=0.1, sample=1000, size=10)
+    assert {"features", "answers"} & by_facts(silent).keys() == set()
+    assert {"features", "answers"} & by_facts(SAYS, champion=silent).keys() == set()
+    assert by_facts(Facts(width=2), champion=replace(SAYS, features=None))["features"].verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("changes", "gate", "said"),
+    [
+        ({"features": ("age", "plan", "city")}, "features", "needs 'city', which the champion does not"),
+        ({"features": ("age",)}, "features", "does without 'plan'"),
+        ({"features": ("plan", "age")}, "features", "in another order, first 'plan'"),
+        ({"features": ("age", "plan", "age")}, "features", "in another order"),
+        ({"types": {"age": "text"}}, "features", "was trained on text values in 'age', the champion on number"),
+        ({"features": None, "width": 3}, "features", "takes 3 features, the champion 2"),
+        ({"classes": ("0",)}, "answers", "can answer '0'; the champion '0', '1'"),
+        ({"classes": ("1", "0")}, "answers", "can answer '1', '0'; the champion '0', '1'"),
+        ({"seconds": 0.031}, "latency", "takes 31.0 µs a row and the champion 10.0 µs"),
+        ({"size": 10_001}, "size", "has 0.010 MB, 10.00 times the champion's 0.001 MB; promotion.size is 10"),
+    ],
+)
+def test_a_challenger_that_cannot_take_the_champions_place(changes: dict[str, Any], gate: str, said: str) -> None:
+    found = by_facts(replace(SAYS, **changes), latency=3, size=10)
+    assert {name: finding.verdict for name, finding in found.items() if finding.verdict is not Verdict.PASS} == {
+        gate: Verdict.BREACH
+    }
+    assert said in found[gate].because
+
+
+def test_times_under_the_grain_are_all_the_same() -> None:
+    quick = replace(SAYS, seconds=GRAIN / 1000)
+    assert by_facts(replace(SAYS, seconds=3 * GRAIN), champion=quick, latency=3)["latency"].verdict is Verdict.PASS
+    slow = by_facts(replace(SAYS, seconds=3.1 * GRAIN), champion=quick, latency=3)["latency"]
+    assert slow.verdict is Verdict.BREACH
+    assert "under 2 ms for these rows nothing is compared" in slow.because
+    assert by_facts(replace(SAYS, seconds=None), latency=3)["latency"].verdict is Verdict.UNKNOWN
+
+
+def test_the_floor_is_a_ceiling_for_a_cost() -> None:
+    def floor(comparison: Comparison, value: float) -> Finding:
+        return next(f for f in judge(comparison, margin=0.02, min_rows=500, floor=value) if f.name == "floor")
+
+    assert floor(CLEAR, 0.9).verdict is Verdict.PASS
+    assert floor(CLEAR, 0.95).because == "the challenger's f1 0.9 is under promotion.floor 0.95"
+    cost = replace(CLEAR, metric="cost", champion=0.5, challenger=0.4)
+    assert floor(cost, 0.3).because == "the challenger's cost 0.4 is above promotion.floor 0.3"
+    assert floor(cost, 0.45).verdict is Verdict.PASS
+
+
+def test_a_slice_that_gets_worse_blocks_and_one_that_nobody_knows_does_not() -> None:
+    worse = replace(SLICE, verdict=Verdict.BREACH, value=-0.2, because="region 'south' gets worse")
+    few = unknown("slice", "region 'east': 12 rows are fewer than 200")
+    assert "slices" not in by_facts(SAYS, slices=(few,))
+    assert by_facts(SAYS, slices=(SLICE, few))["slices"].because == "none of 1 slice gets clearly worse"
+    assert by_facts(SAYS, slices=(worse, SLICE, few))["slices"].because == "region 'south' gets worse"
+    assert not promotes(by_facts(SAYS, slices=(worse, SLICE)).values())
+
+
+def test_golden_rows_are_all_answered_right() -> None:
+    wrong = by_facts(SAYS, golden=Golden(40, 7, ("a", "b", "c", "d", "e")))["golden"]
+    assert wrong.because == "7 of 40 golden rows answered wrong: 'a', 'b', 'c', 'd', 'e', 2 more"
+    assert wrong.verdict is Verdict.BREACH
+    assert by_facts(SAYS, golden=Golden(0, 0))["golden"].verdict is Verdict.UNKNOWN
