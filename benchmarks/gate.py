@@ -32,6 +32,8 @@ BETTER = 0.06
 ROW_BY_ROW = 20_000
 """Rows up to which a bootstrap of rows is done beside."""
 SHARES = (0.1, 0.3, 0.5)
+GLANCE = 500
+"""Resamples that show that a bound shared among 20 slices is out of reach, where that of one alone is."""
 CHECKED = 5
 """Tables of each kind on which nothing is left out."""
 
@@ -180,6 +182,7 @@ def blocking(joints: list[JointCounts], margin: float, *, seed: int, whole: bool
         for place, joint in enumerate(joints)
         if judged[place]
         and f1_gain(joint) < -margin
+        and compared(joint, challengers=1, seed=seed, certainty=subgroups.CERTAINTY, resamples=GLANCE).upper < 0
         and compared(joint, challengers=sum(judged), seed=seed, certainty=subgroups.CERTAINTY).upper < 0
     }
     if whole and found != by_product:
