@@ -32,6 +32,8 @@ BETTER = 0.06
 ROW_BY_ROW = 20_000
 """Rows up to which a bootstrap of rows is done beside."""
 SHARES = (0.1, 0.3, 0.5)
+GLANCE = 500
+"""Resamples that show that a bound at 5 % or less is out of reach, where one at 15 % is."""
 CHECKED = 5
 """Tables of each kind on which nothing is left out."""
 
@@ -180,6 +182,7 @@ def blocking(joints: list[JointCounts], margin: float, *, seed: int, whole: bool
         for place, joint in enumerate(joints)
         if judged[place]
         and f1_gain(joint) < -margin
+        and compared(joint, challengers=1, seed=seed, certainty=0.7, resamples=GLANCE).upper < 0
         and compared(joint, challengers=sum(judged), seed=seed, certainty=subgroups.CERTAINTY).upper < 0
     }
     if whole and found != by_product:
@@ -187,9 +190,24 @@ def blocking(joints: list[JointCounts], margin: float, *, seed: int, whole: bool
     return found
 
 
-def compared(joint: JointCounts, *, challengers: int, seed: int, certainty: float = CERTAINTY) -> comparison.Comparison:
+def compared(
+    joint: JointCounts,
+    *,
+    challengers: int,
+    seed: int,
+    certainty: float = CERTAINTY,
+    resamples: int = comparison.RESAMPLES,
+) -> comparison.Comparison:
     """Compare by F1 as the product does."""
-    return comparison.compare(joint, metric="f1", positive="1", certainty=certainty, challengers=challengers, seed=seed)
+    return comparison.compare(
+        joint,
+        metric="f1",
+        positive="1",
+        certainty=certainty,
+        challengers=challengers,
+        seed=seed,
+        resamples=resamples,
+    )
 
 
 def f1_gain(joint: JointCounts) -> float:
