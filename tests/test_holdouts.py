@@ -54,7 +54,9 @@ def out_of_time(project: Project, *, first: str, again: str, settings: str = OUT
 
 
 def newest(path: Path) -> str:
-    ((at,),) = duckdb.sql(f"SELECT max(timestamp::TIMESTAMPTZ AT TIME ZONE 'UTC')::VARCHAR FROM '{path}'").fetchall()
+    ((at,),) = duckdb.execute(
+        f"SELECT max(timestamp::TIMESTAMPTZ AT TIME ZONE 'UTC')::VARCHAR FROM '{path}'"
+    ).fetchall()
     return str(at)
 
 
@@ -113,9 +115,9 @@ def test_out_of_time_a_recipe_is_judged_on_the_newest_windows_then_refitted_on_t
 
 def test_neither_training_has_a_reserved_row(states: States) -> None:
     folder = states.after("promoting").folder
-    ((holdout,),) = duckdb.sql(f"SELECT list(id) FROM '{folder}/.retrain-check/runs/*/holdout.parquet'").fetchall()
+    ((holdout,),) = duckdb.execute(f"SELECT list(id) FROM '{folder}/.retrain-check/runs/*/holdout.parquet'").fetchall()
     for name in ("train", "refit"):
-        ((rows,),) = duckdb.sql(f"SELECT list(id) FROM '{folder}/got-{name}-all.parquet'").fetchall()
+        ((rows,),) = duckdb.execute(f"SELECT list(id) FROM '{folder}/got-{name}-all.parquet'").fetchall()
         assert rows
         assert not set(holdout) & set(rows)
 

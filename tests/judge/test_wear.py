@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,11 @@ def test_newer_rows_are_never_more_worn_and_an_attempt_counts_once(uses: list[Us
 
 
 def test_comparisons_are_remembered_by_the_rows_that_decided() -> None:
-    bodies = [{"deciding": {"newest": START.isoformat()}}, {"deciding": {"rows": 0, "newest": None}}, {}]
+    bodies: list[dict[str, Any]] = [
+        {"deciding": {"newest": START.isoformat()}},
+        {"deciding": {"rows": 0, "newest": None}},
+        {},
+    ]
     entries = [
         Entry(n, START, "r", kind, body) for n, kind in enumerate((Kind.SELECTED, Kind.COMPARED)) for body in bodies
     ]
