@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +47,16 @@ def out_of_time(project: Project, *, first: str, again: str, settings: str = OUT
     script = (
         "import os, shutil, sys, joblib\nfrom echo import Echo\nrows = os.environ['RETRAIN_TRAIN_DATA']\n"
         "shutil.copy(rows, 'got-' + os.path.basename(rows))\n"
-        "joblib.dump(Echo(sys.argv[2 if 'refit' in rows else 1]), os.environ['RETRAIN_OUTPUT'])\n"
+        "joblib.dump(Echo(sys.argv[2 if os.path.basename(rows).startswith('refit') else 1]), os.environ['RETRAIN_OUTPUT'])\n"
     )
     project.write("train.py", script)
     project.makefile(f"@{sys.executable} train.py {first} {again}")
 
 
 def newest(path: Path) -> str:
-    ((at,),) = (
-        duckdb.connect()
-        .execute(f"SELECT max(timestamp::TIMESTAMPTZ AT TIME ZONE 'UTC')::VARCHAR FROM '{path}'")
-        .fetchall()
-    )
+    ((at,),) = duckdb.execute(
+        f"SELECT max(timestamp::TIMESTAMPTZ AT TIME ZONE 'UTC')::VARCHAR FROM '{path}'"
+    ).fetchall()
     return str(at)
 
 
@@ -66,10 +65,26 @@ def card(project: Project, version: str) -> dict[str, Any]:
     return document
 
 
+@dataclass(frozen=True)
+class States:
+    """A project as it was after each entry of a run that promotes out of time: what a kill there would leave."""
+
+    project: Project
+    kept: Path
+
+    def after(self, *kinds: str) -> Project:
+        """Put the project back to where its last entries were of these kinds; `unsealed`: before a `sealed` one."""
+        names = [path.name for path in sorted(self.kept.iterdir())]
+        told = [name.partition("-")[2] for name in names]
+        ends = [place for place in range(len(names)) if tuple(told[: place + 1][-len(kinds) :]) == kinds]
+        shutil.rmtree(self.project.folder)
+        shutil.copytree(self.kept / names[ends[-1]], self.project.folder)
+        return self.project
+
+
 @pytest.fixture(scope="module")
-def states(bootstrapped: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The project as it was after each entry of a run that promotes out of time: what a kill there would leave."""
-    place = tmp_path_factory.mktemp("out-of-time")
+def states(bootstrapped: Project, tmp_path_factory: pytest.TempPathFactory) -> States:
+    place = tmp_path_factory.mktemp("two-stages")
     project = Project(shutil.copytree(bootstrapped.folder, place / "project"))
     out_of_time(project, first="new", again="new")
     (place / "hook").mkdir()
@@ -77,12 +92,11 @@ def states(bootstrapped: Project, tmp_path_factory: pytest.TempPathFactory) -> d
     (place / "states").mkdir()
     path = os.pathsep.join([str(place / "hook"), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
     project.retrain_check("run", "--now", day(3).isoformat(), SNAPSHOTS=str(place / "states"), PYTHONPATH=path)
-    found = {f"{number}. {each.name[3:]}": each for number, each in enumerate(sorted((place / "states").iterdir()))}
-    return {"whole": project.folder, **found}
+    return States(project, place / "states")
 
 
-def test_out_of_time_a_recipe_is_judged_on_the_newest_windows_then_refitted_on_them(states: dict[str, Path]) -> None:
-    project = Project(states["whole"])
+def test_out_of_time_a_recipe_is_judged_on_the_newest_windows_then_refitted_on_them(states: States) -> None:
+    project = states.after("promoted")
     assert project.kinds()[-8:] == STEPS
     version = project.pointer["version"]
     assert card(project, version)["refit_of"] == f"{version}-candidate"
@@ -99,54 +113,63 @@ def test_out_of_time_a_recipe_is_judged_on_the_newest_windows_then_refitted_on_t
     assert [gate["name"] for gate in selected["trials"][0]["gates"]][-2:] == ["margin", "certainty"]
 
 
-def test_neither_training_has_a_reserved_row(states: dict[str, Path]) -> None:
-    project = Project(states["whole"])
-    held = next(path for name, path in states.items() if name.endswith("promoting"))
-    ((holdout,),) = (
-        duckdb.connect().execute(f"SELECT list(id) FROM '{held}/.retrain-check/runs/*/holdout.parquet'").fetchall()
-    )
+def test_neither_training_has_a_reserved_row(states: States) -> None:
+    folder = states.after("promoting").folder
+    ((holdout,),) = duckdb.execute(f"SELECT list(id) FROM '{folder}/.retrain-check/runs/*/holdout.parquet'").fetchall()
     for name in ("train", "refit"):
-        ((rows,),) = (
-            duckdb.connect().execute(f"SELECT list(id) FROM '{project.folder}/got-{name}-all.parquet'").fetchall()
-        )
+        ((rows,),) = duckdb.execute(f"SELECT list(id) FROM '{folder}/got-{name}-all.parquet'").fetchall()
+        assert rows
         assert not set(holdout) & set(rows)
 
 
 @pytest.mark.parametrize(
-    ("state", "kinds", "word"),
+    ("after", "kinds", "word"),
     [
-        ("training", [*STEPS[:1], "abandoned"], "waiting"),
-        ("unsealed", STEPS, "promoted"),
-        ("sealed", STEPS, "promoted"),
-        ("selected", STEPS, "promoted"),
-        ("refitting", [*STEPS[:4], "abandoned"], "waiting"),
-        ("second unsealed", STEPS, "promoted"),
-        ("second sealed", STEPS, "promoted"),
-        ("compared", STEPS, "promoted"),
-        ("promoting", STEPS, "promoted"),
+        (("training",), [*STEPS[:1], "abandoned"], "waiting"),
+        (("training", "unsealed"), STEPS, "promoted"),
+        (("selected",), STEPS, "promoted"),
+        (("refitting",), [*STEPS[:4], "abandoned"], "waiting"),
+        (("refitting", "unsealed"), STEPS, "promoted"),
+        (("compared",), STEPS, "promoted"),
+        (("promoting",), STEPS, "promoted"),
     ],
 )
 def test_a_run_killed_after_any_step_is_finished_or_given_up(
-    states: dict[str, Path], tmp_path: Path, state: str, kinds: list[str], word: str
+    states: States, after: tuple[str, ...], kinds: list[str], word: str
 ) -> None:
-    wanted = [path for name, path in states.items() if name.endswith(f". {state.removeprefix('second ')}")]
-    project = Project(shutil.copytree(wanted[state.startswith("second ")], tmp_path / "project"))
+    project = states.after(*after)
     assert project.run(day=3.1).stdout.startswith(f"{word}: ")
     assert [kind for kind in project.kinds() if kind != "decided"][-len(kinds) :] == kinds
     assert project.trainings() == 2, "the bootstrap's and this one: one attempt, whatever it takes"
 
 
-@pytest.mark.parametrize("change", ["holdout.parquet", "selection.parquet", "refit-all.parquet", "config.yaml"])
-def test_what_changed_since_the_selection_is_not_gone_on_with(
-    states: dict[str, Path], tmp_path: Path, change: str
-) -> None:
-    state = next(path for name, path in states.items() if name.endswith("selected"))
-    project = Project(shutil.copytree(state, tmp_path / "project"))
+@pytest.mark.parametrize("change", ["selection.parquet", "refit-all.parquet", "config.yaml"])
+def test_what_changed_since_the_selection_is_not_gone_on_with(states: States, change: str) -> None:
+    project = states.after("selected")
     (changed,) = [path for path in project.folder.rglob(change) if "got-" not in path.name]
-    changed.write_bytes(changed.read_bytes() + (b"\n" if change != "config.yaml" else b"train: {timeout: 3h}\n"))
+    changed.write_bytes(changed.read_bytes() + b"train: {timeout: 3h}\n")
     assert project.run(day=3.1).stdout.startswith("waiting: ")
-    assert "changed since the selection" in project.history()[-2]["because"]
-    assert project.kinds()[-2] == "abandoned"
+    abandoned = project.history()[-2]
+    assert abandoned["kind"] == "abandoned"
+    assert "changed since the selection" in abandoned["because"]
+
+
+def test_a_refit_that_is_clearly_worse_is_kept_out(states: States) -> None:
+    project = states.after("selected")
+    out_of_time(project, first="new", again="worse")
+    assert "its lower end must not be under -promotion.margin (-0.02)" in project.run(day=3.1).stdout
+    assert project.kinds()[-2:] == ["compared", "kept"]
+
+
+def test_a_refit_that_fails_leaves_the_champion_and_the_candidate(states: States) -> None:
+    project = states.after("selected")
+    pointer = project.pointer
+    project.makefile("@exit 3")
+    assert "the refit of" in project.run(day=3.1, code=5).stderr
+    assert project.pointer == pointer
+    candidate = next(entry["candidate"] for entry in project.history() if entry["kind"] == "refitting")
+    project.retrain_check("promote", candidate, "--reason", "good enough", "--now", day(3.2).isoformat())
+    assert project.pointer["version"] == candidate
 
 
 def test_a_recipe_that_is_not_better_out_of_time_is_not_refitted(champion: Project) -> None:
@@ -155,36 +178,18 @@ def test_a_recipe_that_is_not_better_out_of_time_is_not_refitted(champion: Proje
     assert [kind for kind in champion.kinds() if kind != "decided"][-4:] == ["training", "sealed", "selected", "kept"]
 
 
-def test_a_refit_that_is_clearly_worse_is_kept_out(champion: Project) -> None:
-    out_of_time(champion, first="new", again="worse")
-    assert "its lower end must not be under -promotion.margin (-0.02)" in champion.run(day=3).stdout
-    assert champion.kinds()[-2:] == ["compared", "kept"]
-
-
 def test_several_recipes_share_the_interval_in_both_comparisons_and_a_failed_one_is_told(champion: Project) -> None:
-    out_of_time(champion, first="new", again="new", settings=OUT_OF_TIME.replace("40%", "40%, windows: [2d, 5d, all]"))
+    out_of_time(champion, first="new", again="new", settings=OUT_OF_TIME.replace("40%", "40%, windows: [2d, all]"))
     makefile = champion.folder / "Makefile"
-    makefile.write_text(makefile.read_text() + '\t@case "$$RETRAIN_TRAIN_DATA" in *train-5d*) exit 3;; esac\n')
+    makefile.write_text(makefile.read_text() + '\t@case "$$RETRAIN_TRAIN_DATA" in *train-all*) exit 3;; esac\n')
     done = champion.run(day=3)
     assert done.stdout.startswith("promoted: ")
     assert "exited with" in done.stderr
     entries = {entry["kind"]: entry for entry in champion.history()}
-    assert "not judged, because it failed: the challenger of 5d" in entries["selected"]["because"]
+    assert "not judged, because it failed: the challenger of all" in entries["selected"]["because"]
     trials = entries["selected"]["trials"] + entries["compared"]["trials"]
-    assert [trial["comparison"]["challengers"] for trial in trials] == [3, 3, 3]
+    assert [trial["comparison"]["challengers"] for trial in trials] == [2, 2]
     assert newest(champion.folder / "got-train-2d.parquet") == "2026-01-22 00:00:00", "a reach counts back from there"
-
-
-def test_a_refit_that_fails_leaves_the_champion_and_the_candidate(champion: Project) -> None:
-    pointer = champion.pointer
-    out_of_time(champion, first="new", again="new")
-    makefile = champion.folder / "Makefile"
-    makefile.write_text(makefile.read_text() + '\t@case "$$RETRAIN_TRAIN_DATA" in *refit*) exit 3;; esac\n')
-    assert "the refit of" in champion.run(day=3, code=5).stderr
-    assert champion.pointer == pointer
-    candidate = next(entry["candidate"] for entry in champion.history() if entry["kind"] == "refitting")
-    champion.retrain_check("promote", candidate, "--reason", "good enough", "--now", day(3.1).isoformat())
-    assert champion.pointer["version"] == candidate
 
 
 def test_too_few_rows_in_the_newest_windows_wait(champion: Project) -> None:
@@ -194,20 +199,18 @@ def test_too_few_rows_in_the_newest_windows_wait(champion: Project) -> None:
     assert champion.trainings() == 1
 
 
-def prepared(project: Project, settings: str, *, at: float, label: str | None = None) -> preparation.Prepared | Outcome:
+def prepared(project: Project, settings: str, *, at: float) -> preparation.Prepared | Outcome:
     """Prepare a training as a tick would, without a breached window."""
     project.write("config.yaml", settings)
     with begun(config.load(project.folder / "config.yaml"), now=day(at), say=print) as tick:
-        return preparation.prepare(tick, tick.past.champion, breached=(), forced=False, because=label or "a test")
+        return preparation.prepare(tick, tick.past.champion, breached=(), forced=False, because="a test")
 
 
 def copied(project: Project, name: str, where: str, select: str = "*") -> None:
     """Write some of the labelled rows to a file of their own."""
     rows = f"(SELECT *, timestamp::TIMESTAMPTZ >= '{BREAK.isoformat()}' AS later FROM 'labelled.parquet')"
     query = f"SELECT {select} FROM {rows.replace('labelled.parquet', str(project.folder / 'labelled.parquet'))} WHERE {where}"
-    duckdb.connect().execute(
-        f"COPY (SELECT * EXCLUDE (later) FROM ({query})) TO '{project.folder / name}' (FORMAT parquet)"
-    )
+    duckdb.sql(f"COPY (SELECT * EXCLUDE (later) FROM ({query})) TO '{project.folder / name}' (FORMAT parquet)")
 
 
 def test_a_hold_out_row_that_a_check_of_ones_own_adds_to_the_training_data_is_refused(champion: Project) -> None:
@@ -216,7 +219,7 @@ import os, duckdb
 rows = os.environ["RETRAIN_TRAIN_DATA"]
 held = os.path.join(os.path.dirname(rows), "holdout.parquet")
 first = f"(SELECT * FROM '{held}' ORDER BY id LIMIT 1)"
-duckdb.connect().execute(f"COPY (FROM '{rows}' UNION ALL FROM {first}) TO '{rows}.new' (FORMAT parquet)")
+duckdb.sql(f"COPY (FROM '{rows}' UNION ALL FROM {first}) TO '{rows}.new' (FORMAT parquet)")
 os.replace(f"{rows}.new", rows)
 """
     champion.write("plant.py", plant)
@@ -235,9 +238,8 @@ def test_a_hold_out_file_that_shares_rows_with_the_labelled_ones_is_refused(cham
     done = champion.run(day=3, code=4)
     assert "rows of the hold-out are in the training data of all ('r" in done.stdout
     copied(champion, "held.parquet", "later AND id LIKE '%3'", "* REPLACE ('own ' || id AS id)")
-    champion.write("config.yaml", settings.replace("min_rows: 200", "min_rows: 50"))
-    champion.trains("new")
-    assert champion.run(day=3.1).stdout.startswith("promoted: "), "with rows of their own, both may be named"
+    fit = prepared(champion, settings.replace("min_rows: 200", "min_rows: 50"), at=3.1)
+    assert isinstance(fit, preparation.Prepared), "with rows of their own, both may be named"
 
 
 @pytest.mark.parametrize("settings", [CONFIG, CONFIG.replace("labelled: labelled", "holdout_file: labelled")])
@@ -271,9 +273,3 @@ def test_rows_that_have_decided_often_are_warned_of(champion: Project) -> None:
     champion.trains("worse")
     assert warning in champion.run(day=3).stderr
     assert warning in champion.retrain_check("explain").stdout
-    champion.trains("new")
-    champion.log(0.7, since=day(3))
-    champion.run("--force", "another recipe", day=4.1)
-    assert "decided" not in champion.retrain_check("status", "--now", day(4.2).isoformat()).stdout, (
-        "new rows decide now"
-    )

@@ -1,0 +1,50 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.findings import Verdict, unknown
+from retrain_trigger.judge import memory, noninferiority, wear
+from retrain_trigger.judge.wear import WORN, Use
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+USES = st.lists(
+    st.builds(lambda run, day: Use(f"r{run}", START + timedelta(days=day)), st.integers(0, 9), st.integers(0, 9))
+)
+
+
+@given(USES, st.integers(0, 9), st.integers(0, 9))
+def test_newer_rows_are_never_more_worn_and_an_attempt_counts_once(uses: list[Use], one: int, other: int) -> None:
+    older, newer = (wear.judge(uses, oldest=START + timedelta(days=day)) for day in sorted((one, other)))
+    assert newer.value is not None
+    assert older.value is not None
+    assert newer.value <= older.value <= len({use.run for use in uses})
+    assert (older.verdict is Verdict.BREACH) == (older.value >= WORN)
+
+
+def test_comparisons_are_remembered_by_the_rows_that_decided() -> None:
+    bodies: list[dict[str, Any]] = [
+        {"deciding": {"newest": START.isoformat()}},
+        {"deciding": {"rows": 0, "newest": None}},
+        {},
+    ]
+    entries = [
+        Entry(n, START, "r", kind, body) for n, kind in enumerate((Kind.SELECTED, Kind.COMPARED)) for body in bodies
+    ]
+    assert memory.fold(entries).uses == (Use("r", START), Use("r", START))
+
+
+@given(st.floats(-1, 1), st.floats(0, 0.5))
+def test_a_refit_passes_exactly_where_its_lower_end_reaches_minus_the_margin(lower: float, margin: float) -> None:
+    found = noninferiority.not_worse(lower, None, margin=margin)
+    assert (found.verdict is Verdict.PASS) == (lower >= -margin - noninferiority.TOLERANCE)
+
+
+def test_a_refit_need_not_be_better_and_every_other_gate_stands() -> None:
+    gates = [wear.judge((), oldest=None)]
+    better = [unknown(name, "not better") for name in ("margin", "certainty")]
+    found = noninferiority.judge([*gates, *better], {"lower": 0.01, "upper": 0.05}, margin=0.02)
+    assert [finding.name for finding in found] == ["wear", "not_worse"]
+    assert noninferiority.judge(gates, {"lower": None, "upper": None}, margin=0.02)[-1].verdict is Verdict.UNKNOWN
