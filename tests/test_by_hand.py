@@ -2,7 +2,8 @@
 
 import json
 import shutil
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,20 +134,17 @@ def test_a_run_waits_for_another_one_only_when_told_to(simple: Project) -> None:
         said = simple.run("--wait", "1s", day=1, code=75).stderr
         assert "waiting for it, at most 1 s" in said
         assert "1 s were waited" in said
-    holding, release = lock.hold(simple.folder / ".retrain-check/lock"), threading.Event()
-
-    def hold() -> None:
-        with holding:
-            release.set()
-            threading.Event().wait(1)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    release.wait()
-    done = simple.run("--wait", day=1)
-    thread.join()
-    assert "at most 600 s" in done.stderr
-    assert done.stdout.startswith("healthy: ")
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "retrain_trigger", "run", "--now", day(1).isoformat(), "--wait"],
+            cwd=simple.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stderr is not None
+        assert "waiting for it, at most 600 s" in waiting.stderr.readline()
+    said, _ = waiting.communicate(timeout=60)
+    assert said.startswith("healthy: ")
     assert "a duration" in simple.run("--wait", "soon", day=1, code=2).stderr
 
 
