@@ -1,6 +1,7 @@
 """What a person decides: approval, promotion against a verdict, rollback, waiting, and what was live when."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,19 @@ def test_a_version_that_was_found_worse_needs_even_if_worse_and_an_approval_toda
     assert asks.pointer["version"] == worse
     promotions = ["promoting", "promoted"]
     assert asks.kinds()[-6:] == promotions * 3, "a rollback is one effect: its intent and its outcome"
+
+
+def test_a_run_killed_before_it_asked_asks_when_the_next_one_goes_on(asks: Project, tmp_path: Path) -> None:
+    die = "import os\nimport retrain_trigger.approval as a\na.ask = lambda *_: os._exit(9)\n"
+    (tmp_path / "sitecustomize.py").write_text(die)
+    asks.trains("new")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    asks.retrain_check("run", "--now", day(3.7).isoformat(), "--force", "a third try", code=9, PYTHONPATH=path)
+    assert asks.kinds()[-1] == "compared"
+    done = asks.run(day=3.8)
+    assert done.stdout.startswith("waits for approval: ")
+    document = json.loads(asks.retrain_check("status", "--format", "json").stdout)
+    assert document["waits_for_approval"] == sealed(asks)[-1], "the newer one has taken the place of the first"
 
 
 def test_a_model_changed_together_with_its_card_is_not_promoted(asks: Project) -> None:

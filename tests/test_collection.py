@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from projects import Project, day
 
+from retrain_trigger import by_hand, controller
 from retrain_trigger import config as settings
-from retrain_trigger import controller
 from retrain_trigger.entries import Kind
+from retrain_trigger.errors import PromotionError
 from retrain_trigger.tick import begun
 
 
@@ -80,15 +81,36 @@ def test_the_newest_are_kept_and_what_is_live_and_history_outlives_what_was_remo
 
 
 def test_former_champions_are_kept_beside_the_newest(shop: Shop) -> None:
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 3}\n")
     adopted = shop.project.pointer["version"]
-    first = shop.train()
-    shop.project.retrain_check("promote", first, "--reason", "better", "--now", day(3.5).isoformat())
-    shop.days = 4
-    second, third, fourth = (shop.train() for _ in range(3))
-    assert shop.there == sorted([adopted, first, third, fourth])
-    assert second not in shop.there
-    shop.project.retrain_check("rollback", "--now", day(9).isoformat())
+    served = [shop.train() for _ in range(2)]
+    for version in served:
+        by_hand.promote(shop.config, version, reason="better", now=day(shop.days), say=quiet)
+    refused = [shop.train() for _ in range(4)]
+    assert shop.there == sorted([adopted, *served, *refused[1:]])
+    for _ in range(2):
+        by_hand.rollback(shop.config, None, reason="back", now=day(9), say=quiet)
     assert shop.project.pointer["version"] == adopted
+
+
+def test_there_is_no_way_back_to_a_champion_that_was_removed(shop: Shop) -> None:
+    adopted = shop.project.pointer["version"]
+    for _ in range(3):
+        version = shop.train()
+        by_hand.promote(shop.config, version, reason="better", now=day(shop.days), say=quiet)
+    shop.tick()
+    assert adopted not in shop.there
+    with pytest.raises(PromotionError, match=rf"{adopted} was removed at 2026-01-25 00:00Z \(model.keep was 2\)"):
+        by_hand.rollback(shop.config, adopted, reason="too late", now=day(9), say=quiet)
+    assert shop.project.pointer["version"] == version
+
+
+def test_a_removal_explains_nothing_by_itself(shop: Shop) -> None:
+    last = [shop.train() for _ in range(2)][-1]
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 1}\n")
+    shop.tick()
+    assert shop.kinds()[-1] == "removed"
+    assert controller.explained(shop.config, None)[0].run == last
 
 
 def test_what_is_in_use_stays_until_it_is_not(shop: Shop) -> None:
