@@ -25,6 +25,7 @@ HOW_TO_BEGIN = (
     "there is no champion yet (no pointer at {pointer}): `retrain-check run --bootstrap` trains a first one, "
     "`retrain-check run --bootstrap --adopt PATH` takes over the model that is in production. Nothing was trained"
 )
+_NO_ATTEMPT = frozenset({Kind.DECIDED, Kind.REMOVING, Kind.REMOVED})
 _WORDS = {Action.HEALTHY: Word.HEALTHY, Action.WAIT: Word.WAITING, Action.UNKNOWN: Word.UNKNOWN}
 _ACTIONS = {Word.WAITING: Action.WAIT, Word.DATA_REFUSED: Action.RETRAIN}
 
@@ -121,7 +122,7 @@ def explained(config: Config, run: str | None) -> list[Entry]:
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         if run is None:
             effects = ledger.effects()
-            acted = [entry for entry in effects if entry.kind is not Kind.DECIDED] or effects
+            acted = [entry for entry in effects if entry.kind not in _NO_ATTEMPT] or effects
             if not acted:
                 raise UsageError("nothing has happened yet: there is no run to explain")
             run = acted[-1].run

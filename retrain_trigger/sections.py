@@ -292,7 +292,7 @@ class Promotion(Section):
 
 
 class ModelFiles(Section):
-    """Where the pointer to the champion and the sealed versions are, and how many of those that served are kept."""
+    """Where pointer and sealed versions are; `keep` of the newest versions, and of those that served, are not removed."""
 
     pointer: LocalPath = default("models/champion.json")
     folder: LocalPath = default("models")

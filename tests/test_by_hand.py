@@ -1,8 +1,10 @@
 """What a person decides: approval, promotion against a verdict, rollback, waiting, and what was live when."""
 
 import json
+import os
 import shutil
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ def asks(pending: Project, tmp_path: Path) -> Project:
 
 
 def sealed(project: Project) -> list[str]:
-    return [entry["version"] for entry in project.history() if entry["kind"] == "sealed"]
+    return sorted(card.parent.name for card in (project.folder / "models").glob("*/card.json"))
 
 
 def promote(project: Project, version: str, *more: str, at: float = 4, code: int = 0) -> str:
@@ -69,7 +71,9 @@ def test_approval_promotes_what_was_compared_and_history_tells_what_was_live_whe
     assert (now["version"], now["by"], now["replaced"], now["until"]) == (new, "approval", first, None)
     assert now["contest"]["champion"] == first
     assert now["contest"]["comparison"]["difference"] > 0.1
-    assert f"against 0.6 of {first}"[:9] in asks.retrain_check("history", "--at", "2026-01-25").stdout
+    told = asks.retrain_check("history", "--at", "2026-01-25").stdout
+    assert "numbers    f1 0.9" in told
+    assert f"of {first} on " in told
     assert "there was no champion yet" in asks.retrain_check("history", "--at", "2025-01-01").stdout
     assert "is not a time" in asks.retrain_check("history", "--at", "yesterday", code=2).stderr
 
@@ -78,22 +82,37 @@ def test_a_version_that_was_found_worse_needs_even_if_worse_and_an_approval_toda
     first, new, worse = sealed(asks)
     before = (asks.folder / "models/champion.json").read_bytes()
     said = promote(asks, worse, code=6)
-    run = asks.history()[-1]["run"]
-    assert f"the last comparison of {worse} (2026-01-24 12:00Z, run {run}) did not find it better than {first}" in said
+    assert (
+        f"the last comparison of {worse} (2026-01-24 12:00Z, run {worse}) did not find it better than {first}" in said
+    )
     assert "is under promotion.margin 0.02" in said
     assert "--even-if-worse promotes it all the same" in said
     assert (asks.folder / "models/champion.json").read_bytes() == before
     promote(asks, worse, "--even-if-worse")
     assert asks.pointer["version"] == worse
-    assert asks.history()[-1]["by"] == "hand"
-    assert "(--even-if-worse: the last comparison of" in asks.history()[-1]["because"]
+    last = asks.history()[-1]
+    assert last["by"] == "hand"
+    assert "(--even-if-worse: the last comparison of" in last["because"]
     said = promote(asks, new, at=4.1, code=6)
     assert f"was with {first}, and the champion is {worse} now; `retrain-check compare {new}`" in said
     promote(asks, new, "--even-if-worse", at=4.2)
-    kinds = len(asks.kinds())
     asks.retrain_check("rollback", "--now", day(4.3).isoformat())
     assert asks.pointer["version"] == worse
-    assert asks.kinds()[kinds:] == ["promoting", "promoted"], "one effect: its intent and its outcome"
+    promotions = ["promoting", "promoted"]
+    assert asks.kinds()[-6:] == promotions * 3, "a rollback is one effect: its intent and its outcome"
+
+
+def test_a_run_killed_before_it_asked_asks_when_the_next_one_goes_on(asks: Project, tmp_path: Path) -> None:
+    die = "import os\nimport retrain_trigger.approval as a\na.ask = lambda *_: os._exit(9)\n"
+    (tmp_path / "sitecustomize.py").write_text(die)
+    asks.trains("new")
+    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    asks.retrain_check("run", "--now", day(3.7).isoformat(), "--force", "a third try", code=9, PYTHONPATH=path)
+    assert asks.kinds()[-1] == "compared"
+    done = asks.run(day=3.8)
+    assert done.stdout.startswith("waits for approval: ")
+    document = json.loads(asks.retrain_check("status", "--format", "json").stdout)
+    assert document["waits_for_approval"] == sealed(asks)[-1], "the newer one has taken the place of the first"
 
 
 def test_a_model_changed_together_with_its_card_is_not_promoted(asks: Project) -> None:
@@ -109,22 +128,6 @@ def test_a_model_changed_together_with_its_card_is_not_promoted(asks: Project) -
     assert "is not the file that was sealed" in promote(asks, new, "--even-if-worse", code=6)
 
 
-def test_no_promote_does_all_but_the_flip(champion: Project) -> None:
-    champion.trains("new")
-    pointer = champion.pointer
-    done = champion.run("--no-promote", day=3)
-    assert done.stdout.startswith("kept: ")
-    version = sealed(champion)[-1]
-    assert (
-        f"would be promoted, and is kept out by --no-promote: `retrain-check promote {version} --reason" in done.stdout
-    )
-    assert champion.pointer == pointer
-    assert champion.kinds()[-3:] == ["sealed", "compared", "kept"]
-    assert "--no-promote" in champion.run("--bootstrap", "--no-promote", day=3, code=2).stderr
-    promote(champion, version)
-    assert champion.pointer["version"] == version
-
-
 def test_a_run_waits_for_another_one_only_when_told_to(simple: Project) -> None:
     simple.run("--bootstrap", "--adopt", "production.model", day=0)
     simple.log(0.9)
@@ -133,20 +136,17 @@ def test_a_run_waits_for_another_one_only_when_told_to(simple: Project) -> None:
         said = simple.run("--wait", "1s", day=1, code=75).stderr
         assert "waiting for it, at most 1 s" in said
         assert "1 s were waited" in said
-    holding, release = lock.hold(simple.folder / ".retrain-check/lock"), threading.Event()
-
-    def hold() -> None:
-        with holding:
-            release.set()
-            threading.Event().wait(1)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    release.wait()
-    done = simple.run("--wait", day=1)
-    thread.join()
-    assert "at most 600 s" in done.stderr
-    assert done.stdout.startswith("healthy: ")
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "retrain_trigger", "run", "--now", day(1).isoformat(), "--wait"],
+            cwd=simple.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert waiting.stderr is not None
+        assert "waiting for it, at most 600 s" in waiting.stderr.readline()
+    said, _ = waiting.communicate(timeout=60)
+    assert said.startswith("healthy: ")
     assert "a duration" in simple.run("--wait", "soon", day=1, code=2).stderr
 
 

@@ -2,13 +2,16 @@
 
 import fcntl
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from projects import Project, day
 
+from retrain_trigger import by_hand, controller
 from retrain_trigger import config as settings
-from retrain_trigger import controller
 from retrain_trigger.entries import Kind
+from retrain_trigger.errors import PromotionError
 from retrain_trigger.tick import begun
 
 
@@ -21,9 +24,6 @@ class Shop:
 
     def __init__(self, project: Project) -> None:
         self.project, self.models = project, project.folder / "models"
-        project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 2}\n")
-        project.run("--bootstrap", "--adopt", "production.model", day=0)
-        project.log(0.9)
         self.days = 1.0
 
     def train(self) -> str:
@@ -45,17 +45,33 @@ class Shop:
     def there(self) -> list[str]:
         return sorted(card.parent.name for card in self.models.glob("[!.]*/card.json"))
 
+    def kinds(self) -> list[str]:
+        return [entry.kind.value for entry in controller.history(self.config)]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that keeps two versions, and has adopted its first champion."""
+    project = Project(tmp_path_factory.mktemp("opened") / "project")
+    project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 2}\n")
+    project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
+    project.write("production.model", "the model in production")
+    project.run("--bootstrap", "--adopt", "production.model", day=0)
+    project.log(0.9)
+    return project
+
 
 @pytest.fixture
-def shop(simple: Project) -> Shop:
-    return Shop(simple)
+def shop(opened: Project, tmp_path: Path) -> Shop:
+    shutil.copytree(opened.folder, tmp_path / "shop")
+    return Shop(Project(tmp_path / "shop"))
 
 
 def test_the_newest_are_kept_and_what_is_live_and_history_outlives_what_was_removed(shop: Shop) -> None:
     live = shop.project.pointer["version"]
     first, second, third = (shop.train() for _ in range(3))
     assert shop.there == sorted([live, second, third])
-    assert shop.project.kinds()[-2:] == ["removing", "removed"]
+    assert shop.kinds()[-2:] == ["removing", "removed"]
     assert f"{first} (model.keep is 2)" in shop.project.retrain_check("history").stdout
     assert "sealed" in shop.project.retrain_check("explain", first).stdout
     done = shop.project.retrain_check("promote", first, "--reason", "too late", code=6)
@@ -65,15 +81,36 @@ def test_the_newest_are_kept_and_what_is_live_and_history_outlives_what_was_remo
 
 
 def test_former_champions_are_kept_beside_the_newest(shop: Shop) -> None:
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 3}\n")
     adopted = shop.project.pointer["version"]
-    first = shop.train()
-    shop.project.retrain_check("promote", first, "--reason", "better", "--now", day(3.5).isoformat())
-    shop.days = 4
-    second, third, fourth = (shop.train() for _ in range(3))
-    assert shop.there == sorted([adopted, first, third, fourth])
-    assert second not in shop.there
-    shop.project.retrain_check("rollback", "--now", day(9).isoformat())
+    served = [shop.train() for _ in range(2)]
+    for version in served:
+        by_hand.promote(shop.config, version, reason="better", now=day(shop.days), say=quiet)
+    refused = [shop.train() for _ in range(4)]
+    assert shop.there == sorted([adopted, *served, *refused[1:]])
+    for _ in range(2):
+        by_hand.rollback(shop.config, None, reason="back", now=day(9), say=quiet)
     assert shop.project.pointer["version"] == adopted
+
+
+def test_there_is_no_way_back_to_a_champion_that_was_removed(shop: Shop) -> None:
+    adopted = shop.project.pointer["version"]
+    for _ in range(3):
+        version = shop.train()
+        by_hand.promote(shop.config, version, reason="better", now=day(shop.days), say=quiet)
+    shop.tick()
+    assert adopted not in shop.there
+    with pytest.raises(PromotionError, match=rf"{adopted} was removed at 2026-01-25 00:00Z \(model.keep was 2\)"):
+        by_hand.rollback(shop.config, adopted, reason="too late", now=day(9), say=quiet)
+    assert shop.project.pointer["version"] == version
+
+
+def test_a_removal_explains_nothing_by_itself(shop: Shop) -> None:
+    last = [shop.train() for _ in range(2)][-1]
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 1}\n")
+    shop.tick()
+    assert shop.kinds()[-1] == "removed"
+    assert controller.explained(shop.config, None)[0].run == last
 
 
 def test_what_is_in_use_stays_until_it_is_not(shop: Shop) -> None:
@@ -83,7 +120,7 @@ def test_what_is_in_use_stays_until_it_is_not(shop: Shop) -> None:
         shop.train()
         shop.train()
         assert first in shop.there
-        assert "removing" not in shop.project.kinds()
+        assert "removing" not in shop.kinds()
     shop.tick()
     assert first not in shop.there
 
@@ -125,11 +162,11 @@ def test_a_removal_that_was_killed_is_finished(shop: Shop, how_far: str) -> None
     shop.tick()
     assert first not in shop.there
     assert not hidden.exists()
-    assert shop.project.kinds()[-1] == "removed"
-    before = shop.project.kinds()
+    assert shop.kinds()[-1] == "removed"
+    before = shop.kinds()
     shop.tick()
-    assert [kind for kind in shop.project.kinds() if kind.startswith("remov")] == ["removing", "removed"]
-    assert len(shop.project.kinds()) == len(before) + 1
+    assert [kind for kind in shop.kinds() if kind.startswith("remov")] == ["removing", "removed"]
+    assert len(shop.kinds()) == len(before) + 1
 
 
 def test_a_folder_that_no_run_sealed_is_never_removed(shop: Shop) -> None:

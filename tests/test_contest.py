@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from projects import Project, day
 
+from retrain_trigger import config, contest, printing
+
 LOGGED = 400
 SKEWED = 10
 
@@ -23,13 +25,8 @@ def rivals(bootstrapped: Project, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def versions(project: Project) -> tuple[str, str]:
-    first, second = (entry["version"] for entry in project.history() if entry["kind"] == "sealed")
+    first, second = sorted(card.parent.name for card in (project.folder / "models").glob("*/card.json"))
     return first, second
-
-
-def compare(project: Project, *arguments: str, code: int = 0, **environment: str) -> str:
-    done = project.retrain_check("compare", "--now", day(3.5).isoformat(), *arguments, code=code, **environment)
-    return done.stdout + done.stderr
 
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:
@@ -37,69 +34,75 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in paths}
 
 
-def test_the_newest_version_is_compared_with_the_champion_and_nothing_is_written(
-    rivals: Project, tmp_path: Path
-) -> None:
-    champion, challenger = versions(rivals)
+def test_no_promote_does_all_but_the_flip(rivals: Project) -> None:
+    first, second = versions(rivals)
+    assert rivals.pointer["version"] == first
+    last = rivals.history()[-1]
+    assert last["kind"] == "kept"
+    assert f"would be promoted, and is kept out by --no-promote: `retrain-check promote {second} --" in last["because"]
+    assert "--no-promote" in rivals.run("--bootstrap", "--no-promote", day=3, code=2).stderr
+
+
+def test_the_newest_version_is_compared_as_in_a_run_and_nothing_is_written(rivals: Project, tmp_path: Path) -> None:
+    _, challenger = versions(rivals)
+    (recorded,) = next(entry for entry in rivals.history() if entry["kind"] == "compared")["trials"]
     before = state(rivals.folder)
-    said = compare(rivals, "--exit-code", code=10, TMPDIR=str(tmp_path))
+    arguments = ("compare", "--now", day(3).isoformat(), "--exit-code", "--format", "json")
+    done = rivals.retrain_check(*arguments, code=10, TMPDIR=str(tmp_path))
     assert state(rivals.folder) == before
     assert list(tmp_path.iterdir()) == []
-    assert f"champion   {champion}\nchallenger {challenger}\n" in said
-    assert f"challenger {challenger} has f1 0.9" in said
-    assert "PASS     the 95% interval of the difference is from +0." in said
-    assert "the champion said '0', the challenger '1'" in said
-    assert "verdict    better: every gate passes" in said
-
-
-def test_the_scores_are_those_of_the_run(rivals: Project) -> None:
-    champion, challenger = versions(rivals)
-    recorded = next(entry for entry in rivals.history() if entry["kind"] == "compared")["trials"][0]
-    document = json.loads(compare(rivals, challenger, "--format", "json", "--now", day(3).isoformat()))
-    assert document["better"] is True
+    document = json.loads(done.stdout)
+    assert (document["challenger"], document["better"]) == (challenger, True)
     assert document["holdout"]["comparison"] == recorded["comparison"]
     assert document["holdout"]["joint"] == recorded["joint"]
-    back = json.loads(compare(rivals, champion, "--champion", challenger, "--format", "json"))
-    assert back["better"] is False
-    assert back["holdout"]["comparison"]["difference"] < -0.1
-    assert "is the champion itself" in compare(rivals, champion, code=2)
-    assert "there is no version 'v9'" in compare(rivals, "v9", code=6)
 
 
-def test_both_answer_the_logged_requests_again_with_and_without_labels(rivals: Project) -> None:
-    champion, challenger = versions(rivals)
+def test_both_answer_the_logged_requests_again_with_and_without_labels(rivals: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    shutil.copytree(rivals.folder, project.folder)
+    worse, better = versions(project)
     rows = []
     for number in range(LOGGED):
         old, new = number % 2, number % 4 // 2
-        logged = 1 - old if number < SKEWED else old
+        logged = 1 - new if number < SKEWED else new
         at = (day(3) + timedelta(minutes=number)).isoformat()
-        features = {"old": old, "new": new, "slight": 0, "worse": 0, "region": "north" if number % 2 else "south"}
-        row = {"timestamp": at, "id": f"q{number}", "prediction": logged, "model": champion, **features}
-        rows.append(row | ({"label": new} if number >= LOGGED // 2 else {}))
-    rivals.write("served/day.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    served = rivals.folder / "config.yaml"
-    config = served.read_text()
-    try:
-        served.write_text(
-            config.replace("min_rows: 200", "min_rows: 200, slices: [old]") + 'logs: {predictions: "served/*.jsonl"}\n'
-        )
-        document = json.loads(compare(rivals, "--format", "json"))["rehearsal"]
-        said = compare(rivals)
-    finally:
-        served.write_text(config)
-        (rivals.folder / "served/day.jsonl").unlink()
+        row = {"timestamp": at, "id": f"q{number}", "prediction": logged, "model": better, "old": old, "new": new}
+        rows.append(row | {"slight": 0, "worse": 0} | ({"label": new} if number >= LOGGED // 2 else {}))
+    project.write("served/day.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    settings = (project.folder / "config.yaml").read_text().replace("min_rows: 200", "min_rows: 200, slices: [old]")
+    project.write("config.yaml", f'{settings}logs: {{predictions: "served/*.jsonl"}}\n')
+    loaded = config.load(project.folder / "config.yaml")
+    found = contest.compare(loaded, worse, champion=better, now=day(3.5), say=lambda _: None)
+    assert not found.better
+    assert found.trial is not None
+    assert found.trial.comparison["difference"] < -0.1
+    document = found.to_json()["rehearsal"]
     assert (document["rows"], document["share"]) == (LOGGED, 0.5)
     assert document["flips"] == [["0", "1", 100], ["1", "0", 100]]
     assert document["shares"] == {"0": [0.5, 0.5], "1": [0.5, 0.5]}
-    assert document["skew"]["rows"] == LOGGED
-    assert document["skew"]["share"] == 1 - SKEWED / LOGGED
+    assert (document["skew"]["rows"], document["skew"]["share"]) == (LOGGED, 1 - SKEWED / LOGGED)
     assert document["slices"]["old=0"]["rows"] == LOGGED // 2
-    assert document["labelled"] == LOGGED // 2
-    assert document["scores"] == {"champion": 0.5, "challenger": 1.0}
-    assert "requests   both say the same on 50.0% of 400 rows of the log" in said
-    assert "skew       asked again, the champion says what it logged on 97.5% of 400 rows" in said
-    assert "f1 of the champion 0.500, of the challenger 1.000 on the 200 labelled ones" in said
-    assert challenger in said
+    assert (document["labelled"], document["scores"]) == (LOGGED // 2, {"champion": 1.0, "challenger": 0.5})
+    said = "\n".join(printing.contest_lines(found))
+    for line in (
+        f"champion   {better}\nchallenger {worse}\nhold-out   challenger {worse} has f1 0.",
+        "BREACH   the 95% interval of the difference is from -0.",
+        "rows of '1': the champion said '1', the challenger '0'",
+        "verdict    not better",
+        "requests   both say the same on 50.0% of 400 rows of the log",
+        "100 rows: the champion says '0', the challenger '1'",
+        "'0' is said by the champion in 50.0%, by the challenger in 50.0% (+0.0%)",
+        "old=1: the same on 50.0% of 200 rows",
+        "skew       asked again, the champion says what it logged on 97.5% of 400 rows",
+        "f1 of the champion 1.000, of the challenger 0.500 on the 200 labelled ones",
+    ):
+        assert line in said
+
+
+def test_what_cannot_be_compared_is_named(rivals: Project) -> None:
+    first, _ = versions(rivals)
+    assert "is the champion itself" in rivals.retrain_check("compare", first, code=2).stderr
+    assert "there is no version 'v9'" in rivals.retrain_check("compare", "v9", code=6).stderr
 
 
 def test_without_rows_there_is_nothing_to_compare_on(simple: Project) -> None:

@@ -1,6 +1,7 @@
 """The newest requests of a prediction log: written out for models to answer again, and tallied by DuckDB."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.errors import DataError
 from retrain_trigger.world import labelled, tables
 from retrain_trigger.world.tables import AT, as_time, canonical, is_missing, moment, quoted, text
 
@@ -30,45 +32,45 @@ class Said:
 
         A row is of a version where the log's column of models says so, or, where it has none, from `since` on.
         """
-        with self._opened() as connection:
-            types = tables.types_of(connection, "held")
+        with self._answered() as (connection, types):
             model, time = self.columns["model"], self.columns["timestamp"]
             own = f"{as_time(time, types[time])} >= {moment(since)}"
             if model in types:
-                own = f"held.{quoted(model)}::VARCHAR IS NOT DISTINCT FROM {text(version)}"
-            logged, label = (self._role(types, role) for role in ("prediction", "label"))
-            query = f"SELECT {own}, {logged}, {label}, c.prediction, d.prediction, count(*) {_JOINED}"
-            return [list(row) for row in connection.execute(query).fetchall()]
+                own = f"{quoted(model)}::VARCHAR IS NOT DISTINCT FROM {text(version)}"
+            roles = [f"{own} AS own"] + [f"{self._role(types, role)} AS {role}" for role in ("prediction", "label")]
+            return _counted(connection, ", ".join(roles), "own, asked.prediction, label")
 
     def sliced(self, column: str, *, at_most: int) -> dict[str, list[list[Any]]]:
         """Count rows by (champion said, challenger said) for each of the most frequent values of a column.
 
         Empty where the log has no such column; rows without a value are told as "".
         """
-        with self._opened() as connection:
-            types = tables.types_of(connection, "held")
-            if column not in types:
-                return {}
-            value = f"if({is_missing(column, types[column])}, '', {quoted(column)}::VARCHAR)"
-            query = f"SELECT {value}, c.prediction, d.prediction, count(*) {_JOINED}"
-            counts: dict[str, list[list[Any]]] = {}
-            for part, *cell in connection.execute(query).fetchall():
-                counts.setdefault(part, []).append(cell)
+        counts: dict[str, list[list[Any]]] = {}
+        with self._answered() as (connection, types):
+            if column in types:
+                value = f"if({is_missing(column, types[column])}, '', {quoted(column)}::VARCHAR) AS part"
+                for part, *cell in _counted(connection, value, "part"):
+                    counts.setdefault(part, []).append(cell)
         most = sorted(counts, key=lambda part: (-sum(cell[-1] for cell in counts[part]), part))
         return {part: counts[part] for part in most[:at_most]}
 
-    def _opened(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(":memory:")
-        connection.execute("SET TimeZone = 'UTC'")
-        for view, path in (("held", self.requests), ("c", self.champion), ("d", self.challenger)):
-            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet({text(str(path))})")
-        return connection
+    @contextmanager
+    def _answered(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+        """Open the three files as `held`, `c` and `d`; yield the types of the first, too. Raises DataError."""
+        try:
+            with duckdb.connect(":memory:") as connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                for view, path in (("held", self.requests), ("c", self.champion), ("d", self.challenger)):
+                    connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet({text(str(path))})")
+                yield connection, tables.types_of(connection, "held")
+        except duckdb.Error as error:
+            raise DataError(f"the logged requests cannot be tallied: {str(error).splitlines()[0]}") from error
 
     def _role(self, types: Mapping[str, str], role: str) -> str:
         name = self.columns[role]
         if name not in types:
             return "NULL::VARCHAR"
-        return f"if({is_missing(name, types[name])}, NULL, {canonical(f'held.{quoted(name)}', types[name])})"
+        return f"if({is_missing(name, types[name])}, NULL, {canonical(quoted(name), types[name])})"
 
 
 def write_newest(
@@ -86,4 +88,10 @@ def write_newest(
         return min(rows.count("true"), at_most), rows.features
 
 
-_JOINED = "FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL ORDER BY ALL"
+def _counted(connection: duckdb.DuckDBPyConnection, chosen: str, keys: str) -> list[list[Any]]:
+    """Count rows by `keys`, which `chosen` makes of the requests' columns, and by what both models said."""
+    query = f"""
+        SELECT {keys}, c.prediction, d.prediction, count(*)
+        FROM (SELECT {chosen} FROM held) AS asked POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL ORDER BY ALL
+    """
+    return [list(row) for row in connection.execute(query).fetchall()]
