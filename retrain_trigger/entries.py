@@ -18,6 +18,9 @@ class Kind(StrEnum):
     ABANDONED = "abandoned"
     COMPARED = "compared"
     KEPT = "kept"
+    STAGING = "staging"
+    STAGED = "in shadow"
+    UNSTAGING = "ending shadow"
     PROMOTING = "promoting"
     PROMOTED = "promoted"
 

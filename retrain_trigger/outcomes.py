@@ -34,6 +34,8 @@ class Word(StrEnum):
     DATA_REFUSED = "data refused"
     SEALED = "sealed"
     KEPT = "kept"
+    STAGED = "in shadow"
+    ROLLED_BACK = "rolled back"
     PROMOTED = "promoted"
 
 

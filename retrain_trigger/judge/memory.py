@@ -10,7 +10,7 @@ from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.measurements import Located, Mark
 
 Observed = TypeVar("Observed", bound=Located)
-_ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.PROMOTED})
+_ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.STAGED, Kind.PROMOTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,29 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A challenger that runs beside the champion: since when, its hash, against whom, and why it may."""
+
+    version: str
+    sha256: str
+    since: datetime
+    champion: str
+    because: str
+    pointer: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Probation:
+    """What a champion on probation is held against: how its predecessor was doing, and the refusals before it.
+
+    `standing` is the JSON of a `judge.probation.Standing`, None where nothing of the predecessor was measured.
+    """
+
+    refusals: int
+    standing: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the past means for the next decision.
 
@@ -40,7 +63,9 @@ class Memory:
     last promotion that did not end in one. `last_seen` is the latest time any tick had, None before the first.
     `reserved` is the largest share of rows ever held out: such rows are never trained on later. `unfinished` are the
     entries of a run that was cut off, oldest first. `served` is what each champion had said when a training to replace
-    it began, as the JSON of its counts, oldest champion first.
+    it began, as the JSON of its counts, oldest champion first. `shadow` is the challenger that runs beside the champion,
+    `probation` what the champion is held against since a comparison promoted it, `quarantined` the hashes of models that
+    did worse than their predecessor. `standing` and `found_better` are of the latest attempt.
     """
 
     champion: Champion | None = None
@@ -52,6 +77,11 @@ class Memory:
     unfinished: tuple[Entry, ...] = ()
     served: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     last_decision: Entry | None = None
+    shadow: Shadow | None = None
+    probation: Probation | None = None
+    quarantined: frozenset[str] = frozenset()
+    standing: Mapping[str, Any] | None = None
+    found_better: str | None = None
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
@@ -128,12 +158,41 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             served = body.get("served")
             told = {**memory.served, served["version"]: served} if served else memory.served
             memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)), served=told)
+            memory = replace(memory, standing=body.get("standing"), found_better=None)
             if not body.get("bootstrap"):
                 memory = memory.attempted(Attempt(entry.run, entry.at, mark_from_json(body.get("mark", {}))))
         case Kind.SEALED:
             memory = replace(memory, versions=memory.versions | {body["version"]})
+        case Kind.COMPARED:
+            standing = body.get("standing", memory.standing)
+            memory = replace(memory, found_better=body.get("verdict"), standing=standing)
+        case Kind.STAGED:
+            staged = (body[name] for name in ("version", "sha256", "champion", "because", "pointer"))
+            version, sha256, champion_then, because, told = staged
+            memory = replace(memory, shadow=Shadow(version, sha256, entry.at, champion_then, because, told))
         case Kind.PROMOTED:
             pointer = body["pointer"]
             champion = Champion(pointer["version"], entry.at, mark_from_json(body.get("mark", {})), pointer)
-            memory = replace(memory, champion=champion, refusals=0, versions=memory.versions | {champion.version})
-    return memory
+            memory = _succeeded(memory, entry, champion)
+    return replace(memory, shadow=None) if entry.kind in _ENDS - {Kind.STAGED} else memory
+
+
+def _succeeded(memory: Memory, entry: Entry, champion: Champion) -> Memory:
+    """Change the champion: a comparison's begins its probation, and a failed probation counts as a refusal."""
+    proved = champion.version == memory.found_better
+    began = Probation(memory.refusals, memory.standing) if proved else None
+    refusals, quarantined = 0, frozenset({entry.body["quarantined"]["sha256"]} if "quarantined" in entry.body else ())
+    if quarantined and memory.probation and memory.attempts:
+        refusals = max(1, memory.probation.refusals)
+        ended = replace(memory.attempts[-1], at=entry.at, mark=champion.mark)
+        memory = replace(memory, attempts=(*memory.attempts[:-1], ended))
+    return replace(
+        memory,
+        champion=champion,
+        refusals=refusals,
+        versions=memory.versions | {champion.version},
+        quarantined=memory.quarantined | quarantined,
+        probation=began,
+        standing=None,
+        found_better=None,
+    )
