@@ -7,7 +7,7 @@ are equal, so F1 is their common value. `values` judges the same windows without
 """
 
 from collections.abc import Iterator, Sequence
-from statistics import median
+from dataclasses import dataclass
 
 import click
 import numpy as np
@@ -15,14 +15,35 @@ import numpy as np
 from retrain_trigger.findings import Verdict
 from retrain_trigger.judge import probation
 from retrain_trigger.judge.evidence import Counts, Detector
-from retrain_trigger.judge.probation import Window
+from retrain_trigger.judge.probation import Standing, Window
 
 THRESHOLD = 0.85
 HEALTHY, FALLEN = 0.88, 0.78
 TENURE, PROBATION = 30, 7
-BLOCK = 10
 MARGIN = 0.02
-FALLS = (0.0, 0.05, 0.10)
+MIN_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """How a day comes about: its rows, the share of positives, errors in blocks of `block`, F1 swinging by `daily_sd`."""
+
+    title: str
+    rows: int
+    positives: float
+    block: int = 1
+    daily_sd: float = 0.0
+
+    def day(self, generator: np.random.Generator, level: float) -> Counts:
+        """Draw a day with this F1."""
+        if self.daily_sd:
+            level = float(np.clip(generator.normal(level, self.daily_sd), 0.01, 0.99))
+        trials = self.rows // self.block
+        truths = int(generator.binomial(trials, self.positives))
+        tp = int(generator.binomial(truths, level))
+        wrong = min(1.0, self.positives * (1 - level) / (1 - self.positives))
+        fp = int(generator.binomial(trials - truths, wrong))
+        return (tp * self.block, fp * self.block, (truths - tp) * self.block, (trials - truths - fp) * self.block)
 
 
 @click.command()
@@ -32,74 +53,70 @@ FALLS = (0.0, 0.05, 0.10)
 def main(*, repetitions: int, rows: tuple[int, ...], seed: int) -> None:
     """Print the table: the share rolled back of equally good ones, and within 1, 3 and 7 windows of worse ones."""
     print(
-        "| rows a day | positives | windows swing | judged by | equally good, rolled back | worse by 0.05: within 3 "
-        "| within 7 | worse by 0.10: within 1 | within 3 | within 7 |"
+        "| rows a day | positives | windows swing | judged by | equally good | worse by 0.05: in 3 | in 7 "
+        "| worse by 0.10: in 1 | in 3 | in 7 |"
     )
     print("|---|---|---|---|---:|---:|---:|---:|---:|---:|")
+    for number, world in enumerate(worlds(rows)):
+        for counted in (True, False):
+            generator = np.random.default_rng([seed, number])
+            equal, worse, bad = (
+                [rolled_back(generator, world, fall, counted=counted) for _ in range(repetitions)]
+                for fall in (0.0, 0.05, 0.10)
+            )
+            shares = [within(equal, 7), within(worse, 3), within(worse, 7), *(within(bad, last) for last in (1, 3, 7))]
+            cells = " | ".join(f"{share:.1%}" for share in shares)
+            judged = "counts" if counted else "values"
+            print(f"| {world.rows:,} | {world.positives:.0%} | {world.title} | {judged} | {cells} |", flush=True)
+
+
+def worlds(rows: Sequence[int]) -> Iterator[World]:
+    """Yield every kind of day."""
     for number in rows:
         for positives in (0.1, 0.3):
-            for swing, block, daily in (("as rows do", 1, 0.0), ("errors in tens", BLOCK, 0.0), ("sd 0.02", 1, 0.02)):
-                for counted in (True, False):
-                    generator = np.random.default_rng([seed, number, int(100 * positives), block, int(100 * daily)])
-                    found = [
-                        [one(generator, number, positives, block, daily, fall, counted=counted) for _ in range(repetitions)]
-                        for fall in FALLS
-                    ]
-                    shares = [within(found[0], 7), within(found[1], 3), within(found[1], 7)]
-                    shares += [within(found[2], windows) for windows in (1, 3, 7)]
-                    cells = " | ".join(f"{share:.1%}" for share in shares)
-                    print(f"| {number:,} | {positives:.0%} | {swing} | {'counts' if counted else 'values'} | {cells} |", flush=True)
+            yield World(title="as rows do", rows=number, positives=positives)
+            yield World(title="errors in tens", rows=number, positives=positives, block=10)
+            yield World(title="by sd 0.02", rows=number, positives=positives, daily_sd=0.02)
 
 
-def one(generator, rows, positives, block, daily, fall, *, counted):
-    def served(level: float) -> Iterator[Counts]:
-        while True:
-            day = float(np.clip(level + generator.normal(0, daily), 0.01, 0.99)) if daily else level
-            yield drawn(generator, rows, positives, day, block)
-
-    fallen = generator.random() < 0.5
-    healthy = served(HEALTHY)
-    before = [next(healthy) for _ in range(TENURE)]
-    if fallen:
-        detector = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=1000)
-        for counts in before:
-            detector = detector.after(counts)
-        bad = served(FALLEN)
-        while not detector.alarms:
-            before.append(next(bad))
-            detector = detector.after(before[-1])
-    was = probation.standing(
-        "v1", windows(before, counted=counted), metric="f1", threshold=THRESHOLD, lower_is_better=False
-    )
-    successor = served((FALLEN if fallen else HEALTHY) - fall)
-    now = [next(successor) for _ in range(PROBATION)]
-    for number in range(1, PROBATION + 1):
+def rolled_back(generator: np.random.Generator, world: World, fall: float, *, counted: bool) -> int | None:
+    """Return the window of a probation after which the champion is rolled back; None where it is not."""
+    fallen = bool(generator.integers(2))
+    was = predecessor(generator, world, fallen=fallen, counted=counted)
+    level = (FALLEN if fallen else HEALTHY) - fall
+    now: list[Window] = []
+    while len(now) < PROBATION:
+        now.append(window(world.day(generator, level), counted=counted))
         finding = probation.check(
-            was, windows(now[:number], counted=counted), metric="f1", lower_is_better=False, margin=MARGIN,
-            looks=PROBATION, min_rows=200,
+            was, now, metric="f1", lower_is_better=False, margin=MARGIN, looks=PROBATION, min_rows=MIN_ROWS
         )
         if finding.verdict is Verdict.BREACH:
-            return number
+            return len(now)
     return None
 
 
-def windows(tables: Sequence[Counts], *, counted: bool) -> list[Window]:
-    if counted:
-        return [Window(None, None, each) for each in tables]
-    return [Window(2 * tp / max(2 * tp + fp + fn, 1), None, None) for tp, fp, fn, _ in tables]
+def predecessor(generator: np.random.Generator, world: World, *, fallen: bool, counted: bool) -> Standing:
+    """Let a champion serve, and fall until the evidence alarms where it is `fallen`."""
+    before = [world.day(generator, HEALTHY) for _ in range(TENURE)]
+    detector = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=1000)
+    for counts in before:
+        detector = detector.after(counts)
+    while fallen and not detector.alarms:
+        before.append(world.day(generator, FALLEN))
+        detector = detector.after(before[-1])
+    seen = [window(counts, counted=counted) for counts in before]
+    return probation.standing("v1", seen, metric="f1", threshold=THRESHOLD, lower_is_better=False)
 
 
-def drawn(generator, rows, positives, level, block) -> Counts:
-    trials = rows // block
-    truths = generator.binomial(trials, positives)
-    tp = generator.binomial(truths, level)
-    fp = generator.binomial(trials - truths, min(1.0, positives * (1 - level) / (1 - positives)))
-    tp, fp, fn, tn = tp, fp, truths - tp, trials - truths - fp
-    return (int(tp * block), int(fp * block), int(fn * block), int(tn * block))
+def window(counts: Counts, *, counted: bool) -> Window:
+    """Return a window as the log shows it: with its counts, or with the value alone."""
+    tp, fp, fn, _ = counts
+    return Window(None, None, counts) if counted else Window(2 * tp / max(2 * tp + fp + fn, 1), None, None)
 
 
-def within(found, windows) -> float:
-    return sum(each is not None and each <= windows for each in found) / len(found)
+def within(found: Sequence[int | None], last: int) -> float:
+    """Return the share that was rolled back within so many windows."""
+    return sum(each is not None and each <= last for each in found) / len(found)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import attempt, observation, preparation, promotion, recovery
+from retrain_trigger import attempt, observation, preparation, probation, promotion, recovery, shadow
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
-from retrain_trigger.findings import Verdict, unknown
-from retrain_trigger.judge import memory
+from retrain_trigger.findings import Finding, Verdict, unknown
+from retrain_trigger.judge import lineage, memory
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judgement import Judgement, Observed, breached_windows, judged, served
@@ -38,8 +38,15 @@ def run(config: Config, *, now: datetime, say: Say, force: str | None = None) ->
         recovered, finished = recovery.recovered(opened)
         if finished is not None:
             return finished
-        tick = _with_champion(recovered)
+        tick = shadow.settled(_with_champion(recovered), forced=force is not None)
         reading, judgement = _evaluated(tick, forced=force is not None)
+        if (worse := probation.failed(judgement)) and (outcome := _rolled_back(tick, judgement, worse)):
+            return outcome
+        seen = shadow.progress(config, tick.past, now=now)
+        if seen is not None:
+            judgement = shadow.meanwhile(judgement, seen)
+            if seen.due:
+                return _concluded(tick, judgement, reading, seen)
         if judgement.decision.action is not Action.RETRAIN and force is None:
             _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
             return _outcome(judgement, reading, run=tick.run)
@@ -54,7 +61,12 @@ def dry_run(config: Config, *, now: datetime) -> Outcome:
         raise PromotionError(HOW_TO_BEGIN.format(pointer=config.model.pointer))
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         reading = observation.read(config, registry(config), past.champion, ledger, now=now)
-    judgement = judged(config, reading.observed, past, now=now)
+    judgement = _judged(config, reading, past, now=now)
+    if worse := probation.failed(judgement):
+        because = f"{worse.because}; it would be rolled back"
+        return Outcome(word=Word.WOULD_ROLL_BACK, code=ExitCode.OK, because=because, findings=judgement.findings)
+    if (seen := shadow.progress(config, past, now=now)) is not None:
+        judgement = shadow.meanwhile(judgement, seen)
     if judgement.decision.action is not Action.RETRAIN:
         return _outcome(judgement, reading, run=None)
     return Outcome(
@@ -98,13 +110,15 @@ def rollback(config: Config, version: str | None, *, reason: str, now: datetime,
     with begun(config, now=now, say=say) as opened:
         tick = recovery.given_up(opened, "a person rolls back")
         current = promotion.champion(tick.registry, tick.past)
-        target = version or (current.previous if current else None)
+        served, quarantined = lineage.served(tick.ledger.effects()), tick.past.quarantined
+        target = version or lineage.earlier(served, current.previous if current else None, quarantined=quarantined)
         if current is None or target is None:
             raise UsageError("there is no earlier champion to go back to; see `retrain-check history`")
-        earlier = [e.body["pointer"] for e in tick.ledger.effects() if e.kind is Kind.PROMOTED]
-        before = next((pointer["previous"] for pointer in reversed(earlier) if pointer["version"] == target), None)
-        if target not in {pointer["version"] for pointer in earlier}:
+        if target not in served:
             raise UsageError(f"{target} was never champion; `retrain-check promote {target} --reason ...` makes it one")
+        if served[target]["sha256"] in quarantined:
+            raise UsageError(f"{target} is quarantined: it did worse than its predecessor; see `retrain-check history`")
+        before = lineage.earlier(served, served[target]["previous"], quarantined=quarantined)
         pointer = promotion.promote(tick, target, by="rollback", because=reason, previous=before)
         because = f"rolled back from {current.version} to {pointer.version}: {reason}"
         return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
@@ -181,7 +195,28 @@ def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
             _record_decision(tick, judgement, Action.UNKNOWN, str(error))
             raise
         reading = Reading(Observed(), Mark(), (str(error),))
-    return reading, judged(tick.config, reading.observed, tick.past, now=tick.now)
+    return reading, _judged(tick.config, reading, tick.past, now=tick.now)
+
+
+def _judged(config: Config, reading: Reading, past: Memory, *, now: datetime) -> Judgement:
+    """Judge the champion, also by its probation, which decides nothing but a rollback."""
+    judgement = judged(config, reading.observed, past, now=now)
+    found = probation.judged(config, reading.observed, past, now=now)
+    return judgement if found is None else replace(judgement, findings=(*judgement.findings, found))
+
+
+def _rolled_back(tick: Tick, judgement: Judgement, worse: Finding) -> Outcome | None:
+    _record_decision(tick, judgement, Action.ROLL_BACK, worse.because)
+    outcome = probation.rolled_back(tick, worse)
+    return None if outcome is None else replace(outcome, findings=judgement.findings)
+
+
+def _concluded(tick: Tick, judgement: Judgement, reading: Reading, seen: shadow.Progress) -> Outcome:
+    """End a shadow with its verdict."""
+    _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
+    standing = probation.standing(tick.config, reading.observed, tick.past)
+    outcome = shadow.concluded(tick, seen, positive=reading.observed.positive, standing=standing)
+    return replace(outcome, findings=judgement.findings, notes=reading.notes)
 
 
 def _attempted(tick: Tick, judgement: Judgement, reading: Reading, because: str, *, forced: bool) -> Outcome:
@@ -200,8 +235,11 @@ def _attempted(tick: Tick, judgement: Judgement, reading: Reading, because: str,
     tick.say(f"{because}; retraining starts")
     findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
     said = served(reading.observed, tick.past)
+    doing = probation.standing(tick.config, reading.observed, tick.past)
     reason = {"because": because, "forced": forced, "findings": findings}
-    outcome = attempt.start(tick, prepared, reason=reason, mark=reading.mark, bootstrap=False, served=said)
+    outcome = attempt.start(
+        tick, prepared, reason=reason, mark=reading.mark, bootstrap=False, served=said, standing=doing
+    )
     return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=reading.notes)
 
 

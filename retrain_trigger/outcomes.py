@@ -36,6 +36,7 @@ class Word(StrEnum):
     KEPT = "kept"
     STAGED = "in shadow"
     ROLLED_BACK = "rolled back"
+    WOULD_ROLL_BACK = "would roll back"
     PROMOTED = "promoted"
 
 

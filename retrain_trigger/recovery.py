@@ -2,7 +2,7 @@
 
 from time import time
 
-from retrain_trigger import attempt, promotion
+from retrain_trigger import attempt, promotion, staging
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory
@@ -40,7 +40,7 @@ def given_up(tick: Tick, because: str) -> Tick:
     A promotion that had begun is completed where the pointer lets it be.
     """
     if not tick.past.unfinished:
-        return tick
+        return staging.withdraw(tick, because)
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     training.end_tree(earlier.run, earlier.training_lock)
     intents = [entry for entry in tick.past.unfinished if entry.kind is Kind.PROMOTING]
@@ -51,7 +51,7 @@ def given_up(tick: Tick, because: str) -> Tick:
         intents = []
     if not intents:
         earlier.record(Kind.ABANDONED, because=because)
-    return tick.remembering(memory.fold(tick.ledger.effects()))
+    return staging.withdraw(tick.remembering(memory.fold(tick.ledger.effects())), because)
 
 
 def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
@@ -60,6 +60,12 @@ def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
         files.remove_folder(tick.scratch)
         because = f"finished the interrupted promotion of {pointer.version}"
         return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
+    if Kind.UNSTAGING in left:
+        staging.remove(tick)
+        tick.record(Kind.ABANDONED, because=left[Kind.UNSTAGING].body["because"])
+        return None
+    if Kind.STAGING in left:
+        return _staged(tick, left[Kind.STAGING])
     if Kind.COMPARED in left:
         return _acted(tick, left[Kind.COMPARED])
     if Kind.TRAINING not in left:
@@ -97,16 +103,37 @@ def _compared(tick: Tick, begun: Entry) -> Outcome | None:
     return attempt.finish(tick, begun.body, recorded)
 
 
+def _staged(tick: Tick, intent: Entry) -> Outcome | None:
+    """Let the challenger run in shadow after all; give up where the champion has changed."""
+    champion = tick.past.champion.version if tick.past.champion else None
+    version = intent.body["pointer"]["version"]
+    if champion != intent.body["champion"] or tick.config.promotion.shadow is None:
+        staging.remove(tick)
+        tick.record(Kind.ABANDONED, because="champion or config.yaml changed before the shadow began")
+        return None
+    staging.complete(tick, intent)
+    files.remove_folder(tick.scratch)
+    because = f"finished the interrupted staging of {version}: it runs in shadow"
+    return Outcome(word=Word.STAGED, code=ExitCode.OK, because=because, run=tick.run)
+
+
 def _acted(tick: Tick, compared: Entry) -> Outcome | None:
     """Act on a verdict that is bound to what it was reached on; give up where any of that has changed."""
     champion = tick.past.champion.version if tick.past.champion else None
     body = compared.body
+    shadow = body.get("shadow", False)
     try:
-        sealed = {e.body["version"]: e.body["sha256"] for e in tick.past.unfinished if e.kind is Kind.SEALED}
+        sealed = (
+            {body["verdict"]: body["sha256"]}
+            if shadow
+            else {e.body["version"]: e.body["sha256"] for e in tick.past.unfinished if e.kind is Kind.SEALED}
+        )
         same = all(tick.registry.verified(version) == sealed[version] for version in (body["verdict"],) if version)
     except PromotionError:
         same = False
     if same and champion == body["champion"] and tick.config.digest == body["config"]:
-        return attempt.act_on_verdict(tick, body["verdict"], body["because"])
+        return attempt.act_on_verdict(tick, body["verdict"], body["because"], by="shadow" if shadow else "gate")
+    if shadow:
+        staging.remove(tick)
     tick.record(Kind.ABANDONED, because="champion, challenger or config.yaml changed since the comparison")
     return None

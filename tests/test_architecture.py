@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"printing"},),
     (
         {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
-        | {"profile", "data_check", "tick"},
+        | {"profile", "data_check", "tick", "probation", "shadow", "staging"},
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),

@@ -217,6 +217,7 @@ def _game(metric: str, threshold: float, cost: tuple[float, float]) -> _Game:
 
 
 def ratio_of(metric: str, cost: tuple[float, float]) -> Ratio:
+    """Return a metric of RATIOS, with what a false positive and a false negative cost in it."""
     # Only `cost` has a part on mistakes, so the weights touch nothing else.
     ratio = RATIOS[metric]
     tp, fp, fn, tn = ratio.part

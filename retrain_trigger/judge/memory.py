@@ -34,14 +34,12 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A challenger that runs beside the champion: since when, its hash, against whom, and why it may."""
+    """A challenger that runs beside a champion: its version and hash, since when, beside whom."""
 
     version: str
     sha256: str
     since: datetime
     champion: str
-    because: str
-    pointer: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +165,8 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             standing = body.get("standing", memory.standing)
             memory = replace(memory, found_better=body.get("verdict"), standing=standing)
         case Kind.STAGED:
-            staged = (body[name] for name in ("version", "sha256", "champion", "because", "pointer"))
-            version, sha256, champion_then, because, told = staged
-            memory = replace(memory, shadow=Shadow(version, sha256, entry.at, champion_then, because, told))
+            staged = body["pointer"]
+            memory = replace(memory, shadow=Shadow(staged["version"], staged["sha256"], entry.at, body["champion"]))
         case Kind.PROMOTED:
             pointer = body["pointer"]
             champion = Champion(pointer["version"], entry.at, mark_from_json(body.get("mark", {})), pointer)
@@ -184,7 +181,7 @@ def _succeeded(memory: Memory, entry: Entry, champion: Champion) -> Memory:
     refusals, quarantined = 0, frozenset({entry.body["quarantined"]["sha256"]} if "quarantined" in entry.body else ())
     if quarantined and memory.probation and memory.attempts:
         refusals = max(1, memory.probation.refusals)
-        ended = replace(memory.attempts[-1], at=entry.at, mark=champion.mark)
+        ended = replace(memory.attempts[-1], at=entry.at, mark=Mark(entry.at, champion.mark.ends))
         memory = replace(memory, attempts=(*memory.attempts[:-1], ended))
     return replace(
         memory,

@@ -27,6 +27,9 @@ PRIOR_PAIRS = 5
 DIFFERENCES = 2 / 3
 """Degrees of freedom of a variance from successive differences, for each of them (von Neumann, 1941)."""
 
+OF_VALUES = DIFFERENCES / 2
+"""The same where only values are known: most are from before a fall, and after one values swing more."""
+
 MOST_ODDS = 1e300
 """Odds are reported up to here, so that they are always a finite number."""
 
@@ -89,7 +92,9 @@ def standing(
             detector = detector.after(window.counts or (0, 0, 0, 0))
         stretch = detector.stretch_windows
     else:
-        sides = [(each.value - threshold) * (-1 if lower_is_better else 1) < 0 for each in kept if each.value is not None]
+        sides = [
+            (each.value - threshold) * (-1 if lower_is_better else 1) < 0 for each in kept if each.value is not None
+        ]
         stretch = next((place for place, wrong in enumerate(reversed(sides)) if not wrong), len(sides))
     level = min(stretch or LEVEL_WINDOWS, LEVEL_WINDOWS, len(kept))
     return Standing(version=version, windows=kept, level=level)
@@ -116,12 +121,13 @@ def check(
     after each of which this is asked, so that by Bonferroni at most one equally good champion in ONE_PERCENT is rolled
     back. The finding's value is 1/p ("chance gives this once in ..."), its limit ONE_PERCENT * looks.
 
-    Counts of a metric of RATIOS, N/D: V(x) = sum over cells of count (n - x d)^2 / D^2 (n and d are what a row adds to
-    N and D), and SE^2 = O (V(x) + V(y)). O = max(1, (5 + sum (x_w - x_{w-1})^2 / (V_w + V_{w-1})) / (5 + pairs)) is
-    how much more windows swing than their rows explain, from neighbouring windows of either champion; the pair where
-    the predecessor's level begins is left out, as is every change of champion. Values only: SE^2 = s^2 (1/k + 1/m),
-    s^2 = sum (x_w - x_{w-1})^2 / 2 / pairs, and T has 2/3 of a degree of freedom for each pair. P is the normal tail,
-    after Wallace's transform of t where O or s^2 was estimated from pairs.
+    Counts of a metric of RATIOS, N/D: SE^2 = O v (1/D_x + 1/D_y), v = sum over cells of count (n - r d)^2 / D with both
+    champions' rows together (n and d are what a row adds to N and D, r = N/D: as if they were equally good). O =
+    max(1, (5 + sum (x_w - x_{w-1})^2 / (v (1/D_w + 1/D_{w-1}))) / (5 + pairs)) is how much more windows swing than
+    their rows explain, from neighbouring windows of one champion, v its own; the pair where the predecessor's level
+    begins is left out, as is the change of champion. Values only, of k and m windows: SE^2 = s^2 (1/k + 1/m),
+    s^2 = sum (x_w - x_{w-1})^2 / 2 / pairs, P is the tail of Student's t where O > 1 or values are judged, with
+    DIFFERENCES or OF_VALUES degrees of freedom for each pair (Wallace's approximation), else the normal one.
 
     Unknown where either has fewer than `min_rows` labelled rows, where rows are stated, or, with values only, there
     are fewer than MIN_PAIRS pairs. What it cannot know: that the world has become harder for both.
@@ -135,7 +141,7 @@ def check(
     >>> check(was, [Window(None, None, (120, 30, 30, 320))], **options).verdict.value
     'PASS'
     >>> check(was, [Window(None, None, (108, 40, 42, 310))] * 2, **options).because
-    'f1 0.72 since its promotion (1,000 rows of 2 windows) is worse than the 0.83 of its predecessor v1 (1,500 rows of 3 windows): chance gives that once in 180,000, probation allows 1 in 700'
+    'f1 0.72 since its promotion (1,000 rows of 2 windows) is worse than the 0.83 of its predecessor v1 (1,500 rows of 3 windows): chance gives that once in 440,000, probation allows 1 in 700'
     """
     limit = ONE_PERCENT * looks
     then, now = before.windows[-before.level :], tuple(windows)
@@ -192,25 +198,33 @@ def _counted(metric: str, windows: Sequence[Window]) -> bool:
 
 def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
     tables = [[each.counts for each in group if each.counts is not None] for group in groups]
-    estimates = [[seen for counts in group if not math.isnan((seen := _estimate(counts, ratio))[0])] for group in tables]
-    pairs = [pair for group in estimates for pair in pairwise(group)]
-    spreads = [(one, other) for one, other in pairs if one[1] + other[1] > 0]
-    excess = sum((one[0] - other[0]) ** 2 / (one[1] + other[1]) for one, other in spreads)
-    swing = max(1.0, (PRIOR_PAIRS + excess) / (PRIOR_PAIRS + len(spreads)))
-    (before, variance_before), (value, variance) = (_estimate(_total(group), ratio) for group in tables[1:])
-    fall = ratio.sign * (before - value)
-    error = math.sqrt(swing * (variance_before + variance))
+    excesses = [excess for group in tables for excess in _excesses(group, ratio)]
+    swing = max(1.0, (PRIOR_PAIRS + sum(excesses)) / (PRIOR_PAIRS + len(excesses)))
+    then, now = (_total(group) for group in tables[1:])
+    (before, weight_before), (value, weight) = _estimate(then, ratio), _estimate(now, ratio)
+    fall, error = ratio.sign * (before - value), 0.0
+    if weight and weight_before:
+        error = math.sqrt(swing * _unit_variance(_total((then, now)), ratio) * (1 / weight + 1 / weight_before))
     return _Seen(
         before,
         value,
         fall,
-        _odds(fall, error, freedom=PRIOR_PAIRS + len(spreads) if swing > 1 else math.inf),
+        _odds(fall, error, freedom=DIFFERENCES * (PRIOR_PAIRS + len(excesses)) if swing > 1 else math.inf),
         swing,
-        sum(map(sum, tables[1])),
-        sum(map(sum, tables[2])),
+        sum(then),
+        sum(now),
         len(tables[1]),
         len(tables[2]),
     )
+
+
+def _excesses(tables: Sequence[Counts], ratio: Ratio) -> list[float]:
+    """Return, for each pair of neighbours, the square of their difference over what their rows explain of it."""
+    unit = _unit_variance(_total(tables), ratio) if tables else 0.0
+    seen = [(value, whole) for value, whole in (_estimate(counts, ratio) for counts in tables) if whole]
+    if not unit:
+        return []
+    return [(x - y) ** 2 / (unit * (1 / d + 1 / e)) for (x, d), (y, e) in pairwise(seen)]
 
 
 def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:
@@ -222,7 +236,7 @@ def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:
     odds = math.nan
     if len(squares) >= MIN_PAIRS and then and now:
         error = math.sqrt(sum(squares) / len(squares) * (1 / len(then) + 1 / len(now)))
-        odds = _odds(fall, error, freedom=DIFFERENCES * len(squares))
+        odds = _odds(fall, error, freedom=OF_VALUES * len(squares))
     rows_before, rows = (
         None if any(each.rows is None for each in group) else sum(each.rows or 0 for each in group)
         for group in groups[1:]
@@ -231,13 +245,22 @@ def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:
 
 
 def _estimate(counts: Counts, ratio: Ratio) -> tuple[float, float]:
-    """Return N/D and the variance of it that its rows explain; NaN and 0 where no row is looked at."""
-    whole = sum(count * d for count, d in zip(counts, ratio.whole, strict=True))
+    """Return N/D and D; NaN and 0 where no row is looked at."""
+    whole = _dot(counts, ratio.whole)
+    return (_dot(counts, ratio.part) / whole, whole) if whole else (math.nan, 0.0)
+
+
+def _unit_variance(counts: Counts, ratio: Ratio) -> float:
+    """Return the variance of N/D, as its rows explain it, times D."""
+    value, whole = _estimate(counts, ratio)
     if not whole:
-        return math.nan, 0.0
-    value = sum(count * n for count, n in zip(counts, ratio.part, strict=True)) / whole
+        return 0.0
     cells = zip(counts, ratio.part, ratio.whole, strict=True)
-    return value, sum(count * (n - value * d) ** 2 for count, n, d in cells) / whole**2
+    return sum(count * (n - value * d) ** 2 for count, n, d in cells) / whole
+
+
+def _dot(counts: Counts, weights: Sequence[float]) -> float:
+    return sum(count * weight for count, weight in zip(counts, weights, strict=True))
 
 
 def _total(tables: Sequence[Counts]) -> Counts:
@@ -263,9 +286,7 @@ def _normal(t: float, freedom: float) -> float:
     return math.copysign(deviate, t)
 
 
-def _in_words(  # noqa: PLR0917  (private; called once)
-    seen: _Seen, before: Standing, metric: str, limit: float, margin: float, *, worse: bool
-) -> str:
+def _in_words(seen: _Seen, before: Standing, metric: str, limit: float, margin: float, *, worse: bool) -> str:
     value, level = figures(seen.value, seen.before)
     own = f"{metric} {value} since its promotion ({_rows(seen.rows, seen.windows)})"
     other = f"the {level} of its predecessor {before.version} ({_rows(seen.rows_before, seen.windows_before)})"
