@@ -14,6 +14,7 @@ from retrain_trigger.judge.memory import Memory, Shadow
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judgement import Judgement
 from retrain_trigger.outcomes import Outcome
+from retrain_trigger.sections import CHALLENGER
 from retrain_trigger.sections import Shadow as Asked
 from retrain_trigger.tick import Tick
 
@@ -62,7 +63,7 @@ def settled(tick: Tick, *, forced: bool) -> Tick:
     """End a shadow that cannot go on, and take away what is left of one; `forced`: a training is asked for."""
     shadow = tick.past.shadow
     if shadow is None:
-        return staging.withdraw(tick, f"{staging.FILE} was left of a shadow that is over; it is removed")
+        return staging.withdraw(tick, f"{CHALLENGER} was left of a shadow that is over; it is removed")
     because = "a training is forced" if forced else _lost(tick, shadow)
     return tick if because is None else staging.withdraw(tick, because)
 
@@ -96,9 +97,12 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
 def meanwhile(judgement: Judgement, seen: Progress) -> Judgement:
     """Return the judgement with what the shadow comes to: as long as it runs, a breach waits."""
     decision = judgement.decision
-    waits = decision.action is Action.RETRAIN
-    because = f"{decision.because}; {seen}" + ("; no training starts meanwhile" if waits else "")
-    action = Action.WAIT if waits else decision.action
+    action = Action.WAIT if decision.action is Action.RETRAIN else decision.action
+    because = f"{decision.because}; {seen}"
+    if seen.due:
+        because += "; it is due to be judged"
+    elif action is Action.WAIT:
+        because += "; no training starts meanwhile"
     return replace(judgement, decision=Decision(action, because, decision.until))
 
 

@@ -6,16 +6,15 @@ from pathlib import Path
 
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.judge import memory
+from retrain_trigger.sections import CHALLENGER
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files
 from retrain_trigger.world.registry import Pointer, Registry
 
-FILE = "challenger.json"
-
 
 def path(registry: Registry) -> Path:
     """Return where the challenger in shadow is named."""
-    return registry.pointer.with_name(FILE)
+    return registry.pointer.with_name(CHALLENGER)
 
 
 def named(registry: Registry) -> Pointer | None:
