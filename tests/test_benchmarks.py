@@ -23,3 +23,17 @@ def test_false_alarms_prints_one_row_for_each_detector() -> None:
     assert all(len(row) == 11 for row in rows)
     # On a stream at t+0.03, the point rule alarms and the sequential one does not.
     assert [float(row[4]) > 0 for row in rows] == [False, False, True, True] * 2
+
+
+def test_probation_prints_one_row_for_each_kind_of_day() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(BENCHMARKS / "probation.py"), "--repetitions", "8", "--rows", "1000"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
+    assert [row[3] for row in rows] == ["counts", "values"] * 6
+    # With 30 % positives and windows that swing as rows do, only the worse champion is rolled back.
+    assert (rows[6][4], rows[6][9]) == ("0.0%", "100.0%")
