@@ -3,7 +3,8 @@
 One window a day. The predecessor served 30 windows with an F1 of 0.88 (threshold 0.85) and then either went on so
 (its successor came by `--force` or drift), or fell to 0.78 and was replaced when the sequential evidence alarmed. The
 successor serves seven more windows at the F1 that its predecessor had last, less 0, 0.05 or 0.10. Precision and recall
-are equal, so F1 is their common value. `values` judges the same windows without their counts.
+are equal, so F1 is their common value. `values` judges windows without their counts; `point` is what is not done:
+compare each value with the predecessor's last one, less `promotion.margin`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,16 +59,15 @@ def main(*, repetitions: int, rows: tuple[int, ...], seed: int) -> None:
     )
     print("|---|---|---|---|---:|---:|---:|---:|---:|---:|")
     for number, world in enumerate(worlds(rows)):
-        for counted in (True, False):
+        for judge in ("counts", "values", "point"):
             generator = np.random.default_rng([seed, number])
             equal, worse, bad = (
-                [rolled_back(generator, world, fall, counted=counted) for _ in range(repetitions)]
+                [rolled_back(generator, world, fall, judge=judge) for _ in range(repetitions)]
                 for fall in (0.0, 0.05, 0.10)
             )
             shares = [within(equal, 7), within(worse, 3), within(worse, 7), *(within(bad, last) for last in (1, 3, 7))]
             cells = " | ".join(f"{share:.1%}" for share in shares)
-            judged = "counts" if counted else "values"
-            print(f"| {world.rows:,} | {world.positives:.0%} | {world.title} | {judged} | {cells} |", flush=True)
+            print(f"| {world.rows:,} | {world.positives:.0%} | {world.title} | {judge} | {cells} |", flush=True)
 
 
 def worlds(rows: Sequence[int]) -> Iterator[World]:
@@ -79,14 +79,18 @@ def worlds(rows: Sequence[int]) -> Iterator[World]:
             yield World(title="by sd 0.02", rows=number, positives=positives, daily_sd=0.02)
 
 
-def rolled_back(generator: np.random.Generator, world: World, fall: float, *, counted: bool) -> int | None:
+def rolled_back(generator: np.random.Generator, world: World, fall: float, *, judge: str) -> int | None:
     """Return the window of a probation after which the champion is rolled back; None where it is not."""
     fallen = bool(generator.integers(2))
-    was = predecessor(generator, world, fallen=fallen, counted=counted)
+    was = predecessor(generator, world, fallen=fallen, counted=judge == "counts")
     level = (FALLEN if fallen else HEALTHY) - fall
     now: list[Window] = []
     while len(now) < PROBATION:
-        now.append(window(world.day(generator, level), counted=counted))
+        now.append(window(world.day(generator, level), counted=judge == "counts"))
+        if judge == "point":
+            if (now[-1].value or 0.0) <= (was.windows[-1].value or 0.0) - MARGIN:
+                return len(now)
+            continue
         finding = probation.check(
             was, now, metric="f1", lower_is_better=False, margin=MARGIN, looks=PROBATION, min_rows=MIN_ROWS
         )

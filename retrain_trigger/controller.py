@@ -40,8 +40,11 @@ def run(config: Config, *, now: datetime, say: Say, force: str | None = None) ->
             return finished
         tick = shadow.settled(_with_champion(recovered), forced=force is not None)
         reading, judgement = _evaluated(tick, forced=force is not None)
-        if (worse := probation.failed(judgement)) and (outcome := _rolled_back(tick, judgement, worse)):
-            return outcome
+        if (worse := probation.failed(judgement)) is not None:
+            obstacle = probation.obstacle(tick.registry, tick.past, worse)
+            if obstacle is None:
+                return _rolled_back(tick, judgement, worse)
+            tick.say(f"{worse.because}; {obstacle}")
         seen = shadow.progress(config, tick.past, now=now)
         if seen is not None:
             judgement = shadow.meanwhile(judgement, seen)
@@ -62,7 +65,8 @@ def dry_run(config: Config, *, now: datetime) -> Outcome:
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         reading = observation.read(config, registry(config), past.champion, ledger, now=now)
     judgement = _judged(config, reading, past, now=now)
-    if worse := probation.failed(judgement):
+    worse = probation.failed(judgement)
+    if worse is not None and probation.obstacle(registry(config), past, worse) is None:
         because = f"{worse.because}; it would be rolled back"
         return Outcome(word=Word.WOULD_ROLL_BACK, code=ExitCode.OK, because=because, findings=judgement.findings)
     if (seen := shadow.progress(config, past, now=now)) is not None:
@@ -205,10 +209,9 @@ def _judged(config: Config, reading: Reading, past: Memory, *, now: datetime) ->
     return judgement if found is None else replace(judgement, findings=(*judgement.findings, found))
 
 
-def _rolled_back(tick: Tick, judgement: Judgement, worse: Finding) -> Outcome | None:
+def _rolled_back(tick: Tick, judgement: Judgement, worse: Finding) -> Outcome:
     _record_decision(tick, judgement, Action.ROLL_BACK, worse.because)
-    outcome = probation.rolled_back(tick, worse)
-    return None if outcome is None else replace(outcome, findings=judgement.findings)
+    return replace(probation.rolled_back(tick, worse), findings=judgement.findings)
 
 
 def _concluded(tick: Tick, judgement: Judgement, reading: Reading, seen: shadow.Progress) -> Outcome:

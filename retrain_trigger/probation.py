@@ -16,6 +16,7 @@ from retrain_trigger.judgement import Judgement, Observed, champion_measurements
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
+from retrain_trigger.world.registry import Registry
 
 
 def standing(config: Config, observed: Observed, past: Memory) -> dict[str, Any] | None:
@@ -68,26 +69,26 @@ def failed(judgement: Judgement) -> Finding | None:
     return next((finding for finding in found if finding.verdict is Verdict.BREACH), None)
 
 
-def rolled_back(tick: Tick, finding: Finding) -> Outcome | None:
-    """Go back to the predecessor and quarantine the champion; None, and told, where there is nothing to go back to."""
+def obstacle(registry: Registry, past: Memory, finding: Finding) -> str | None:
+    """Say why a champion that does worse cannot be rolled back by itself; None where it can."""
+    predecessor = finding.evidence["predecessor"]
+    try:
+        because = f"{predecessor} is quarantined" if registry.verified(predecessor) in past.quarantined else None
+    except PromotionError as error:
+        because = str(error)
+    return because and f"it is not rolled back: {because}. Go back further with `retrain-check rollback VERSION`"
+
+
+def rolled_back(tick: Tick, finding: Finding) -> Outcome:
+    """Make the predecessor the champion again, and quarantine the one that did worse."""
     current = tick.registry.champion()
     assert current is not None
-    pointers = lineage.served(tick.ledger.effects())
     target = finding.evidence["predecessor"]
-    obstacle = _obstacle(tick, target)
-    if obstacle is not None:
-        tick.say(f"{finding.because}; it is not rolled back: {obstacle}. Go back with `retrain-check rollback VERSION`")
-        return None
+    before = lineage.served(tick.ledger.effects()).get(target, {}).get("previous")
     tick = staging.withdraw(tick, f"{current.version}, the champion beside it, is rolled back")
     because = f"rolled back from {current.version}, which is quarantined: {finding.because}"
-    promotion.promote(
-        tick,
-        target,
-        by="probation",
-        because=because,
-        previous=pointers[target]["previous"] if target in pointers else None,
-        quarantined={"version": current.version, "sha256": current.sha256},
-    )
+    quarantined = {"version": current.version, "sha256": current.sha256}
+    promotion.promote(tick, target, by="probation", because=because, previous=before, quarantined=quarantined)
     return Outcome(
         word=Word.ROLLED_BACK,
         code=ExitCode.OK,
@@ -95,14 +96,6 @@ def rolled_back(tick: Tick, finding: Finding) -> Outcome | None:
         run=tick.run,
         details={"version": target, "quarantined": current.version},
     )
-
-
-def _obstacle(tick: Tick, target: str) -> str | None:
-    try:
-        digest = tick.registry.verified(target)
-    except PromotionError as error:
-        return str(error)
-    return f"its predecessor {target} is quarantined, too" if digest in tick.past.quarantined else None
 
 
 def _windows(config: Config, measurements: Iterable[Measurement]) -> list[Window]:

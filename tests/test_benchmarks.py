@@ -34,6 +34,6 @@ def test_probation_prints_one_row_for_each_kind_of_day() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
-    assert [row[3] for row in rows] == ["counts", "values"] * 6
+    assert [row[3] for row in rows] == ["counts", "values", "point"] * 6
     # With 30 % positives and windows that swing as rows do, only the worse champion is rolled back.
-    assert (rows[6][4], rows[6][9]) == ("0.0%", "100.0%")
+    assert (rows[9][4], rows[9][9]) == ("0.0%", "100.0%")
