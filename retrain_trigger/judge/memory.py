@@ -150,28 +150,35 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
         return memory
     body = entry.body
     unfinished = () if entry.kind in _ENDS else (*memory.unfinished, entry)
-    memory = replace(memory, unfinished=unfinished)
+    memory = _challenged(replace(memory, unfinished=unfinished), entry)
     match entry.kind:
         case Kind.TRAINING:
             served = body.get("served")
             told = {**memory.served, served["version"]: served} if served else memory.served
             memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)), served=told)
-            memory = replace(memory, standing=body.get("standing"), found_better=None)
             if not body.get("bootstrap"):
                 memory = memory.attempted(Attempt(entry.run, entry.at, mark_from_json(body.get("mark", {}))))
         case Kind.SEALED:
             memory = replace(memory, versions=memory.versions | {body["version"]})
-        case Kind.COMPARED:
-            standing = body.get("standing", memory.standing)
-            memory = replace(memory, found_better=body.get("verdict"), standing=standing)
-        case Kind.STAGED:
-            staged = body["pointer"]
-            memory = replace(memory, shadow=Shadow(staged["version"], staged["sha256"], entry.at, body["champion"]))
         case Kind.PROMOTED:
             pointer = body["pointer"]
             champion = Champion(pointer["version"], entry.at, mark_from_json(body.get("mark", {})), pointer)
             memory = _succeeded(memory, entry, champion)
-    return replace(memory, shadow=None) if entry.kind in _ENDS - {Kind.STAGED} else memory
+    return memory
+
+
+def _challenged(memory: Memory, entry: Entry) -> Memory:
+    """Note what became of the challenger: trained, found better or not, in shadow, or its attempt has ended."""
+    body = entry.body
+    if entry.kind is Kind.TRAINING:
+        memory = replace(memory, standing=body.get("standing"), found_better=None)
+    if entry.kind is Kind.COMPARED:
+        standing = body.get("standing", memory.standing)
+        memory = replace(memory, found_better=body.get("verdict"), standing=standing)
+    if entry.kind is Kind.STAGED:
+        pointer = body["pointer"]
+        return replace(memory, shadow=Shadow(pointer["version"], pointer["sha256"], entry.at, body["champion"]))
+    return replace(memory, shadow=None) if entry.kind in _ENDS else memory
 
 
 def _succeeded(memory: Memory, entry: Entry, champion: Champion) -> Memory:
