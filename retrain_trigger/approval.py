@@ -36,13 +36,15 @@ def grants(tick: Tick, version: str) -> bool:
 def objection(tick: Tick, version: str) -> str | None:
     """Say what speaks against making a version the champion by hand, None where nothing does.
 
-    Its last comparison did not find it better, could not be made, or was with another champion than today's. To
-    confirm what the ledger or the pointer names already, nothing needs to be shown.
+    It was quarantined; its last comparison did not find it better, could not be made, or was with another champion than
+    today's. To confirm what the ledger or the pointer names already, nothing needs to be shown.
     """
     entries = tick.ledger.effects()
     champion = tick.past.champion.version if tick.past.champion else None
     if version in {champion, _pointed_at(tick)}:
         return None
+    if tick.registry.verified(version) in tick.past.quarantined:
+        return f"{version} is quarantined: on probation it did worse than its predecessor"
     found = last_contest(entries, version)
     if found is None:
         return _never_compared(entries, version)

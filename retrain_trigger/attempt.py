@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import approval, artefact, promotion, trial
+from retrain_trigger import approval, artefact, promotion, staging, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError
 from retrain_trigger.findings import Finding, Verdict
@@ -38,12 +38,14 @@ def start(
     mark: Mark,
     bootstrap: bool,
     served: VersionCounts | None = None,
+    standing: Mapping[str, Any] | None = None,
     promotes: bool = True,
 ) -> Outcome:
     """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out.
 
-    `served` is what the champion has said so far; later champions are compared with it. `promotes=False` stops short
-    of the pointer, also where a later tick finishes the attempt.
+    `served` is what the champion has said so far; later champions are compared with it. `standing` is how it is doing:
+    a challenger that takes its place is held against that while on probation. `promotes=False` stops short of the
+    pointer, also where a later tick finishes the attempt.
     """
     if prepared.uncompared and not bootstrap:
         tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
@@ -71,6 +73,7 @@ def start(
         "positive": prepared.positive,
         "uncompared": prepared.uncompared,
         "served": served.to_json() if served else None,
+        "standing": dict(standing) if standing else None,
         "promotes": promotes,
     }
     tick.record(Kind.TRAINING, **begun)
@@ -170,20 +173,31 @@ def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial
     return act_on_verdict(tick, verdict, because)
 
 
-def act_on_verdict(tick: Tick, version: str | None, because: str) -> Outcome:
-    """Promote the version that a comparison found better, or ask for it, or record that the champion is kept."""
-    if version is None:
+def act_on_verdict(tick: Tick, version: str | None, because: str, *, by: str = "gate") -> Outcome:
+    """Promote the version that a comparison found better, or stage it, or ask for it, or record that the champion is kept.
+
+    `by` is what found it: the gate on held-out rows, or the shadow that it then ran in, which this ends.
+    """
+    if by == "shadow":
+        staging.remove(tick)
+    quarantined = _quarantined(tick, version)
+    if version is None or quarantined:
+        because = f"{because}; {quarantined}" if quarantined else because
         tick.record(Kind.KEPT, because=because)
         word = Word.KEPT
     elif not _promotes(tick):
         because = f"{because}; it would be promoted, and is kept out by --no-promote: {approval.how_to(version)}"
         tick.record(Kind.KEPT, because=because, versions=[version])
         word = Word.KEPT
+    elif by == "gate" and tick.config.promotion.shadow is not None:
+        because = f"{because}; it runs in shadow before it may be promoted"
+        staging.stage(tick, version, because)
+        word = Word.STAGED
     elif tick.config.promotion.mode is Mode.ASK:
         because = approval.ask(tick, version, because)
         word = Word.ASKED
     else:
-        promotion.promote(tick, version, by="gate", because=because)
+        promotion.promote(tick, version, by=by, because=because)
         because = f"{because}; promoted"
         word = Word.PROMOTED
     files.remove_folder(tick.scratch)
@@ -268,6 +282,16 @@ def _promotes(tick: Tick) -> bool:
     """Say whether this attempt may move the pointer: what its run was told when it began to train."""
     begun = [entry.body for entry in tick.ledger.entries(run=tick.run) if entry.kind is Kind.TRAINING]
     return all(body.get("promotes", True) for body in begun)
+
+
+def _quarantined(tick: Tick, version: str | None) -> str | None:
+    """Say why a version may not be promoted whatever a comparison finds; None where it may."""
+    if version is None or (digest := tick.registry.verified(version)) not in tick.past.quarantined:
+        return None
+    return (
+        f"the champion is kept: {version} is, byte for byte (sha256 {digest[:12]}), a model that was rolled back on "
+        f"probation and quarantined"
+    )
 
 
 def _feedback(begun: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from retrain_trigger import approval, attempt, collection, preparation, promotio
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, UsageError
+from retrain_trigger.judge import lineage
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Say, Tick, begun
@@ -59,13 +60,15 @@ def rollback(config: Config, version: str | None, *, reason: str, now: datetime,
     with begun(config, now=now, say=say) as opened:
         tick = recovery.given_up(opened, "a person rolls back")
         current = promotion.champion(tick.registry, tick.past)
-        target = version or (current.previous if current else None)
+        served, quarantined = lineage.served(tick.ledger.effects()), tick.past.quarantined
+        target = version or lineage.earlier(served, current.previous if current else None, quarantined=quarantined)
         if current is None or target is None:
             raise UsageError("there is no earlier champion to go back to; see `retrain-check history`")
-        earlier = [e.body["pointer"] for e in tick.ledger.effects() if e.kind is Kind.PROMOTED]
-        before = next((pointer["previous"] for pointer in reversed(earlier) if pointer["version"] == target), None)
-        if target not in {pointer["version"] for pointer in earlier}:
+        if target not in served:
             raise UsageError(f"{target} was never champion; `retrain-check promote {target} --reason ...` makes it one")
+        if served[target]["sha256"] in quarantined:
+            raise UsageError(f"{target} is quarantined: it did worse than its predecessor; see `retrain-check history`")
+        before = lineage.earlier(served, served[target]["previous"], quarantined=quarantined)
         _check_sealed(tick, target)
         pointer = promotion.promote(tick, target, by="rollback", because=reason, previous=before)
         because = f"rolled back from {current.version} to {pointer.version}: {reason}"

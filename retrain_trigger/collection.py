@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 
+from retrain_trigger import staging
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import PromotionError
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import lock
 from retrain_trigger.world.registry import Registry
-
-STAGED = "challenger.json"
-"""Beside the pointer: names the challenger that runs in its shadow, in the same form."""
 
 
 def collect(tick: Tick) -> None:
@@ -74,7 +71,7 @@ def _protected(tick: Tick, past: memory.Memory) -> set[str] | None:
     """Return what is live, previous, staged, waiting for approval, or of an unfinished run; None where unknown."""
     try:
         live = tick.registry.champion()
-        staged = replace(tick.registry, pointer=tick.registry.pointer.with_name(STAGED)).champion()
+        staged = staging.named(tick.registry)
     except PromotionError:
         return None
     if live is None:

@@ -217,7 +217,14 @@ def _config(
     for number, override in enumerate(overrides):
         mistakes += _override(root, override, Place(_AFTER_ALL_LINES, number, f"--set {quoted(override)[1:-1]}"))
     written = root.plain()
-    context = {"file": file, "folder": folder, "metric": written.get("metric", "f1")}
+    logs = written.get("logs")
+    predictions = logs.get("predictions") if isinstance(logs, dict) else None
+    context = {
+        "file": file,
+        "folder": folder,
+        "metric": written.get("metric", "f1"),
+        "predictions": predictions is not None,
+    }
     try:
         config = Config.model_validate(written, context=context)
     except ValidationError as error:

@@ -3,11 +3,22 @@
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
-from retrain_trigger import approval, attempt, collection, holdouts, observation, preparation, promotion, recovery
+from retrain_trigger import (
+    approval,
+    attempt,
+    collection,
+    holdouts,
+    observation,
+    preparation,
+    probation,
+    promotion,
+    recovery,
+    shadow,
+)
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
-from retrain_trigger.findings import Verdict, unknown
+from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import memory
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
@@ -57,7 +68,13 @@ def dry_run(config: Config, *, now: datetime) -> Outcome:
         raise PromotionError(HOW_TO_BEGIN.format(pointer=config.model.pointer))
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         reading = observation.read(config, registry(config), past.champion, ledger, now=now)
-    judgement = judged(config, reading.observed, past, now=now)
+    judgement = _judged(config, reading, past, now=now)
+    worse = probation.failed(judgement)
+    if worse is not None and probation.obstacle(registry(config), past, worse) is None:
+        because = f"{worse.because}; it would be rolled back"
+        return Outcome(word=Word.WOULD_ROLL_BACK, code=ExitCode.OK, because=because, findings=judgement.findings)
+    if (seen := shadow.progress(config, past, now=now)) is not None:
+        judgement = shadow.meanwhile(judgement, seen)
     if judgement.decision.action is not Action.RETRAIN:
         return _outcome(judgement, reading, run=None)
     return Outcome(
@@ -136,8 +153,18 @@ def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
     recovered, finished = recovery.recovered(opened)
     if finished is not None:
         return finished
-    tick = _with_champion(recovered)
+    tick = shadow.settled(_with_champion(recovered), forced=force is not None)
     reading, judgement = _evaluated(tick, forced=force is not None)
+    if (worse := probation.failed(judgement)) is not None:
+        obstacle = probation.obstacle(tick.registry, tick.past, worse) if promotes else "--no-promote"
+        if obstacle is None:
+            return _rolled_back(tick, judgement, worse)
+        tick.say(f"{worse.because}; it is not rolled back: {obstacle}")
+    seen = shadow.progress(tick.config, tick.past, now=tick.now)
+    if seen is not None:
+        judgement = shadow.meanwhile(judgement, seen)
+        if seen.due and promotes:
+            return _concluded(tick, judgement, reading, seen)
     if judgement.decision.action is not Action.RETRAIN and force is None:
         _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
         return _outcome(judgement, reading, run=tick.run)
@@ -178,7 +205,27 @@ def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
             _record_decision(tick, judgement, Action.UNKNOWN, str(error))
             raise
         reading = Reading(Observed(), Mark(), (str(error),))
-    return reading, judged(tick.config, reading.observed, tick.past, now=tick.now)
+    return reading, _judged(tick.config, reading, tick.past, now=tick.now)
+
+
+def _judged(config: Config, reading: Reading, past: Memory, *, now: datetime) -> Judgement:
+    """Judge the champion, also by its probation, which decides nothing but a rollback."""
+    judgement = judged(config, reading.observed, past, now=now)
+    found = probation.judged(config, reading.observed, past, now=now)
+    return judgement if found is None else replace(judgement, findings=(*judgement.findings, found))
+
+
+def _rolled_back(tick: Tick, judgement: Judgement, worse: Finding) -> Outcome:
+    _record_decision(tick, judgement, Action.ROLL_BACK, worse.because)
+    return replace(probation.rolled_back(tick, worse), findings=judgement.findings)
+
+
+def _concluded(tick: Tick, judgement: Judgement, reading: Reading, seen: shadow.Progress) -> Outcome:
+    """End a shadow with its verdict."""
+    _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
+    standing = probation.standing(tick.config, reading.observed, tick.past)
+    outcome = shadow.concluded(tick, seen, positive=reading.observed.positive, standing=standing)
+    return replace(outcome, findings=judgement.findings, notes=reading.notes)
 
 
 def _attempted(
@@ -199,9 +246,17 @@ def _attempted(
     tick.say(f"{because}; retraining starts")
     findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
     said = served(reading.observed, tick.past)
+    doing = probation.standing(tick.config, reading.observed, tick.past)
     reason = {"because": because, "forced": forced, "findings": findings}
     outcome = attempt.start(
-        tick, prepared, reason=reason, mark=reading.mark, bootstrap=False, served=said, promotes=promotes
+        tick,
+        prepared,
+        reason=reason,
+        mark=reading.mark,
+        bootstrap=False,
+        served=said,
+        standing=doing,
+        promotes=promotes,
     )
     return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=reading.notes)
 

@@ -72,7 +72,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     `memo` keeps the evidence of windows already seen: a replay that hands over the same one costs what is new.
     """
     windows = memory.answered_for(observed.windows or (), past)
-    measurements = memory.answered_for(_measurements(config, observed), past)
+    measurements = champion_measurements(config, observed, past)
     if not measurements and not windows and past.champion is not None:
         return _nothing_measured(config, past.champion, now)
     stale = _stale(config, observed.newest, now)
@@ -113,6 +113,11 @@ def breached_windows(findings: Sequence[Finding]) -> tuple[datetime, ...]:
 def counts_judge(config: Config) -> bool:
     """Say whether the counts of a prediction log can give the metric: then they judge it, not the metrics log."""
     return config.logs.predictions is not None and config.metric in performance.METRICS
+
+
+def champion_measurements(config: Config, observed: Observed, past: Memory) -> Sequence[Measurement]:
+    """Return the measurements that the champion answers for."""
+    return memory.answered_for(_measurements(config, observed), past)
 
 
 def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:

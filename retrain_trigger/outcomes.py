@@ -35,6 +35,9 @@ class Word(StrEnum):
     SEALED = "sealed"
     KEPT = "kept"
     ASKED = "waits for approval"
+    STAGED = "in shadow"
+    ROLLED_BACK = "rolled back"
+    WOULD_ROLL_BACK = "would roll back"
     PROMOTED = "promoted"
 
 

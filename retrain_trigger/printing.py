@@ -23,6 +23,8 @@ SHOWN = 6
 """Kinds of disagreement that are listed, the most frequent first."""
 
 _ROW = "{:<17}  {:<15}  {}"
+_INTENTS = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING, Kind.REFITTING, Kind.REMOVING})
+"""Entries that say nothing which their outcome does not say again."""
 
 
 def clean(text: str) -> str:
@@ -103,7 +105,7 @@ def history_lines(entries: Sequence[Entry]) -> list[str]:
         if kind is Kind.DECIDED:
             more = f"{len(told)} runs, the last at {policy.stamp(told[-1].at)}: " if len(told) > 1 else ""
             lines.append(_ROW.format(policy.stamp(told[0].at), str(action), more + told[-1].body["because"]))
-        elif kind not in {Kind.PROMOTING, Kind.COMPARED, Kind.REFITTING, Kind.REMOVING}:
+        elif kind not in {*_INTENTS, Kind.COMPARED}:
             lines += [_ROW.format(policy.stamp(entry.at), kind.value, _told(entry)) for entry in told]
     return lines or ["nothing has happened yet"]
 
@@ -128,7 +130,7 @@ def explain_lines(entries: Sequence[Entry]) -> list[str]:
     lines = [f"run {entries[0].run}"]
     for entry in entries:
         action = entry.body.get("action", entry.kind.value)
-        if entry.kind not in {Kind.PROMOTING, Kind.REMOVING}:
+        if entry.kind not in _INTENTS:
             lines.append(_ROW.format(policy.stamp(entry.at), action, _told(entry)))
         lines += finding_lines(Finding.from_json(f) for f in entry.body.get("findings", ()))
         for trial in entry.body.get("trials", ()):

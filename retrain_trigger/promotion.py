@@ -1,5 +1,6 @@
 """The one way the pointer moves: an intent in the ledger, the flip, and the outcome in the ledger."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC
 from typing import Any
@@ -14,6 +15,8 @@ from retrain_trigger.world import metrics_log
 from retrain_trigger.world.registry import Pointer, Registry
 
 _BY_A_PERSON = frozenset({"hand", "rollback"})
+BACK = frozenset({"rollback", "probation"})
+"""Promotions of a version that was champion before."""
 
 
 def champion(registry: Registry, past: Memory) -> Pointer | None:
@@ -35,12 +38,21 @@ def champion(registry: Registry, past: Memory) -> Pointer | None:
     )
 
 
-def promote(tick: Tick, version: str, *, by: str, because: str, previous: str | None = None) -> Pointer:
-    """Make a sealed version the champion; `by` says how it came to this (gate, bootstrap, adopt, hand, rollback).
+def promote(
+    tick: Tick,
+    version: str,
+    *,
+    by: str,
+    because: str,
+    previous: str | None = None,
+    quarantined: Mapping[str, str] | None = None,
+) -> Pointer:
+    """Make a sealed version the champion; `by` says how it came to this: gate, shadow, bootstrap, adopt, hand, or one of BACK.
 
     A later rollback goes to the champion that is replaced; after a rollback, to `previous`, the one before it, so
-    that rolling back twice never returns to what was rolled back from. Raises PromotionError where
-    the sealed model is not what was sealed, ConflictError where the pointer was moved and no person promotes.
+    that rolling back twice never returns to what was rolled back from. `quarantined` is the version and sha256 that
+    no comparison may promote again. Raises PromotionError where the sealed model is not what was sealed, ConflictError
+    where the pointer was moved and no person promotes.
     """
     if by not in _BY_A_PERSON:
         champion(tick.registry, tick.past)  # a training may have moved the pointer
@@ -54,14 +66,15 @@ def promote(tick: Tick, version: str, *, by: str, because: str, previous: str | 
         version=version,
         path=tick.registry.relative_path(version),
         sha256=tick.registry.verified(version),
-        previous=previous if by == "rollback" else _replaced(current, version),
+        previous=previous if by in BACK else _replaced(current, version),
         promoted_at=tick.past.clock(tick.now).astimezone(UTC).isoformat().replace("+00:00", "Z"),
         run=tick.run,
     )
     origin = asdict(current) if current else None
-    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), by=by, because=because)
+    told = {"by": by, "because": because, **({"quarantined": dict(quarantined)} if quarantined else {})}
+    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), **told)
     tick.registry.point_at(pointer)
-    _record(tick, pointer, by=by, because=because)
+    _record(tick, pointer, **told)
     return pointer
 
 
@@ -78,7 +91,7 @@ def complete(tick: Tick, intent: Entry) -> Pointer:
             )
         tick.registry.verified(target.version)
         tick.registry.point_at(target)
-    _record(tick, target, by=intent.body["by"], because=intent.body["because"])
+    _record(tick, target, **{name: value for name, value in intent.body.items() if name not in {"origin", "pointer"}})
     return target
 
 

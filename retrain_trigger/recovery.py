@@ -1,9 +1,10 @@
 """What the last run left unfinished: gone on with, given up, or waited for."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import time
 
-from retrain_trigger import attempt, promotion
+from retrain_trigger import attempt, promotion, staging
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory
@@ -11,6 +12,7 @@ from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
 
+Left = Mapping[Kind, Entry]
 TRIES = 3
 """How often a later run goes on with one that was cut off after a model was sealed."""
 
@@ -39,7 +41,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
 
 
-def _resumed(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
+def _resumed(tick: Tick, left: Left) -> Outcome | None:
     """Finish a run, unless that has been tried too often: something in it may end each run that touches it."""
     if Kind.SEALED not in left or Kind.PROMOTING in left:
         return _finished(tick, left)
@@ -61,7 +63,7 @@ def given_up(tick: Tick, because: str) -> Tick:
     A promotion that had begun is completed where the pointer lets it be.
     """
     if not tick.past.unfinished:
-        return tick
+        return staging.withdraw(tick, because)
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     training.end_tree(earlier.run, earlier.training_lock)
     intents = [entry for entry in tick.past.unfinished if entry.kind is Kind.PROMOTING]
@@ -73,7 +75,7 @@ def given_up(tick: Tick, because: str) -> Tick:
     if not intents:
         earlier.record(Kind.ABANDONED, because=because)
     _tidy(tick)
-    return tick.remembering(memory.fold(tick.ledger.effects()))
+    return staging.withdraw(tick.remembering(memory.fold(tick.ledger.effects())), because)
 
 
 def _tidy(tick: Tick) -> None:
@@ -85,21 +87,25 @@ def _tidy(tick: Tick) -> None:
             files.remove_folder(folder)
 
 
-def _finished(tick: Tick, left: dict[Kind, Entry]) -> Outcome | None:
-    if Kind.PROMOTING in left:
-        pointer = promotion.complete(tick, left[Kind.PROMOTING])
-        files.remove_folder(tick.scratch)
-        because = f"finished the interrupted promotion of {pointer.version}"
-        return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
-    if Kind.COMPARED in left:
-        return _acted(tick, left[Kind.COMPARED])
-    if Kind.SELECTED in left:
-        return _refitted(tick, left[Kind.TRAINING], left[Kind.SELECTED], left.get(Kind.REFITTING))
-    if Kind.TRAINING not in left:
-        tick.record(Kind.ABANDONED, because="it was cut off before its model was in use")
-        return None
-    _wait_for_training(tick, left[Kind.TRAINING])
-    return _compared(tick, left[Kind.TRAINING])
+def _finished(tick: Tick, left: Left) -> Outcome | None:
+    """Go on from the latest step that the run left."""
+    return next((go_on for kind, go_on in _STEPS.items() if kind in left), _unused)(tick, left)
+
+
+def _promoted(tick: Tick, left: Left) -> Outcome:
+    pointer = promotion.complete(tick, left[Kind.PROMOTING])
+    files.remove_folder(tick.scratch)
+    because = f"finished the interrupted promotion of {pointer.version}"
+    return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
+
+
+def _unstaged(tick: Tick, left: Left) -> None:
+    staging.remove(tick)
+    tick.record(Kind.ABANDONED, because=left[Kind.UNSTAGING].body["because"])
+
+
+def _unused(tick: Tick, _left: Left) -> None:
+    tick.record(Kind.ABANDONED, because="it was cut off before its model was in use")
 
 
 def _wait_for_training(tick: Tick, begun: Entry) -> None:
@@ -111,8 +117,10 @@ def _wait_for_training(tick: Tick, begun: Entry) -> None:
     training.end_tree(tick.run, tick.training_lock)
 
 
-def _compared(tick: Tick, begun: Entry) -> Outcome | None:
+def _compared(tick: Tick, left: Left) -> Outcome | None:
     """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
+    begun = left[Kind.TRAINING]
+    _wait_for_training(tick, begun)
     sealed = _sealed(tick)
     if not sealed:
         _abandoned(tick, "it was cut off before a model was sealed")
@@ -123,9 +131,9 @@ def _compared(tick: Tick, begun: Entry) -> Outcome | None:
     return attempt.finish(tick, begun.body, sealed)
 
 
-def _refitted(tick: Tick, begun: Entry, selected: Entry, refitting: Entry | None) -> Outcome | None:
+def _refitted(tick: Tick, left: Left) -> Outcome | None:
     """Go on after a selection: at the refit where that has not begun, at its check where it is sealed; else give up."""
-    body = selected.body
+    begun, body, refitting = left[Kind.TRAINING], left[Kind.SELECTED].body, left.get(Kind.REFITTING)
     if body["verdict"] is None:
         return attempt.refitted(tick, begun.body, None, body["because"])
     if refitting is not None:
@@ -175,16 +183,49 @@ def _abandoned(tick: Tick, because: str) -> None:
     tick.record(Kind.ABANDONED, because=because)
 
 
-def _acted(tick: Tick, compared: Entry) -> Outcome | None:
+def _staged(tick: Tick, left: Left) -> Outcome | None:
+    """Let the challenger run in shadow after all; give up where the champion has changed."""
+    intent = left[Kind.STAGING]
+    champion = tick.past.champion.version if tick.past.champion else None
+    version = intent.body["pointer"]["version"]
+    if champion != intent.body["champion"] or tick.config.promotion.shadow is None:
+        staging.remove(tick)
+        tick.record(Kind.ABANDONED, because="champion or config.yaml changed before the shadow began")
+        return None
+    staging.complete(tick, intent)
+    files.remove_folder(tick.scratch)
+    because = f"finished the interrupted staging of {version}: it runs in shadow"
+    return Outcome(word=Word.STAGED, code=ExitCode.OK, because=because, run=tick.run)
+
+
+def _acted(tick: Tick, left: Left) -> Outcome | None:
     """Act on a verdict that is bound to what it was reached on; give up where any of that has changed."""
     champion = tick.past.champion.version if tick.past.champion else None
-    body = compared.body
+    body = left[Kind.COMPARED].body
+    shadow = body.get("shadow", False)
     try:
-        sealed = {e.body["version"]: e.body["sha256"] for e in tick.past.unfinished if e.kind is Kind.SEALED}
+        sealed = (
+            {body["verdict"]: body["sha256"]}
+            if shadow
+            else {e.body["version"]: e.body["sha256"] for e in tick.past.unfinished if e.kind is Kind.SEALED}
+        )
         same = all(tick.registry.verified(version) == sealed[version] for version in (body["verdict"],) if version)
     except PromotionError:
         same = False
     if same and champion == body["champion"] and tick.config.digest == body["config"]:
-        return attempt.act_on_verdict(tick, body["verdict"], body["because"])
+        return attempt.act_on_verdict(tick, body["verdict"], body["because"], by="shadow" if shadow else "gate")
+    if shadow:
+        staging.remove(tick)
     tick.record(Kind.ABANDONED, because="champion, challenger or config.yaml changed since the comparison")
     return None
+
+
+_STEPS: Mapping[Kind, Callable[[Tick, Left], Outcome | None]] = {
+    Kind.PROMOTING: _promoted,
+    Kind.UNSTAGING: _unstaged,
+    Kind.STAGING: _staged,
+    Kind.COMPARED: _acted,
+    Kind.SELECTED: _refitted,
+    Kind.TRAINING: _compared,
+}
+"""How a run is gone on with, by the latest step that it left, from the last back to the first."""

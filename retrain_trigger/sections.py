@@ -27,6 +27,9 @@ from retrain_trigger.document import quoted
 from retrain_trigger.judge.policy import Budget, OnDrift, Patience
 from retrain_trigger.units import WrongError
 
+CHALLENGER: Final = "challenger.json"
+"""Beside the pointer, this names the challenger that runs in shadow."""
+
 BUILT_IN_METRICS: Final = ("f1", "f1_macro", "accuracy", "balanced_accuracy", "precision", "recall")
 """Metrics that are computed from counts; any other name is looked up in the metrics log."""
 
@@ -290,6 +293,13 @@ class Promotion(Section):
             raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.80 or 80%")
         return value
 
+    @field_validator("shadow")
+    @classmethod
+    def _has_a_log(cls, value: Shadow | None, info: ValidationInfo) -> Shadow | None:
+        if value is not None and not (info.context or {}).get("predictions", True):
+            raise WrongError("needs logs.predictions: there the service logs `shadow_prediction` beside `prediction`")
+        return value
+
 
 class ModelFiles(Section):
     """Where pointer and sealed versions are; `keep` of the newest versions, and of those that served, are not removed."""
@@ -297,6 +307,13 @@ class ModelFiles(Section):
     pointer: LocalPath = default("models/champion.json")
     folder: LocalPath = default("models")
     keep: Count = default(5)
+
+    @field_validator("pointer")
+    @classmethod
+    def _is_not_the_challengers(cls, value: Path) -> Path:
+        if value.name == CHALLENGER:
+            raise WrongError(f"is {value.name}, which names the challenger in shadow; choose another name")
+        return value
 
 
 class Cost(Section):

@@ -62,6 +62,14 @@ def test_gate_prints_how_often_equal_models_are_promoted() -> None:
     assert all(float(row[3][:-1]) <= float(row[2][:-1]) for row in rows), "the gate asks for the margin, too"
 
 
+def test_probation_prints_one_row_for_each_kind_of_day() -> None:
+    lines = printed("probation.py", "--repetitions", "8", "--rows", "1000")
+    rows = [line.strip("| ").split(" | ") for line in lines[2:]]
+    assert [row[3] for row in rows] == ["counts", "values", "point"] * 6
+    # With 30 % positives and windows that swing as rows do, only the worse champion is rolled back.
+    assert (rows[9][4], rows[9][9]) == ("0.0%", "100.0%")
+
+
 def printed(script: str, *arguments: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(BENCHMARKS / script), *arguments],

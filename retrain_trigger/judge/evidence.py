@@ -163,12 +163,12 @@ class Detector:
     @property
     def latest_value(self) -> float:
         """The metric in the latest window; NaN before the first."""
-        return _value(_ratio(self.metric, self.cost), self.latest)
+        return _value(ratio_of(self.metric, self.cost), self.latest)
 
     @property
     def stretch_value(self) -> float:
         """The metric over all rows of the stretch; NaN where there is none."""
-        return _value(_ratio(self.metric, self.cost), self.stretch)
+        return _value(ratio_of(self.metric, self.cost), self.stretch)
 
     def _bet(self, game: "_Game", counts: Counts) -> tuple[float, ...]:
         cap, temper = math.log(self.false_alarm_every) / 2, self.overdispersion
@@ -227,7 +227,7 @@ class _Game(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _game(metric: str, threshold: float, cost: tuple[float, float]) -> _Game:
-    ratio = _ratio(metric, cost)
+    ratio = ratio_of(metric, cost)
     tp, fp, fn, tn = (ratio.sign * (n - threshold * d) for n, d in zip(ratio.part, ratio.whole, strict=True))
     gains = (tp, fp, fn, tn)
     largest = max(*gains, SMALLEST_GAIN * max(map(abs, gains)))
@@ -236,7 +236,8 @@ def _game(metric: str, threshold: float, cost: tuple[float, float]) -> _Game:
     return _Game(ratio, gains, tuple(_factors(gains, bet / largest) for bet in BETS))
 
 
-def _ratio(metric: str, cost: tuple[float, float]) -> Ratio:
+def ratio_of(metric: str, cost: tuple[float, float]) -> Ratio:
+    """Return a metric of RATIOS, with what a false positive and a false negative cost in it."""
     # Only `cost` has a part on mistakes, so the weights touch nothing else.
     ratio = RATIOS[metric]
     tp, fp, fn, tn = ratio.part

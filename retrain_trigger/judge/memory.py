@@ -11,7 +11,7 @@ from retrain_trigger.judge.wear import Use
 from retrain_trigger.measurements import Located, Mark
 
 Observed = TypeVar("Observed", bound=Located)
-_ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.ASKED, Kind.PROMOTED})
+_ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.STAGED, Kind.ASKED, Kind.PROMOTED})
 _ASIDE = frozenset({Kind.REFUSED, Kind.REMOVING, Kind.REMOVED})
 """Entries that belong to no attempt."""
 
@@ -36,6 +36,27 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A challenger that runs beside a champion: its version and hash, since when, beside whom."""
+
+    version: str
+    sha256: str
+    since: datetime
+    champion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probation:
+    """What a champion on probation is held against: how its predecessor was doing, and the refusals before it.
+
+    `standing` is the JSON of a `judge.probation.Standing`, None where nothing of the predecessor was measured.
+    """
+
+    refusals: int
+    standing: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the past means for the next decision.
 
@@ -45,7 +66,9 @@ class Memory:
     entries of a run that was cut off, oldest first. `served` is what each champion had said when a training to replace
     it began, as the JSON of its counts, oldest champion first. `uses` are all comparisons by the rows that decided.
     `asked` is the entry of a version that waits for a person's approval: a later one takes its place, and so does every
-    promotion.
+    promotion. `shadow` is the challenger that runs beside the champion, `probation` what the champion is held against
+    since a comparison promoted it, `quarantined` the hashes of models that did worse than their predecessor. `standing`
+    and `found_better` are of the latest attempt.
     """
 
     champion: Champion | None = None
@@ -59,6 +82,11 @@ class Memory:
     last_decision: Entry | None = None
     uses: tuple[Use, ...] = ()
     asked: Entry | None = None
+    shadow: Shadow | None = None
+    probation: Probation | None = None
+    quarantined: frozenset[str] = frozenset()
+    standing: Mapping[str, Any] | None = None
+    found_better: str | None = None
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
@@ -129,7 +157,7 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
         return memory
     body = entry.body
     unfinished = () if entry.kind in _ENDS else (*memory.unfinished, entry)
-    memory = replace(memory, unfinished=unfinished)
+    memory = _challenged(replace(memory, unfinished=unfinished), entry)
     match entry.kind:
         case Kind.TRAINING:
             served = body.get("served")
@@ -146,6 +174,41 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
         case Kind.PROMOTED:
             pointer = body["pointer"]
             champion = Champion(pointer["version"], entry.at, mark_from_json(body.get("mark", {})), pointer)
-            memory = replace(memory, champion=champion, refusals=0, versions=memory.versions | {champion.version})
-            memory = replace(memory, asked=None)
+            memory = _succeeded(memory, entry, champion)
     return memory
+
+
+def _challenged(memory: Memory, entry: Entry) -> Memory:
+    """Note what became of the challenger: trained, found better or not, in shadow, or its attempt has ended."""
+    body = entry.body
+    if entry.kind is Kind.TRAINING:
+        memory = replace(memory, standing=body.get("standing"), found_better=None)
+    if entry.kind is Kind.COMPARED:
+        standing = body.get("standing", memory.standing)
+        memory = replace(memory, found_better=body.get("verdict"), standing=standing)
+    if entry.kind is Kind.STAGED:
+        pointer = body["pointer"]
+        return replace(memory, shadow=Shadow(pointer["version"], pointer["sha256"], entry.at, body["champion"]))
+    return replace(memory, shadow=None) if entry.kind in _ENDS else memory
+
+
+def _succeeded(memory: Memory, entry: Entry, champion: Champion) -> Memory:
+    """Change the champion: a comparison's begins its probation, and a failed probation counts as a refusal."""
+    proved = champion.version == memory.found_better
+    began = Probation(memory.refusals, memory.standing) if proved else None
+    refusals, quarantined = 0, frozenset({entry.body["quarantined"]["sha256"]} if "quarantined" in entry.body else ())
+    if quarantined and memory.probation and memory.attempts:
+        refusals = max(1, memory.probation.refusals)
+        ended = replace(memory.attempts[-1], at=entry.at, mark=Mark(entry.at, champion.mark.ends))
+        memory = replace(memory, attempts=(*memory.attempts[:-1], ended))
+    return replace(
+        memory,
+        champion=champion,
+        refusals=refusals,
+        versions=memory.versions | {champion.version},
+        quarantined=memory.quarantined | quarantined,
+        probation=began,
+        asked=None,
+        standing=None,
+        found_better=None,
+    )

@@ -74,7 +74,7 @@ def check(
         if rows is not None and rows < min_rows:
             return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
         seen = note if rows is None else f"{rows:,} labelled rows, {note}"
-        value = _value(measurement, metric, cost)
+        value = value_of(measurement, metric, cost)
         return DIRECTIONS[direction](metric, value, threshold, limit_name="performance_threshold", note=seen)
 
     return point_rule(metric, measurements, judge, patience=patience)
@@ -191,7 +191,7 @@ def mean_cost(by_class: Mapping[str, OneVsRest], positive: str, *, weights: tupl
     return _ratio(weights[0] * cells.fp + weights[1] * cells.fn, sum(cells))
 
 
-def _value(measurement: Measurement, metric: str, cost: tuple[float, float]) -> float | None:
+def value_of(measurement: Measurement, metric: str, cost: tuple[float, float]) -> float | None:
     """Return the logged value, else the one that follows from tp, fp, fn, tn as a table of two classes."""
     value = measurement.value
     if value is None and measurement.counts is not None and metric in METRICS:

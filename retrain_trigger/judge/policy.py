@@ -43,6 +43,7 @@ class Action(StrEnum):
     HEALTHY = "healthy"
     WAIT = "waiting"
     RETRAIN = "retrain"
+    ROLL_BACK = "roll back"
     UNKNOWN = "unknown"
 
 

@@ -13,6 +13,7 @@ from retrain_trigger.errors import DataError
 from retrain_trigger.world import columns as columns_of
 from retrain_trigger.world import tables
 from retrain_trigger.world.description import NOTHING_KNOWN, Known, described
+from retrain_trigger.world.shadow_log import COLUMNS as SHADOW
 from retrain_trigger.world.tables import (
     AT,
     HASH,
@@ -46,7 +47,7 @@ class LabelledRows:
     @property
     def features(self) -> tuple[str, ...]:
         """Return the columns that have no role."""
-        roles = {*self.columns.values(), "shadow_prediction"}
+        roles = {*self.columns.values(), *SHADOW}
         return tuple(name for name in self.types if name not in roles)
 
     def newest(self) -> datetime | None:

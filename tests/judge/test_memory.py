@@ -179,3 +179,42 @@ def test_before_an_attempt_and_after_a_promotion_all_evidence_is_fresh() -> None
     lines = [line(1, day=-1), line(2, day=1)]
     assert list(unspent(lines, Memory())) == lines
     assert list(unspent(lines, fold(written(*FIRST, *ATTEMPT)))) == lines
+
+
+def test_a_failed_probation_counts_as_a_refusal_from_then_on() -> None:
+    better = {"verdict": "second", "champion": "first"}
+    standing = {"version": "first", "windows": [], "level": 0}
+    pointers = {version: {"version": version, "sha256": f"sha of {version}"} for version in ("first", "second")}
+    told: list[tuple[str, Kind, dict[str, Any]]] = [
+        ("first", Kind.PROMOTED, {"pointer": pointers["first"]}),
+        ("second", Kind.TRAINING, {"mark": MARK, "standing": standing}),
+        ("second", Kind.COMPARED, better),
+        ("second", Kind.PROMOTED, {"pointer": pointers["second"]}),
+        ("third", Kind.PROMOTED, {"pointer": pointers["first"], "quarantined": pointers["second"]}),
+    ]
+    entries = [Entry(seq, MONDAY + seq * DAY, run, kind, more) for seq, (run, kind, more) in enumerate(told)]
+    on_probation, ended = fold(entries[:4]), fold(entries)
+    assert on_probation.probation is not None
+    assert on_probation.probation.standing == standing
+    assert (on_probation.refusals, on_probation.quarantined) == (0, frozenset())
+    assert (ended.refusals, ended.quarantined, ended.probation) == (1, frozenset({"sha of second"}), None)
+    assert [attempt.at for attempt in ended.attempts] == [MONDAY + 4 * DAY], "the cooldown begins with the rollback"
+    assert not ended.attempts[-1].mark.is_before(Measurement(value=0.5, where="", file="", end=0, at=MONDAY + 3 * DAY))
+
+
+def test_a_promotion_against_the_comparison_is_no_probation() -> None:
+    lost = [
+        *FIRST,
+        *[("second", kind) for kind in (Kind.TRAINING, Kind.SEALED, Kind.COMPARED, Kind.KEPT, Kind.PROMOTED)],
+    ]
+    assert fold(written(*lost)).probation is None
+
+
+def test_a_shadow_lasts_until_its_attempt_ends() -> None:
+    staged = {"champion": "first", "pointer": {"version": "second", "sha256": "a"}}
+    entries = [*written(*FIRST), Entry(9, MONDAY + DAY, "second", Kind.STAGED, staged)]
+    past = fold(entries)
+    assert past.shadow is not None
+    assert (past.shadow.version, past.shadow.since, past.unfinished) == ("second", MONDAY + DAY, ())
+    for ends in (Kind.KEPT, Kind.ABANDONED, Kind.PROMOTED):
+        assert fold([*entries, Entry(10, MONDAY + 2 * DAY, "second", ends, body("second", ends))]).shadow is None

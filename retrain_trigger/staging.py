@@ -1,0 +1,71 @@
+"""The file that names the challenger in shadow, beside the pointer: the service asks that model, too."""
+
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+
+from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.judge import memory
+from retrain_trigger.sections import CHALLENGER
+from retrain_trigger.tick import Tick
+from retrain_trigger.world import files
+from retrain_trigger.world.registry import Pointer, Registry
+
+
+def path(registry: Registry) -> Path:
+    """Return where the challenger in shadow is named."""
+    return registry.pointer.with_name(CHALLENGER)
+
+
+def named(registry: Registry) -> Pointer | None:
+    """Return the challenger that the file names. Raises PromotionError where it cannot be read."""
+    return Registry(registry.folder, path(registry)).champion()
+
+
+def stage(tick: Tick, version: str, because: str) -> None:
+    """Let a sealed version run beside the champion. Raises PromotionError where it is not what was sealed."""
+    champion = tick.past.champion
+    assert champion is not None
+    generation = champion.pointer.get("generation", 0) + 1
+    pointer = Pointer(
+        generation=generation,
+        version=version,
+        path=tick.registry.relative_path(version),
+        sha256=tick.registry.verified(version),
+        previous=champion.version,
+        promoted_at=tick.past.clock(tick.now).astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        run=tick.run,
+    )
+    tick.record(Kind.STAGING, champion=champion.version, pointer=asdict(pointer), because=because)
+    _write(tick, pointer, champion.version, because)
+
+
+def complete(tick: Tick, intent: Entry) -> None:
+    """Finish a staging that was cut off. Raises PromotionError where the version is not what was sealed."""
+    pointer = Pointer(**intent.body["pointer"])
+    tick.registry.verified(pointer.version)
+    _write(tick, pointer, intent.body["champion"], intent.body["because"])
+
+
+def remove(tick: Tick) -> None:
+    """Take the file away; the caller has written why, and writes what came of it."""
+    files.remove(path(tick.registry))
+    files.sync_folder(path(tick.registry).parent)
+
+
+def withdraw(tick: Tick, because: str) -> Tick:
+    """End a shadow without a verdict; nothing is done where none runs and no file is left of one."""
+    if tick.past.shadow is None and not path(tick.registry).exists():
+        return tick
+    told = f"the shadow of {tick.past.shadow.version} is ended: {because}" if tick.past.shadow else because
+    tick.record(Kind.UNSTAGING, because=told)
+    remove(tick)
+    tick.record(Kind.ABANDONED, because=told)
+    tick.say(told)
+    return tick.remembering(memory.fold(tick.ledger.effects()))
+
+
+def _write(tick: Tick, pointer: Pointer, champion: str, because: str) -> None:
+    files.make_folder(path(tick.registry).parent)
+    files.write(path(tick.registry), pointer.encoded())
+    tick.record(Kind.STAGED, champion=champion, pointer=asdict(pointer), because=because)

@@ -1,0 +1,58 @@
+"""What champion and challenger both said of the same requests, counted from the prediction log by DuckDB."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import duckdb
+
+from retrain_trigger.errors import CannotJudgeError, DataError
+from retrain_trigger.world import tables
+from retrain_trigger.world.tables import as_time, canonical, moment, quoted, text
+
+COLUMNS = PREDICTION, MODEL = "shadow_prediction", "shadow_model"
+"""Columns of the prediction log, by these names: what the challenger said, and its version."""
+
+
+def joint_counts(
+    predictions: str,
+    *,
+    labels: str | None,
+    columns: Mapping[str, str],
+    since: datetime,
+    now: datetime,
+    champion: str,
+    challenger: str,
+) -> list[list[Any]]:
+    """Count rows by (label, champion said, challenger said): those from `since` on that have all three at `now`.
+
+    A row that says which version it is of (`model`, `shadow_model`) counts only for these two. Nothing is counted as
+    long as the log has no `shadow_prediction`. Raises CannotJudgeError where the log cannot be read.
+    """
+    try:
+        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            tables.create_view(connection, "plain", tables.files_of(predictions, key="logs.predictions"))
+            rows = "plain"
+            if labels is not None:
+                truth = tables.files_of(labels, key="logs.labels")
+                rows = tables.joined_labels(connection, "plain", truth, columns=columns, now=now, key="logs.labels")
+            connection.execute(f"CREATE VIEW joined AS SELECT * FROM {rows}")
+            types = tables.types_of(connection, "joined")
+            if not {columns["timestamp"], columns["prediction"], columns["label"], PREDICTION} <= types.keys():
+                return []
+            said = [canonical(quoted(name), types[name]) for name in (columns["prediction"], PREDICTION)]
+            label = canonical(quoted(columns["label"]), types[columns["label"]])
+            at = as_time(columns["timestamp"], types[columns["timestamp"]])
+            known = [f"({at}) BETWEEN {moment(since)} AND {moment(now)}"]
+            known += [f"({cell}) IS NOT NULL" for cell in (label, *said)]
+            for name, version in ((columns["model"], champion), (MODEL, challenger)):
+                if name in types:
+                    known.append(f"coalesce({quoted(name)}::VARCHAR, {text(version)}) = {text(version)}")
+            arrived = columns["labelled_at"]
+            if arrived in types:
+                known.append(f"coalesce({as_time(arrived, types[arrived])} <= {moment(now)}, true)")
+            query = f"SELECT {label}, {', '.join(said)}, count(*) FROM joined WHERE {' AND '.join(known)} GROUP BY ALL ORDER BY ALL"
+            return [list(row) for row in connection.execute(query).fetchall()]
+    except (duckdb.Error, DataError) as error:
+        raise CannotJudgeError(f"{predictions} cannot be counted: {str(error).splitlines()[0]}") from error
