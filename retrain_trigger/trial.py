@@ -96,6 +96,7 @@ def _scored(tick: Tick, version: str, holdout: Path, begun: Mapping[str, Any]) -
         rows=holdout,
         features=begun["features"],
         predictions=predictions,
+        hidden=(begun["label"],),
         patience=min(models.PATIENCE, tick.config.train.timeout.total_seconds()),
     )
     return predictions

@@ -50,16 +50,24 @@ def score(
     rows: Path,
     features: Sequence[str],
     predictions: Path,
+    hidden: Sequence[str] = (),
     patience: float = PATIENCE,
 ) -> ModelFacts:
     """Write what a model predicts for each row of a Parquet file, in its order, as text, to `predictions`.
 
     `features` are used, in order, for a model that does not name its own. `folder` is where the child runs (a model
-    may need modules that stand beside config.yaml); `scratch` takes its files; `patience` is in seconds. Raises
-    PromotionError.
+    may need modules that stand beside config.yaml); `scratch` takes its files; no model is given the
+    columns in `hidden`; `patience` is in seconds. Raises PromotionError.
     """
     return _ask(
-        model, folder=folder, scratch=scratch, rows=rows, features=features, predictions=predictions, patience=patience
+        model,
+        folder=folder,
+        scratch=scratch,
+        rows=rows,
+        features=features,
+        predictions=predictions,
+        hidden=hidden,
+        patience=patience,
     )
 
 
@@ -72,6 +80,7 @@ def _ask(
     features: Sequence[str],
     predictions: Path | None,
     patience: float,
+    hidden: Sequence[str] = (),
 ) -> ModelFacts:
     reply = scratch / f"{model.parent.name}.reply.json"
     log = scratch / f"{model.parent.name}.scoring.log"
@@ -82,6 +91,7 @@ def _ask(
         "model": str(model),
         "rows": str(rows) if rows else None,
         "features": list(features),
+        "hidden": list(hidden),
         "predictions": str(predictions),
         "reply": str(reply),
         "patience": patience,

@@ -1,7 +1,7 @@
 """What runs in the child process: load one model, under limits, and say what it predicts.
 
 Started as `python -m retrain_trigger.world.scorer` with a JSON request on stdin:
-`{"model": path, "rows": path | null, "features": [...], "predictions": path, "reply": path,
+`{"model": path, "rows": path | null, "features": [...], "hidden": [...], "predictions": path, "reply": path,
 "patience": s, "parent": pid}`. `reply` receives a JSON
 object: `{"features": [...] | null, "classes": [...] | null, "rows": n}` or `{"error": "..."}`.
 """
@@ -46,7 +46,7 @@ def _predict(model: Any, features: list[str], request: dict[str, Any]) -> int:
     import pandas as pd  # noqa: PLC0415  (limits come first)
 
     with duckdb.connect(":memory:") as connection:
-        table = connection.read_parquet(request["rows"]).df()
+        table = connection.read_parquet(request["rows"]).df().drop(columns=request["hidden"], errors="ignore")
         absent = [name for name in features if name not in table.columns]
         if absent:
             raise ValueError(f"the model needs column {absent[0]!r}, which the hold-out does not have")
