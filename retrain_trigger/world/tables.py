@@ -173,6 +173,7 @@ def as_time(name: str, kind: str) -> str:
 
 
 def _time(column: str, kind: str) -> str:
+    column, kind = _plain(column, kind)
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"({column} AT TIME ZONE 'UTC')"
     if kind.startswith("TIMESTAMP") or kind == "DATE":
@@ -197,6 +198,7 @@ def canonical(column: str, kind: str) -> str:
 
     NaN and infinity are no labels: null.
     """
+    column, kind = _plain(column, kind)
     if kind == "BOOLEAN":
         return f"{column}::INTEGER::VARCHAR"
     if kind in {"FLOAT", "DOUBLE"}:
@@ -234,6 +236,11 @@ def quoted(name: str) -> str:
 def text(value: str) -> str:
     """Return text as a SQL literal."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def _plain(column: str, kind: str) -> tuple[str, str]:
+    """Return a column and its type, as text where rows of JSON hold values of several types in it."""
+    return (f"({column} ->> '$')", "VARCHAR") if kind == "JSON" else (column, kind)
 
 
 def _literal(path: str) -> str:
