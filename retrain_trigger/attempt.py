@@ -307,6 +307,7 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], *
     log = output.with_name("train.log")
     named, started = tick.config.train.output, time.time_ns()
     expected = artefact.Expected(output, named, artefact.identity(named), started)
+    data = files.sha256(split.rows) if split.rows else None
     tick.say(f"training {version}: {tick.config.train.command}")
     training.train(
         tick.config.train.command,
@@ -324,7 +325,7 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], *
         "command": redacted(begun["command"]),
         "seconds": round((time.time_ns() - started) / 1e9, 3),
         "reach": split.reach,
-        "train_data": files.sha256(split.rows) if split.rows else None,
+        "train_data": data,
         "positive": begun["positive"] or None,
         "config": begun["config"],
         **more,

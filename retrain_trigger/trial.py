@@ -136,6 +136,7 @@ def answered(
         features=features,
         predictions=predictions,
         also={golden: for_golden} if golden and for_golden else None,
+        hidden=(config.logs.columns.label, config.logs.columns.labelled_at),
         timed=config.promotion.latency is not None,
         patience=min(models.PATIENCE, config.train.timeout.total_seconds()),
     )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,23 +50,26 @@ def in_shell(project: Project, redirections: str, *arguments: str) -> subprocess
 )
 def test_a_signal_while_logs_are_read_ends_the_run(simple: Project, how: signal.Signals, code: int, word: str) -> None:
     simple.run("--bootstrap", "--adopt", "production.model", day=0)
-    simple.write_folder("logs/metrics.jsonl")
-    os.mkfifo(simple.folder / "logs/metrics.jsonl")  # reading it waits for somebody to write
+    log = simple.write_folder("logs/metrics.jsonl")
+    os.mkfifo(log)
     run = begun(simple)
-    wait_for((simple.folder / ".retrain-check/lock").exists)
-    wait_for(lambda: "fifo" in Path(f"/proc/{run.pid}/wchan").read_text() or opens_it(run.pid))
+    writing = opened_once_it_is_read(log)
     run.send_signal(how)
     _, said = run.communicate()
     assert (run.returncode, said.startswith(word)) == (code, True), said
-    (simple.folder / "logs/metrics.jsonl").unlink()
+    os.close(writing)
+    log.unlink()
     simple.log(0.9)
     assert simple.run(day=3.1).stdout.startswith("healthy")
 
 
-def opens_it(pid: int) -> bool:
-    """Say whether a process waits in a call of open; where the kernel does not say, a moment is waited."""
-    time.sleep(0.5)
-    return Path(f"/proc/{pid}").exists()
+def opened_once_it_is_read(pipe: Path) -> int:
+    """Open a pipe for writing as soon as somebody reads it, who then waits for ever."""
+    for _ in range(3000):
+        with suppress(OSError):
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        time.sleep(0.02)
+    raise AssertionError("nobody reads it")
 
 
 def test_a_signal_while_a_model_is_scored_ends_it_and_the_next_run_goes_on(champion: Project) -> None:

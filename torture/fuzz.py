@@ -71,7 +71,7 @@ def run(*, number: int = 10_000_000, seed: int = 7, processes: int | None = None
     blocks = [(seed * 1_000_003 + block, min(BLOCK, number - block * BLOCK)) for block in range(-(-number // BLOCK))]
     count, violations = 0, []
     with multiprocessing.get_context("spawn").Pool(processes or multiprocessing.cpu_count()) as pool:
-        for lines, wrong in pool.imap_unordered(_block, blocks):
+        for lines, wrong in pool.imap_unordered(block, blocks):
             count += lines
             violations += wrong
     return count, violations
@@ -153,7 +153,8 @@ def mutated(random: random.Random, text: str) -> str:
     return text
 
 
-def _block(task: tuple[int, int]) -> tuple[int, list[str]]:
+def block(task: tuple[int, int]) -> tuple[int, list[str]]:
+    """Read so many lines, from a seed; return how many, and what went wrong."""
     seed, number = task
     chance = random.Random(seed)
     found: list[str] = []
@@ -166,7 +167,7 @@ def _block(task: tuple[int, int]) -> tuple[int, list[str]]:
         found += log_violations(_bytes(chance, "\n".join(lines)))
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(number // 500):
-            found += settings_violations(Path(folder), mutated(chance, _SETTINGS))
+            found += settings_violations(Path(folder), mutated(chance, SETTINGS))
             found += pointer_violations(Path(folder), mutated(chance, _POINTER))
     return number, found
 
@@ -224,7 +225,7 @@ def _timed(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
     return [f"{what}: {each}" for each in found]
 
 
-_SETTINGS = """\
+SETTINGS = """\
 performance_threshold: 0.85
 drift_threshold: 0.20
 metric: f1

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ CONTRACT = {0, 2, 3, 4, 5, 6, 10, 75, 130, 143}
 @contextmanager
 def ground() -> Iterator[Project]:
     """Make a project once: labelled rows, and a champion that has been measured bad since; it is copied from here."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would have its runs ignore it
     with tempfile.TemporaryDirectory(prefix="retrain-zoo-", ignore_cleanup_errors=True) as folder:
         project = Project(Path(folder) / "ground")
         project.folder.mkdir()

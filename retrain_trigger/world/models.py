@@ -56,6 +56,7 @@ def score(
     rows: Path,
     features: Sequence[str],
     predictions: Path,
+    hidden: Sequence[str] = (),
     patience: float = PATIENCE,
     also: Mapping[Path, Path] | None = None,
     timed: bool = False,
@@ -63,11 +64,20 @@ def score(
     """Write what a model predicts for each row of a Parquet file, in its order, as text, to `predictions`.
 
     `features` are used, in order, for a model that does not name its own. `folder` is where the child runs (a model
-    may need modules that stand beside config.yaml); `scratch` takes its files; `patience` is in seconds. `also` maps
-    other files of rows to where their predictions go; `timed` asks how long the model takes. Raises PromotionError.
+    may need modules that stand beside config.yaml); `scratch` takes its files; no model is given the columns in
+    `hidden`; `patience` is in seconds. `also` maps other files of rows to where their predictions go; `timed` asks how
+    long the model takes. Raises PromotionError.
     """
-    tables = {rows: predictions, **(also or {})}
-    return _ask(model, folder=folder, scratch=scratch, tables=tables, features=features, timed=timed, patience=patience)
+    return _ask(
+        model,
+        folder=folder,
+        scratch=scratch,
+        tables={rows: predictions, **(also or {})},
+        features=features,
+        hidden=hidden,
+        timed=timed,
+        patience=patience,
+    )
 
 
 def _ask(
@@ -79,6 +89,7 @@ def _ask(
     features: Sequence[str],
     timed: bool,
     patience: float,
+    hidden: Sequence[str] = (),
 ) -> ModelFacts:
     reply = scratch / f"{model.parent.name}.reply.json"
     log = scratch / f"{model.parent.name}.scoring.log"
@@ -88,6 +99,7 @@ def _ask(
         "model": str(model),
         "tables": [{"rows": str(rows), "predictions": str(target)} for rows, target in tables.items()],
         "features": list(features),
+        "hidden": list(hidden),
         "timed": timed,
         "reply": str(reply),
         "patience": patience,

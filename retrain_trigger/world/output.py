@@ -19,6 +19,7 @@ TAIL = 1 << 20
 """Bytes that are kept from its end, where it is longer than that."""
 
 _CHUNK = 1 << 16
+_WIDEST = 400  # characters of one line in an error message
 _PATIENCE = 5.0  # seconds to wait for what was printed last, should somebody still hold the pipe
 
 
@@ -49,7 +50,7 @@ def last_lines(log: Path, *, lines: int = 5, size: int = 2000) -> list[str]:
             text = file.read(size).decode(errors="replace")
     except OSError:
         return []
-    shown = ["".join(c for c in line if c.isprintable()) for line in text.splitlines()[-lines:]]
+    shown = ["".join(c for c in line[-_WIDEST:] if c.isprintable()) for line in text.splitlines()[-lines:]]
     return [line for line in shown if line.strip()]
 
 

@@ -1,8 +1,8 @@
 """What runs in the child process: load one model, under limits, and say what it predicts.
 
 Started as `python -m retrain_trigger.world.scorer` with a JSON request on stdin:
-`{"model": path, "tables": [{"rows": path, "predictions": path}, ...], "features": [...], "timed": bool, "reply": path,
-"patience": s, "parent": pid}`.
+`{"model": path, "tables": [{"rows": path, "predictions": path}, ...], "features": [...], "hidden": [...], "timed": bool,
+"reply": path, "patience": s, "parent": pid}`.
 `reply` receives a JSON object: `{"features": [...] | null, "width": n | null, "classes": [...] | null, "rows": n,
 "seconds": s | null, "sample": n}` or `{"error": "..."}`; `rows`, `seconds` and `sample` are of the first table.
 """
@@ -49,21 +49,23 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         "seconds": None,
         "sample": 0,
     }
-    features = reply["features"] or request["features"]
+    features, hidden = reply["features"] or request["features"], request["hidden"]
     for place, table in enumerate(request["tables"]):
-        rows = _predict(model, features, **table)
+        rows = _predict(model, features, hidden, **table)
         if place == 0:
             reply["rows"] = rows
     if request["timed"] and request["tables"]:
-        reply["seconds"], reply["sample"] = _time(model, _table(request["tables"][0]["rows"], features, at_most=SAMPLE))
+        reply["seconds"], reply["sample"] = _time(
+            model, _table(request["tables"][0]["rows"], features, hidden, at_most=SAMPLE)
+        )
     return reply
 
 
-def _predict(model: Any, features: list[str], *, rows: str, predictions: str) -> int:
+def _predict(model: Any, features: list[str], hidden: list[str], *, rows: str, predictions: str) -> int:
     import duckdb  # noqa: PLC0415  (limits come first)
     import pandas as pd  # noqa: PLC0415  (limits come first)
 
-    table = _table(rows, features)
+    table = _table(rows, features, hidden)
     said = answers.listed(model.predict(table), rows=len(table)) if len(table) else []
     predicted = pd.DataFrame({"prediction": answers.labels(said)}, dtype="object")
     with duckdb.connect(":memory:") as connection:
@@ -73,13 +75,13 @@ def _predict(model: Any, features: list[str], *, rows: str, predictions: str) ->
     return len(said)
 
 
-def _table(rows: str, features: list[str], *, at_most: int | None = None) -> Any:
-    """Read the columns that the model needs as a pandas DataFrame, in its order."""
+def _table(rows: str, features: list[str], hidden: list[str], *, at_most: int | None = None) -> Any:
+    """Read the columns that the model needs as a pandas DataFrame, in its order; none of the `hidden` ones."""
     import duckdb  # noqa: PLC0415  (limits come first)
 
     with duckdb.connect(":memory:") as connection:
         relation = connection.read_parquet(rows)
-        table = (relation if at_most is None else relation.limit(at_most)).df()
+        table = (relation if at_most is None else relation.limit(at_most)).df().drop(columns=hidden, errors="ignore")
     absent = [name for name in features if name not in table.columns]
     if absent:
         raise ValueError(f"the model needs column {absent[0]!r}, which the rows of {Path(rows).name} do not have")

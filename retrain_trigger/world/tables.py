@@ -215,6 +215,7 @@ def as_time(name: str, kind: str) -> str:
 
 
 def _time(column: str, kind: str) -> str:
+    column, kind = _plain(column, kind)
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"({column} AT TIME ZONE 'UTC')"
     if kind.startswith("TIMESTAMP") or kind == "DATE":
@@ -239,6 +240,7 @@ def canonical(column: str, kind: str) -> str:
 
     NaN and infinity are no labels: null.
     """
+    column, kind = _plain(column, kind)
     if kind == "BOOLEAN":
         return f"{column}::INTEGER::VARCHAR"
     if kind in {"FLOAT", "DOUBLE"}:
@@ -295,6 +297,11 @@ def _known_labels(
 
 def _whole(types: Mapping[str, str]) -> str:
     return f"NOT ({' AND '.join(f'{quoted(column)} IS NULL' for column in types)})"
+
+
+def _plain(column: str, kind: str) -> tuple[str, str]:
+    """Return a column and its type, as text where rows of JSON hold values of several types in it."""
+    return (f"({column} ->> '$')", "VARCHAR") if kind == "JSON" else (column, kind)
 
 
 def _literal(path: str) -> str:
