@@ -102,7 +102,7 @@ def told_by(ledger: bytes | None, journal: bytes) -> Told:
         if found != previous or fields[0] != number:
             faults.append(f"the ledger's chain breaks at entry {fields[0]}")
             break
-    entries = [{"run": run, "kind": kind, "body": json.loads(body)} for _, _, run, kind, body, _ in rows]
+    entries = [{"at": at, "run": run, "kind": kind, "body": json.loads(body)} for _, at, run, kind, body, _ in rows]
     return Told(tuple(entries), tuple(faults))
 
 

@@ -158,8 +158,7 @@ def _tapes(
 
     for scene in chosen:
         source = striker.masters / scene.name
-        done, changes = scenes.recorded(striker.lab, scene.command, source, striker.place, striker.page)
-        assert done.code == scene.undisturbed, done.said
+        _, changes = scenes.recorded(striker.lab, scene.command, source, striker.place, striker.page)
         yield scene, invariants.tree(source), changes
         for _ in range(3):
             at = chance.randrange(1, len(changes) + 1)
