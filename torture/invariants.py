@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ LEDGER = f"{STATE}/ledger.sqlite"
 JOURNAL = f"{LEDGER}-journal"
 POINTER = "models/champion.json"
 ENDS = {"training failed", "abandoned", "kept", "promoted"}
+RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 SPOILED = b"other bytes"
 """What a scene puts in the place of a sealed model: a version may then be broken, and the pointer must not name it."""
 SKIPPED = {"__pycache__", "logs"}
@@ -170,5 +172,6 @@ def _trainings(files: Tree, told: Told) -> list[str]:
     """A training that has begun has its entry, and never were there two at a time."""
     found = ["two trainings at a time"] if "two-trainings" in files else []
     begun = {entry["run"] for entry in told.entries if entry["kind"] == "training"}
-    ran = files.get("trained", b"").decode(errors="replace").split("\n")[:-1]
-    return found + [f"{run} was trained without an entry" for run in ran if "\0" not in run and run not in begun]
+    ran = files.get("trained", b"").decode(errors="replace").split("\n")
+    whole = [run for run in ran if RUN.fullmatch(run)]  # the script's own lines are not synced, and may be torn
+    return found + [f"{run} was trained without an entry" for run in whole if run not in begun]
