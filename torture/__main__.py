@@ -187,7 +187,9 @@ def _found(bench: Bench, mutant: mutants.Mutant) -> str | None:
         package = mutants.planted(mutant, Path(folder))
         for name, of in mutant.seen_by:
             amount = {"power": 4000, "kills": 0, "pairs": 40, "clocks": 40}[name]
-            tally = bench.part(name, amount=amount, seconds=240, package=package, scenes=of, until=1)
+            tally = bench.part(
+                name, amount=amount, seconds=240, package=package, scenes=of, until=1, every=1 << 40
+            )
             if tally["violations"]:
                 return str(tally["violations"][0])
     return None

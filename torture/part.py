@@ -30,6 +30,7 @@ def main() -> None:
     options.add_argument("--amount", type=float, default=1.0)
     options.add_argument("--seconds", type=float, default=600.0)
     options.add_argument("--scenes")
+    options.add_argument("--every", type=int, default=60, help="of how many power-loss states one is recovered from")
     options.add_argument("--until", type=int, default=1 << 40, help="stop at so many violations")
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-", dir=kills.workplace(), ignore_cleanup_errors=True) as folder:
@@ -67,7 +68,7 @@ def _errors(striker: Striker, chosen: list[Scene], given: argparse.Namespace, de
 def _power(striker: Striker, chosen: list[Scene], given: argparse.Namespace, deadline: float) -> Tally:
     states = int(given.amount)
     return power.lose_power(
-        striker, chosen, share=given.share, shares=given.shares, states=states, every=60, deadline=deadline
+        striker, chosen, share=given.share, shares=given.shares, states=states, every=given.every, deadline=deadline
     )
 
 

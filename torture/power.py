@@ -18,6 +18,8 @@ from kills import Striker, Tally
 from scenes import Scene
 
 SECTOR = 512
+RECOVERIES = 3
+"""How many recoveries of each scene are recorded, too."""
 
 
 @dataclass
@@ -160,7 +162,7 @@ def _tapes(
         source = striker.masters / scene.name
         _, changes = scenes.recorded(striker.lab, scene.command, source, striker.place, striker.page)
         yield scene, invariants.tree(source), changes
-        for _ in range(3):
+        for _ in range(RECOVERIES):
             at = chance.randrange(1, len(changes) + 1)
             if striker.killed(scene, Fault(at=at, action=Action.KILL_AFTER)) is None:
                 continue
