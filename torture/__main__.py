@@ -29,6 +29,8 @@ HERE = Path(__file__).parent
 SHOWN = 10
 AGAIN = 16
 """Points at which a recovery is killed, for each point at which the run was."""
+SMALL = 0.1
+"""A scale under which not every scene is replayed."""
 PAIRS, SCHEDULES, STATES, REAL = 500, 200, 100_000, 1000
 GOALS = {
     "kill points": "1,000",
@@ -77,8 +79,7 @@ class Bench:
         done = subprocess.run(
             [sys.executable, str(HERE / "part.py"), name, f"--masters={self.masters}", f"--shim={self.shim}", *words],
             env={**os.environ, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1", **preload},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
         )
@@ -87,12 +88,19 @@ class Bench:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def shared(self, name: str, *, amount: float, seconds: float, split: bool = False) -> None:
-        """Do one part in as many processes as there are lanes; `split`: `amount` is for all of them together."""
+    def shared(
+        self, name: str, *, amount: float, seconds: float, split: bool = False, thinned: int = 1, **more: Any
+    ) -> None:
+        """Do one part in as many processes as there are lanes.
+
+        `split`: `amount` is for all of them together. `thinned`: only one point in so many is taken.
+        """
         each = max(1.0, amount / self.lanes) if split else amount
         with ThreadPoolExecutor(self.lanes) as pool:
             jobs = [
-                pool.submit(self.part, name, amount=each, seconds=seconds, share=share, shares=self.lanes)
+                pool.submit(
+                    self.part, name, amount=each, seconds=seconds, share=share, shares=self.lanes * thinned, **more
+                )
                 for share in range(self.lanes)
             ]
         for job in jobs:
@@ -146,7 +154,7 @@ def _printed(bench: Bench, part: Callable[[Bench], None]) -> Iterator[tuple[str,
 
 def _kills(bench: Bench) -> None:
     again = round(AGAIN * bench.scale)
-    bench.shared("kills", amount=again, seconds=bench.left(0.5))
+    bench.shared("kills", amount=again, seconds=bench.left(0.5), thinned=max(1, round(0.25 / bench.scale)))
 
 
 def _real(bench: Bench) -> None:
@@ -154,11 +162,12 @@ def _real(bench: Bench) -> None:
 
 
 def _errors(bench: Bench) -> None:
-    bench.shared("errors", amount=1, seconds=bench.left(0.3))
+    bench.shared("errors", amount=1, seconds=bench.left(0.3), thinned=max(1, round(1 / bench.scale)))
 
 
 def _power(bench: Bench) -> None:
-    bench.shared("power", amount=STATES * bench.scale, seconds=bench.left(0.5))
+    few: dict[str, Any] = {"scenes": "bootstrap,rollback", "every": 300} if bench.scale < SMALL else {}
+    bench.shared("power", amount=STATES * bench.scale, seconds=bench.left(0.5), **few)
 
 
 def _pairs(bench: Bench) -> None:
@@ -188,7 +197,7 @@ def _found(bench: Bench, mutant: mutants.Mutant) -> str | None:
         for name, of in mutant.seen_by:
             amount = {"power": 4000, "kills": 0, "pairs": 40, "clocks": 40}[name]
             tally = bench.part(
-                name, amount=amount, seconds=240, package=package, scenes=of, until=1, every=1 << 40
+                name, amount=amount, seconds=bench.left(0.5), package=package, scenes=of, until=1, every=1 << 40
             )
             if tally["violations"]:
                 return str(tally["violations"][0])

@@ -74,7 +74,11 @@ def left_over(files: Tree, folders: list[str]) -> list[str]:
     found += [f"left: {name}" for name in folders if ".staging-" in name]
     last = {entry["run"]: entry["kind"] for entry in told.entries}
     for name in folders:
-        if name.startswith(f"{STATE}/runs/") and name.count("/") == 2 and last.get(name[20:]) not in {"training failed", "kept"}:
+        if (
+            name.startswith(f"{STATE}/runs/")
+            and name.count("/") == 2
+            and last.get(name[20:]) not in {"training failed", "kept"}
+        ):
             found.append(f"left: {name} ({last.get(name[20:])})")
     found += [f"unfinished: {entry['kind']}" for entry in told.unfinished()]
     return found
@@ -128,7 +132,7 @@ def _pointer(files: Tree, told: Told) -> list[str]:
 
 
 def _versions(files: Tree, told: Told) -> list[str]:
-    """A version is whole or not there; one whose run goes on later must be there."""
+    """Say which versions are not whole; one whose run goes on later must be there, too."""
     found = []
     there = {name.split("/")[1] for name in files if name.startswith("models/") and name.count("/") == 2}
     for version in sorted(there):
@@ -146,7 +150,7 @@ def _versions(files: Tree, told: Told) -> list[str]:
 
 
 def _promotions(told: Told) -> list[str]:
-    """Each promotion was meant before it was done, and one by the gate was found better on what was sealed."""
+    """Say which promotions were not meant before they were done, or are not of what was sealed and found better."""
     found, meant, better, sealed = [], [], set(), {}
     for entry in told.entries:
         body = entry["body"]
@@ -169,7 +173,7 @@ def _promotions(told: Told) -> list[str]:
 
 
 def _trainings(files: Tree, told: Told) -> list[str]:
-    """A training that has begun has its entry, and never were there two at a time."""
+    """Say which trainings have begun without an entry, and whether there were ever two at a time."""
     found = ["two trainings at a time"] if "two-trainings" in files else []
     begun = {entry["run"] for entry in told.entries if entry["kind"] == "training"}
     ran = files.get("trained", b"").decode(errors="replace").split("\n")

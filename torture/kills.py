@@ -102,9 +102,11 @@ def kill_everywhere(
     Only every `shares`-th point is taken, so that several processes divide the work.
     """
     tally, chance = Tally(), random.Random(seed + share)
-    for number, (scene, fault) in enumerate(_points(striker, chosen, tally)):
-        if number % shares != share or time.monotonic() > deadline:
-            continue
+    points = list(_points(striker, chosen, tally))[share::shares]
+    chance.shuffle(points)  # when the time is too short, what is left out is spread over all scenes
+    for scene, fault in points:
+        if time.monotonic() > deadline:
+            break
         found = striker.killed(scene, fault)
         if found is None:
             continue
@@ -127,14 +129,19 @@ def fail_everywhere(
     striker: Striker, chosen: list[Scene], *, share: int, shares: int, deadline: float, errors: tuple[int, ...] = ERRORS
 ) -> Tally:
     """Let each call of each scene fail with each error, once and from then on; then an ordinary run follows."""
-    tally, number = Tally(), 0
-    for scene in chosen:
-        for at in range(1, striker.calls(scene, tally) + 1):
-            for action in (Action.FAIL_ONCE, Action.FAIL_FROM):
-                for error in errors:
-                    number += 1
-                    if number % shares == share and time.monotonic() < deadline:
-                        _fail(striker, scene, Fault(at=at, action=action, error=error), tally)
+    tally = Tally()
+    points = [
+        (scene, Fault(at=at, action=action, error=error))
+        for scene in chosen
+        for at in range(1, striker.calls(scene, tally) + 1)
+        for action in (Action.FAIL_ONCE, Action.FAIL_FROM)
+        for error in errors
+    ][share::shares]
+    random.Random(share).shuffle(points)
+    for scene, fault in points:
+        if time.monotonic() > deadline:
+            break
+        _fail(striker, scene, fault, tally)
     return tally
 
 

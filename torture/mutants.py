@@ -45,12 +45,24 @@ MUTANTS = (
     ),
     Mutant(
         "the pointer's folder is not synced",
-        (("world/files.py", "            beside.unlink(missing_ok=True)\n        raise\n    sync_folder(path.parent)\n", "            beside.unlink(missing_ok=True)\n        raise\n"),),
+        (
+            (
+                "world/files.py",
+                "            beside.unlink(missing_ok=True)\n        raise\n    sync_folder(path.parent)\n",
+                "            beside.unlink(missing_ok=True)\n        raise\n",
+            ),
+        ),
         _POWER_LOSS,
     ),
     Mutant(
         "the pointer is written in place",
-        (("world/registry.py", "files.write(self.pointer, pointer.encoded())", "self.pointer.write_bytes(pointer.encoded())"),),
+        (
+            (
+                "world/registry.py",
+                "files.write(self.pointer, pointer.encoded())",
+                "self.pointer.write_bytes(pointer.encoded())",
+            ),
+        ),
         _KILL,
     ),
     Mutant(
@@ -83,14 +95,24 @@ MUTANTS = (
     ),
     Mutant(
         "the folder of the versions is not synced",
-        (("world/files.py", "    staged.rename(target)\n    sync_folder(target.parent)\n", "    staged.rename(target)\n"),),
+        (
+            (
+                "world/files.py",
+                "    staged.rename(target)\n    sync_folder(target.parent)\n",
+                "    staged.rename(target)\n",
+            ),
+        ),
         _POWER_LOSS,
     ),
     Mutant(
         "SEALED is recorded before the version is there",
         (
             ("attempt.py", _SEALED, ""),
-            ("attempt.py", "    try:\n        digest = tick.registry.seal(", f"    digest = files.sha256(model)\n{_SEALED}    try:\n        digest = tick.registry.seal("),
+            (
+                "attempt.py",
+                "    try:\n        digest = tick.registry.seal(",
+                f"    digest = files.sha256(model)\n{_SEALED}    try:\n        digest = tick.registry.seal(",
+            ),
         ),
         _KILL,
     ),
@@ -121,18 +143,37 @@ MUTANTS = (
     ),
     Mutant(
         "an interrupted promotion is given up without looking at the pointer",
-        (("recovery.py", "    if Kind.PROMOTING in left:\n", "    if False:\n"), ("recovery.py", "    if Kind.COMPARED in left:\n", "    if Kind.PROMOTING in left:\n        tick.record(Kind.ABANDONED, because='cut off')\n        return None\n    if Kind.COMPARED in left:\n")),
+        (
+            ("recovery.py", "    if Kind.PROMOTING in left:\n", "    if False:\n"),
+            (
+                "recovery.py",
+                "    if Kind.COMPARED in left:\n",
+                "    if Kind.PROMOTING in left:\n        tick.record(Kind.ABANDONED, because='cut off')\n        return None\n    if Kind.COMPARED in left:\n",
+            ),
+        ),
         _KILL,
     ),
     Mutant(
         "a training that outlived its run is not seen",
-        (("recovery.py", "    if not training.is_alive(tick.run, tick.training_lock):\n        return\n", "    return\n"),
-         ("world/training.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB")),
+        (
+            (
+                "recovery.py",
+                "    if not training.is_alive(tick.run, tick.training_lock):\n        return\n",
+                "    return\n",
+            ),
+            ("world/training.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+        ),
         (("kills", "slow"),),
     ),
     Mutant(
         "what was half-copied stays",
-        (("world/registry.py", '        for staged in self.folder.glob(f"{_STAGING}*"):\n            files.remove_folder(staged)\n', ""),),
+        (
+            (
+                "world/registry.py",
+                '        for staged in self.folder.glob(f"{_STAGING}*"):\n            files.remove_folder(staged)\n',
+                "",
+            ),
+        ),
         (("kills", "breach"),),
     ),
     Mutant(

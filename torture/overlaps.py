@@ -3,6 +3,7 @@
 import random
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import invariants
 import scenes
@@ -65,5 +66,5 @@ def _in_time(told: invariants.Told) -> list[str]:
     times = [entry["at"] for entry in told.entries]
     found = [] if times == sorted(times) else ["the ledger's time goes back"]
     trained = [datetime.fromisoformat(entry["at"]) for entry in told.entries if entry["kind"] == "training"]
-    found += [f"trained again after {b - a}" for a, b in zip(trained, trained[1:], strict=False) if b - a < COOLDOWN]
+    found += [f"trained again after {b - a}" for a, b in pairwise(trained) if b - a < COOLDOWN]
     return found

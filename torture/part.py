@@ -81,7 +81,10 @@ def _clocks(striker: Striker, chosen: list[Scene], given: argparse.Namespace, de
 
 
 PARTS = {
-    "kills": (_kills, ("bootstrap", "breach", "failing", "slow", "compared", "by hand", "rollback", "healthy", "spoiled")),
+    "kills": (
+        _kills,
+        ("bootstrap", "breach", "failing", "slow", "compared", "by hand", "rollback", "healthy", "spoiled"),
+    ),
     "errors": (_errors, ("bootstrap", "breach", "failing", "compared", "by hand", "rollback", "healthy")),
     "power": (_power, RECORDED),
     "pairs": (_pairs, ("breach",)),

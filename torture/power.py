@@ -9,11 +9,10 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import invariants
 import scenes
-from faults import Change, Op
+from faults import Action, Change, Fault, Op
 from kills import Striker, Tally
 from scenes import Scene
 
@@ -156,8 +155,6 @@ def _tapes(
     striker: Striker, chosen: list[Scene], chance: random.Random
 ) -> Iterator[tuple[Scene, dict[str, bytes], list[Change]]]:
     """Yield what each scene changes, and what the run changes that follows when the scene was killed somewhere."""
-    from faults import Action, Fault  # noqa: PLC0415
-
     for scene in chosen:
         source = striker.masters / scene.name
         _, changes = scenes.recorded(striker.lab, scene.command, source, striker.place, striker.page)

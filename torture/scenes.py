@@ -71,7 +71,12 @@ def build(folder: Path, shim: Path, *, real: bool) -> None:
     """Make every scene's project below a folder, with the real command; `real`: also those that score models."""
     simple = folder / "simple"
     simple.mkdir(parents=True)
-    for name, text in {"config.yaml": CONFIG, "train.sh": TRAIN, "new.model": "new " * 500, "old.model": "old " * 500}.items():
+    for name, text in {
+        "config.yaml": CONFIG,
+        "train.sh": TRAIN,
+        "new.model": "new " * 500,
+        "old.model": "old " * 500,
+    }.items():
         (simple / name).write_text(text)
     shutil.copytree(simple, folder / "bootstrap")
     command(simple, "run", "--bootstrap", "--adopt", "old.model", "--now", "2026-01-20T00:00Z")
@@ -85,7 +90,7 @@ def build(folder: Path, shim: Path, *, real: bool) -> None:
     shutil.copytree(folder / "breach", folder / "slow")
     (folder / "slow/train.sh").write_text(TRAIN.replace("cp ", "sleep 0.2; cp "))
     command(simple, "run", "--now", "2026-01-23T00:00Z")
-    version = sorted(path.parent.name for path in (simple / "models").glob("[!.]*/card.json"))[-1]
+    version = max(path.parent.name for path in (simple / "models").glob("[!.]*/card.json"))
     shutil.copytree(simple, folder / "by hand")
     shutil.copytree(simple, folder / "spoiled")
     spoiled = folder / "spoiled/models" / version / "model.joblib"
@@ -103,7 +108,9 @@ def built(folder: Path) -> dict[str, Scene]:
     found = {}
     for scene in FORKED:
         if (folder / scene.name).exists():
-            version = max((path.parent.name for path in (folder / scene.name / "models").glob("[!.]*/card.json")), default="")
+            version = max(
+                (path.parent.name for path in (folder / scene.name / "models").glob("[!.]*/card.json")), default=""
+            )
             command = tuple(version if word == "VERSION" else word for word in scene.command)
             found[scene.name] = replace(scene, command=command)
     return found
@@ -139,7 +146,7 @@ class Lab:
         import ctypes  # noqa: PLC0415  (loaded here only, beside the shim it speaks to)
 
         import retrain_trigger.controller  # noqa: PLC0415  (what each fork would load)
-        import retrain_trigger.printing
+        import retrain_trigger.printing  # noqa: PLC0415
         from retrain_trigger import cli  # noqa: PLC0415
 
         self._arm = ctypes.CDLL(str(shim)).torture_arm
@@ -213,9 +220,7 @@ def remove(project: Path) -> None:
         shutil.rmtree(project)
 
 
-def recorded(
-    lab: Lab, arguments: tuple[str, ...], source: Path, place: Path, page: Page
-) -> tuple[Done, list[Change]]:
+def recorded(lab: Lab, arguments: tuple[str, ...], source: Path, place: Path, page: Page) -> tuple[Done, list[Change]]:
     """Run a command in a copy of a project without a fault, and write down what it changes, in order."""
     project, log = copy(source, place), place.with_name(f"{place.name}.changes")
     log.unlink(missing_ok=True)
