@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check clean train-model
+.PHONY: demo test check torture clean train-model
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,6 +18,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+torture: $(READY)
+	$(BIN)/python torture $(TORTURE)
 
 demo: $(READY)
 	$(BIN)/python examples/housing/play.py

@@ -1,6 +1,6 @@
 /* Stands between a program and the C library (LD_PRELOAD) and counts every call that changes something below one
  * folder. At call number `at` it kills the run (before the call, half-way through a write, or after it) or lets the
- * call fail. With a log it also writes down each change with its data, for replaying power losses.
+ * call fail. With a log it also writes down each such call with its data, for replaying power losses.
  *
  * All processes of a run share one page, the file named by TORTURE_STATE; `struct state` is its layout (and
  * faults.py's). The first process to come is the target: the run itself, which is the one that is killed; what it
@@ -23,8 +23,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum action { NOTHING, KILL_BEFORE, KILL_HALF, KILL_AFTER, FAIL_ONCE, FAIL_FROM, KILL_ALL_BEFORE };
-enum op { CREATE = 1, TRUNCATE, WRITE, SYNC, RENAME, UNLINK, RMDIR, MKDIR, CHMOD, LINK, SYMLINK };
+enum action { NOTHING, KILL_BEFORE, KILL_HALF, KILL_AFTER, FAIL_ONCE, FAIL_FROM };
+enum op { REFUSED, CREATE, TRUNCATE, WRITE, SYNC, RENAME, UNLINK, RMDIR, MKDIR, CHMOD, LINK, SYMLINK };
 
 struct state {
     uint64_t count;    /* calls so far */
@@ -99,7 +99,7 @@ static int absolute(int folder, const char *path, char *out)
 static int below(const char *path)
 {
     size_t n = strlen(shared->root);
-    return n && strncmp(path, shared->root, n) == 0 && path[n] == '/';
+    return n && strncmp(path, shared->root, n) == 0 && (path[n] == '/' || path[n] == 0);
 }
 
 static int watched_at(int folder, const char *path, char *out)
@@ -125,14 +125,13 @@ static int watched_fd(int fd, char *out)
     return yes;
 }
 
-static void end(int everything)
+/* End the run; a process that it started goes on. */
+static void end(void)
 {
-    if (everything || shared->target == getpid()) {
-        kill(everything ? 0 : shared->target, SIGKILL);
+    kill(shared->target, SIGKILL);
+    if (shared->target == getpid())
         for (;;)
             pause();
-    }
-    kill(shared->target, SIGKILL);
 }
 
 /* Count one call; return the action to take at it. */
@@ -148,8 +147,8 @@ static int step(int op, const char *path)
         shared->hit_op = op;
         snprintf(shared->hit_path, sizeof shared->hit_path, "%.255s", path);
     }
-    if (shared->action == KILL_BEFORE || shared->action == KILL_ALL_BEFORE)
-        end(shared->action == KILL_ALL_BEFORE);
+    if (shared->action == KILL_BEFORE)
+        end();
     return shared->action;
 }
 
@@ -190,10 +189,9 @@ static int opened(int folder, const char *path, int flags, mode_t mode)
     if (FAILS(act))
         FAIL;
     int fd = syscall(SYS_openat, folder, path, flags, mode);
-    if (fd >= 0)
-        note(op, whole, NULL, 0, NULL, 0);
+    note(fd < 0 ? REFUSED : op, whole, NULL, 0, NULL, 0);
     if (act == KILL_AFTER || act == KILL_HALF)
-        end(0);
+        end();
     return fd;
 }
 
@@ -239,10 +237,9 @@ static ssize_t written(int fd, const void *data, size_t length, int64_t offset)
     uint64_t at = offset < 0 ? position(fd) : (uint64_t)offset;
     size_t wanted = act == KILL_HALF ? length / 2 : length;
     ssize_t n = offset < 0 ? syscall(SYS_write, fd, data, wanted) : syscall(SYS_pwrite64, fd, data, wanted, offset);
-    if (n > 0)
-        note(WRITE, whole, NULL, at, data, n);
+    note(WRITE, whole, NULL, at, data, n > 0 ? n : 0);
     if (act == KILL_AFTER || act == KILL_HALF)
-        end(0);
+        end();
     return n;
 }
 
@@ -270,12 +267,14 @@ ssize_t writev(int fd, const struct iovec *pieces, int count)
 
 static void note_copied(const char *whole, uint64_t at, ssize_t n)
 {
+    if (n <= 0)
+        note(WRITE, whole, NULL, at, NULL, 0);
     if (n <= 0 || !shared->log[0])
         return;
     char *data = malloc(n);
     int fd = syscall(SYS_openat, AT_FDCWD, whole, O_RDONLY | O_CLOEXEC, 0);
-    if (data && fd >= 0 && syscall(SYS_pread64, fd, data, n, at) == n)
-        note(WRITE, whole, NULL, at, data, n);
+    int read = data && fd >= 0 && syscall(SYS_pread64, fd, data, n, at) == n;
+    note(WRITE, whole, NULL, at, data, read ? n : 0);
     if (fd >= 0)
         syscall(SYS_close, fd);
     free(data);
@@ -293,7 +292,7 @@ ssize_t sendfile(int out, int in, off_t *offset, size_t length)
     ssize_t n = syscall(SYS_sendfile, out, in, offset, length);
     note_copied(whole, at, n);
     if (act == KILL_AFTER || act == KILL_HALF)
-        end(0);
+        end();
     return n;
 }
 ssize_t sendfile64(int out, int in, off64_t *offset, size_t length) { return sendfile(out, in, offset, length); }
@@ -310,7 +309,7 @@ ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t leng
     ssize_t n = syscall(SYS_copy_file_range, in, from, out, to, length, flags);
     note_copied(whole, at, n);
     if (act == KILL_AFTER || act == KILL_HALF)
-        end(0);
+        end();
     return n;
 }
 
@@ -321,10 +320,9 @@ ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t leng
         if (FAILS(act))                                 \
             FAIL;                                       \
         long result = call;                             \
-        if (result >= 0)                                \
-            note(op, first, second, offset, NULL, 0);   \
+        note(result < 0 ? REFUSED : op, first, second, offset, NULL, 0); \
         if (act == KILL_AFTER || act == KILL_HALF)      \
-            end(0);                                     \
+            end();                                     \
         return result;                                  \
     } while (0)
 

@@ -1,0 +1,167 @@
+"""All changes to files go through world/files.py, or through one of the few that are named here with their reason."""
+
+import ast
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retrain_trigger.world import files
+
+PACKAGE = Path(__file__).parents[1] / "retrain_trigger"
+
+ELSEWHERE = {
+    "world/files.py": "the place itself",
+    "world/scorer.py": "runs in the child that loads a model, below a scratch folder; a lost reply is a failed scoring",
+}
+"""Files in which changes may stand."""
+
+CALLS = {
+    ("cli.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug: for a person, in the system's own temp folder",
+    ("cli.py", "os.open"): "/dev/null, in the place of an output that nobody reads any more",
+    ("world/lock.py", "os.ftruncate"): "names the holder of a lock for a message; nothing reads it back",
+    ("world/lock.py", "os.pwrite"): "as above",
+    ("world/lock.py", "os.open"): "read-only, to ask whether the lock is held",
+    ("world/training.py", "os.ftruncate"): "as in world/lock.py",
+    ("world/training.py", "os.pwrite"): "as in world/lock.py",
+    ("world/ledger.py", "sqlite3.connect"): "SQLite writes and syncs its file by itself",
+    ("world/labelled.py", "COPY TO"): "DuckDB writes training data and hold-out to the scratch of the run",
+}
+"""Calls that may stand elsewhere, by file."""
+
+CHANGING = {
+    "os": {"open", "rename", "replace", "renames", "unlink", "remove", "removedirs", "mkdir", "makedirs", "rmdir"}
+    | {"chmod", "fchmod", "lchmod", "chown", "truncate", "ftruncate", "write", "pwrite", "writev", "link", "symlink"}
+    | {"mkfifo", "mknod", "utime", "sendfile", "copy_file_range", "posix_fallocate", "fdopen"},
+    "shutil": {"*"},
+    "tempfile": {"*"},
+    "sqlite3": {"connect"},
+}
+METHODS = {"write_text", "write_bytes", "unlink", "mkdir", "rmdir", "chmod", "lchmod", "touch", "symlink_to"}
+METHODS |= {"hardlink_to"}
+RENAMES = {"rename", "replace"}  # with one argument: a string's `replace` has two
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_change_to_a_file_goes_through_one_module(path: Path) -> None:
+    name = str(path.relative_to(PACKAGE))
+    if name in ELSEWHERE:
+        return
+    found = [(line, call) for line, call in changes(path.read_text()) if (name, call) not in CALLS]
+    assert found == [], f"{name} changes files by itself; use world/files.py"
+
+
+def test_every_exception_is_still_needed() -> None:
+    found = {(name, call) for name in {name for name, _ in CALLS} for _, call in changes((PACKAGE / name).read_text())}
+    assert set(CALLS) - found == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "call"),
+    [
+        ("Path('x').write_text('y')", "write_text"),
+        ("path.unlink(missing_ok=True)", "unlink"),
+        ("path.rename(other)", "rename"),
+        ("path.open('a')", "open"),
+        ("path.open(mode='r+b')", "open"),
+        ("open('x', 'w')", "open"),
+        ("open(name, mode)", "open"),
+        ("import os as o\no.rename('a', 'b')", "os.rename"),
+        ("from os import replace\nreplace('a', 'b')", "os.replace"),
+        ("import shutil\nshutil.copy('a', 'b')", "shutil.copy"),
+        ("def f():\n    from tempfile import mkdtemp\n    mkdtemp()", "tempfile.mkdtemp"),
+        ("connection.execute(f\"copy (SELECT 1) TO '{x}' (FORMAT parquet)\")", "COPY TO"),
+        ("import sqlite3\nsqlite3.connect('x')", "sqlite3.connect"),
+    ],
+)
+def test_a_change_is_found(source: str, call: str) -> None:
+    assert [found for _, found in changes(source)] == [call]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["open('x')", "path.open()", "path.open('rb')", "'a'.replace('b', 'c')", "os.listdir('x')", "path.read_text()"],
+)
+def test_a_question_is_no_change(source: str) -> None:
+    assert list(changes(f"import os\n{source}")) == []
+
+
+def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "pointer.json"
+    files.write(path, b"old", mode=0o600)
+    files.write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".pointer.json.{os.getpid()}.tmp").symlink_to(victim)
+    files.write(tmp_path / "pointer.json", b"new")
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "pointer.json").is_symlink()
+
+
+def test_what_a_killed_writer_left_beside_its_file_is_cleared(tmp_path: Path) -> None:
+    for name in (".pointer.json.17.tmp", ".pointer[1].json.18.tmp", "pointer.json", "other.tmp"):
+        (tmp_path / name).write_text("")
+    files.clear_beside(tmp_path / "pointer.json")
+    files.clear_beside(tmp_path / "pointer[1].json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.tmp", "pointer.json"]
+
+
+def test_a_private_folder_is_private_from_the_start(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        files.make_folder(tmp_path / "a/state", mode=0o700)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a/state").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
+
+
+def changes(source: str) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each call that changes a file or may do so."""
+    tree = ast.parse(source)
+    names = dict(imported(tree))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (call := changing(node, names)):
+            found.add((node.lineno, call))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "copy (" in node.value.lower():
+            found.add((node.lineno, "COPY TO"))
+    yield from sorted(found)
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield what each imported name stands for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.asname or alias.name, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def changing(call: ast.Call, names: dict[str, str]) -> str | None:
+    whole = ast.unparse(call.func)
+    head, _, last = whole.rpartition(".")
+    full = f"{names[head]}.{last}" if head in names else names.get(whole, whole)
+    module, _, function = full.partition(".")
+    if module in CHANGING and (function in CHANGING[module] or "*" in CHANGING[module]):
+        return full
+    if full == "open":
+        return "open" if writes(call, 1) else None
+    if head and last == "open" and names.get(head) is None:
+        return "open" if writes(call, 0) else None
+    if head and (last in METHODS or (last in RENAMES and len(call.args) == 1 and not call.keywords)):
+        return last if names.get(head) is None else None
+    return None
+
+
+def writes(call: ast.Call, position: int) -> bool:
+    """Say whether a call of `open` may write: its mode says so, or is not written out."""
+    modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"] + call.args[position : position + 1]
+    return any(not isinstance(mode, ast.Constant) or set(str(mode.value)) & set("wax+") for mode in modes)

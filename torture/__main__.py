@@ -1,0 +1,233 @@
+"""Torture: kill, starve and cut off retrain-check at each of its steps, and look whether anything was ever lost.
+
+    python torture [--scale 1] [--minutes 45]
+
+Prints one line for each part: how many points were reached, and how many of them violated what must hold. Exits with 1
+where there is a violation, where a deliberate omission was not found, or where a part reached nothing.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import faults
+import kills
+import mutants
+import scenes
+
+HERE = Path(__file__).parent
+SHOWN = 10
+AGAIN = 16
+"""Points at which a recovery is killed, for each point at which the run was."""
+SMALL = 0.1
+"""A scale under which not every scene is replayed."""
+PAIRS, SCHEDULES, STATES, REAL = 500, 200, 100_000, 1000
+GOALS = {
+    "kill points": "1,000",
+    "kill points in recovery": "19,000",
+    "real kill points": f"{REAL:,}",
+    "power-loss states": f"{STATES:,}",
+    "injected errors": "every call x EIO, ENOSPC, EROFS",
+    "overlapping pairs": f"{PAIRS:,}",
+}
+ZOO = ("pointer", "fuzz", "trainers", "models", "secrets")
+"""Parts that stand in modules of their own: `run(scale, seconds, scratch)` returns a count and the violations."""
+
+
+@dataclass
+class Bench:
+    """Where everything lies, how much is wanted, and until when."""
+
+    folder: Path
+    scale: float
+    deadline: float
+    lanes: int
+    counts: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    @property
+    def masters(self) -> Path:
+        """Return the folder of the scenes."""
+        return self.folder / "scenes"
+
+    @property
+    def shim(self) -> Path:
+        """Return the shim, as `faults.build` made it."""
+        return self.folder / "shim.so"
+
+    def left(self, share: float = 1.0) -> float:
+        """Return the seconds that a part may take, a share of what is left."""
+        return max(5.0, (self.deadline - time.monotonic()) * share)
+
+    def part(
+        self, name: str, *, amount: float, seconds: float, package: Path = mutants.PACKAGE, **more: Any
+    ) -> dict[str, Any]:
+        """Do one share of one part in a process of its own; return its tally."""
+        preload = {} if name == "real" else {"LD_PRELOAD": str(self.shim)}
+        options = {"share": 0, "shares": 1, "amount": amount, "seconds": seconds, "package": package, **more}
+        words = [f"--{key}={value}" for key, value in options.items()]
+        done = subprocess.run(
+            [sys.executable, str(HERE / "part.py"), name, f"--masters={self.masters}", f"--shim={self.shim}", *words],
+            env={**os.environ, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1", **preload},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            return {"counts": {}, "violations": [f"{name} broke: {done.stderr.strip()[-600:]}"]}
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def shared(
+        self, name: str, *, amount: float, seconds: float, split: bool = False, thinned: int = 1, **more: Any
+    ) -> None:
+        """Do one part in as many processes as there are lanes.
+
+        `split`: `amount` is for all of them together. `thinned`: only one point in so many is taken.
+        """
+        each = max(1.0, amount / self.lanes) if split else amount
+        with ThreadPoolExecutor(self.lanes) as pool:
+            jobs = [
+                pool.submit(
+                    self.part, name, amount=each, seconds=seconds, share=share, shares=self.lanes * thinned, **more
+                )
+                for share in range(self.lanes)
+            ]
+        for job in jobs:
+            self.take(job.result())
+
+    def take(self, tally: dict[str, Any]) -> None:
+        """Add what a part has found."""
+        for kind, count in tally["counts"].items():
+            self.counts[kind] = self.counts.get(kind, 0) + count
+        self.violations += tally["violations"]
+
+
+def main() -> int:
+    """Do all parts within the time, and print the table."""
+    options = argparse.ArgumentParser(description="Kill, starve and cut off retrain-check at each of its steps.")
+    options.add_argument("--scale", type=float, default=1.0, help="how much of everything; 1 is all of it")
+    options.add_argument("--minutes", type=float, default=45.0, help="after this, what is left is left out, and said")
+    options.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="processes at a time")
+    options.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
+    given = options.parse_args()
+    started = time.monotonic()
+    wrong = False
+    with tempfile.TemporaryDirectory(prefix="torture-", dir=kills.workplace(), ignore_cleanup_errors=True) as folder:
+        bench = Bench(Path(folder), given.scale, started + 60 * given.minutes, given.lanes)
+        faults.build(bench.folder)
+        only = given.only.split(",")
+        scenes.build(bench.masters, bench.shim, real="real" in only or given.scale >= 1)
+        print("| what | number | of | violations | seconds |\n|---|---|---|---|---|")
+        for name in only:
+            for line, bad in _printed(bench, PARTS[name]):
+                print(line, flush=True)
+                wrong = wrong or bad
+        for violation in bench.violations[:SHOWN]:
+            print(f"violation: {violation}")
+    print(f"{len(bench.violations)} violations in {(time.monotonic() - started) / 60:.1f} minutes")
+    return int(wrong or bool(bench.violations))
+
+
+def _printed(bench: Bench, part: Callable[[Bench], None]) -> Iterator[tuple[str, bool]]:
+    """Do a part; yield its lines of the table, each with whether it is bad."""
+    began, before, bad = time.monotonic(), dict(bench.counts), len(bench.violations)
+    part(bench)
+    new = {kind: count for kind, count in bench.counts.items() if count != before.get(kind)}
+    wrong, seconds = len(bench.violations) - bad, time.monotonic() - began
+    for kind, count in new.items():
+        goal = GOALS.get(kind, "") if bench.scale >= 1 else ""
+        yield f"| {kind} | {count:,} | {goal} | {wrong} | {seconds:.0f} |", wrong > 0
+    if not new:
+        yield f"| {part.__name__.strip('_')} | 0 | | {wrong} | {seconds:.0f} |", True
+
+
+def _kills(bench: Bench) -> None:
+    again = round(AGAIN * bench.scale)
+    bench.shared("kills", amount=again, seconds=bench.left(0.5), thinned=max(1, round(0.25 / bench.scale)))
+
+
+def _real(bench: Bench) -> None:
+    bench.shared("real", amount=REAL * bench.scale, seconds=bench.left(0.6), split=True)
+
+
+def _errors(bench: Bench) -> None:
+    bench.shared("errors", amount=1, seconds=bench.left(0.3), thinned=max(1, round(1 / bench.scale)))
+
+
+def _power(bench: Bench) -> None:
+    few: dict[str, Any] = {"scenes": "bootstrap,rollback", "every": 300} if bench.scale < SMALL else {}
+    bench.shared("power", amount=STATES * bench.scale, seconds=bench.left(0.5), **few)
+
+
+def _pairs(bench: Bench) -> None:
+    bench.take(bench.part("pairs", amount=max(1, PAIRS * bench.scale), seconds=bench.left(0.3)))
+
+
+def _clocks(bench: Bench) -> None:
+    bench.shared("clocks", amount=max(1, SCHEDULES * bench.scale), seconds=bench.left(0.3), split=True)
+
+
+def _mutants(bench: Bench) -> None:
+    """Plant each omission, and look for it with the parts that should see it."""
+    chosen = mutants.MUTANTS[:: max(1, round(1 / max(bench.scale, 0.01) ** 0.5))]
+    with ThreadPoolExecutor(bench.lanes) as pool:
+        for mutant, found in zip(chosen, pool.map(lambda each: _found(bench, each), chosen), strict=True):
+            bench.counts["omissions found"] = bench.counts.get("omissions found", 0) + bool(found)
+            if not found:
+                bench.violations.append(f"not found: {mutant.name}")
+            elif os.environ.get("TORTURE_VERBOSE"):
+                print(f"# {mutant.name}: {found[:200]}")
+
+
+def _found(bench: Bench, mutant: mutants.Mutant) -> str | None:
+    """Return the first violation that betrays a mutant."""
+    with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+        package = mutants.planted(mutant, Path(folder))
+        for name, of in mutant.seen_by:
+            amount = {"power": 4000, "kills": 0, "pairs": 40, "clocks": 40}[name]
+            tally = bench.part(
+                name, amount=amount, seconds=bench.left(0.5), package=package, scenes=of, until=1, every=1 << 40
+            )
+            if tally["violations"]:
+                return str(tally["violations"][0])
+    return None
+
+
+def _zoo(name: str) -> Callable[[Bench], None]:
+    def part(bench: Bench) -> None:
+        module = importlib.import_module(name)
+        count, violations = module.run(
+            scale=bench.scale, seconds=bench.left(0.3), scratch=Path(tempfile.mkdtemp(dir=bench.folder))
+        )
+        bench.take({"counts": {name: count}, "violations": violations})
+
+    part.__name__ = name
+    return part
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "mutants": _mutants,
+    "power": _power,
+    "pairs": _pairs,
+    "clocks": _clocks,
+    "errors": _errors,
+    "kills": _kills,
+    **{name: _zoo(name) for name in ZOO if importlib.util.find_spec(name)},
+    "real": _real,
+}
+"""In the order in which they are done; the last gets what time is left."""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,204 @@
+"""Kills and failing calls: each scene is struck at each call that changes something, then one ordinary run follows."""
+
+import errno
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import invariants
+import scenes
+from faults import Action, Fault, Page
+from scenes import Done, Lab, Scene
+
+KILLS = (Action.KILL_BEFORE, Action.KILL_HALF, Action.KILL_AFTER)
+ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS)
+CONTRACT = frozenset({0, 2, 3, 4, 5, 6, 75})
+"""Exit codes that a run may end with when a call fails; 1 would be a bug."""
+
+
+class EnoughError(Exception):
+    """As many violations as were asked for have been found."""
+
+    def __init__(self, tally: "Tally") -> None:
+        super().__init__()
+        self.tally = tally
+
+
+@dataclass
+class Tally:
+    """Points that were reached, by kind, and what was violated, in words."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    most: ClassVar[int] = 1 << 40
+
+    def add(self, kind: str, where: str, found: list[str]) -> None:
+        """Count one point, and keep what it violated."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self.violations += [f"{where}: {each}" for each in found]
+        if len(self.violations) >= self.most:
+            raise EnoughError(self)
+
+
+class Striker:
+    """Strikes scenes in one lab, in a place of its own."""
+
+    def __init__(self, lab: Lab, masters: Path, scratch: Path) -> None:
+        self.lab, self.masters = lab, masters
+        self.place, self.saved = scratch / "project", scratch / "killed"
+        self.page = Page(scratch / "page")
+
+    def calls(self, scene: Scene, tally: Tally) -> int:
+        """Return how many calls a scene makes undisturbed; what is violated even then is told."""
+        source = self.masters / scene.name
+        done, found = scenes.recorded(self.lab, scene.command, source, self.place, self.page)
+        wrong = self._looked_at(done, frozenset({scene.undisturbed}))
+        if wrong:
+            tally.add("undisturbed", f"{scene.name}, undisturbed", wrong)
+        return max(self.page.count, len(found))
+
+    def struck(self, scene: Scene, fault: Fault, source: Path | None = None, *, recovering: bool = False) -> Done:
+        """Put the project there and strike it."""
+        project = scenes.copy(source or self.masters / scene.name, self.place)
+        self.page.set(project, fault)
+        return self.lab.run(project, scene.after if recovering else scene.command, self.page)
+
+    def killed(self, scene: Scene, fault: Fault, *, source: Path | None = None) -> list[str] | None:
+        """Kill a run, or with a source the run that recovers it, at one point; None where the run has no such point."""
+        done = self.struck(scene, fault, source, recovering=source is not None)
+        if self.page.hit is None or (fault.action is Action.KILL_HALF and not self.page.hit_write):
+            return None
+        wrong = [] if done.code == -9 else [f"it was to be killed, and ended with {done.code}: {done.said}"]
+        return [f"{self.page.hit}: {each}" for each in (*wrong, *invariants.broken(invariants.tree(self.place)))]
+
+    def recovered(self, scene: Scene, *, counting: bool = False, codes: frozenset[int] | None = None) -> list[str]:
+        """Run one ordinary run after a fault (waiting while a training that outlived its run is there), and look."""
+        for _ in range(400):
+            if counting:
+                self.page.set(self.place, Fault())
+            done = self.lab.run(self.place, scene.after, self.page if counting else None)
+            if done.code != 75:
+                break
+            time.sleep(0.02)
+        return self._looked_at(done, codes or scene.codes)
+
+    def _looked_at(self, done: Done, codes: frozenset[int]) -> list[str]:
+        found = [] if done.code in codes else [f"exit {done.code}: {done.said.strip()[:300]}"]
+        if "Traceback" in done.said:
+            found.append(f"a traceback: {done.said[-300:]}")
+        files = invariants.tree(self.place)
+        return found + invariants.broken(files) + invariants.left_over(files, scenes.folders(self.place))
+
+
+def kill_everywhere(
+    striker: Striker, chosen: list[Scene], *, share: int, shares: int, again: int, deadline: float, seed: int = 1
+) -> Tally:
+    """Kill each scene at each point, and the run that recovers it at `again` points of its own.
+
+    Only every `shares`-th point is taken, so that several processes divide the work.
+    """
+    tally, chance = Tally(), random.Random(seed + share)
+    points = list(_points(striker, chosen, tally))[share::shares]
+    chance.shuffle(points)  # when the time is too short, what is left out is spread over all scenes
+    for scene, fault in points:
+        if time.monotonic() > deadline:
+            break
+        found = striker.killed(scene, fault)
+        if found is None:
+            continue
+        where = f"{scene.name}, {fault.action.name.lower()} call {fault.at}"
+        if again:
+            scenes.copy(striker.place, striker.saved)
+        found += [f"recovered: {each}" for each in striker.recovered(scene, counting=True)]
+        tally.add("kill points", where, found)
+        count = striker.page.count
+        for at in chance.sample(range(1, count + 1), min(again, count)):
+            second = Fault(at=at, action=chance.choice(KILLS))
+            lost = striker.killed(scene, second, source=striker.saved)
+            if lost is not None:
+                lost += [f"recovered: {each}" for each in striker.recovered(scene)]
+                tally.add("kill points in recovery", f"{where}, then {second.action.name.lower()} call {at}", lost)
+    return tally
+
+
+def fail_everywhere(
+    striker: Striker, chosen: list[Scene], *, share: int, shares: int, deadline: float, errors: tuple[int, ...] = ERRORS
+) -> Tally:
+    """Let each call of each scene fail with each error, once and from then on; then an ordinary run follows."""
+    tally = Tally()
+    points = [
+        (scene, Fault(at=at, action=action, error=error))
+        for scene in chosen
+        for at in range(1, striker.calls(scene, tally) + 1)
+        for action in (Action.FAIL_ONCE, Action.FAIL_FROM)
+        for error in errors
+    ][share::shares]
+    random.Random(share).shuffle(points)
+    for scene, fault in points:
+        if time.monotonic() > deadline:
+            break
+        _fail(striker, scene, fault, tally)
+    return tally
+
+
+def _fail(striker: Striker, scene: Scene, fault: Fault, tally: Tally) -> None:
+    done = striker.struck(scene, fault)
+    if striker.page.hit is None:
+        return
+    where = f"{scene.name}, {fault.action.name.lower()} {errno.errorcode[fault.error]} at {fault.at} {striker.page.hit}"
+    found = [] if done.code in CONTRACT else [f"exit {done.code}: {done.said.strip()[:400]}"]
+    if "Traceback" in done.said:
+        found.append(f"a traceback: {done.said[-300:]}")
+    found += invariants.broken(invariants.tree(striker.place))
+    found += [f"recovered: {each}" for each in striker.recovered(scene, codes=scene.codes | {0})]
+    tally.add("injected errors", where, found)
+
+
+def _points(striker: Striker, chosen: list[Scene], tally: Tally) -> Iterator[tuple[Scene, Fault]]:
+    for scene in chosen:
+        for at in range(1, striker.calls(scene, tally) + 1):
+            for action in KILLS:
+                yield scene, Fault(at=at, action=action)
+
+
+def kill_really(masters: Path, shim: Path, scratch: Path, *, share: int, deadline: float, most: int) -> Tally:
+    """Kill the real command, with real `make`, training and scoring, at points in an order of chance; recover likewise."""
+    scene = Scene("gate", ("run", "--now", scenes.NOW))
+    tally, chance, page, place = Tally(), random.Random(100 + share), Page(scratch / "page"), scratch / "project"
+    scenes.copy(masters / "gate", place)
+    page.set(place, Fault())
+    done = scenes.real(place, scene.command, shim=shim, page=page)
+    assert done.code == 0, done.said
+    points = [Fault(at=at, action=action) for at in range(1, page.count + 1) for action in KILLS]
+    chance.shuffle(points)
+    for fault in points:
+        if time.monotonic() > deadline or tally.counts.get("real kill points", 0) >= most:
+            break
+        scenes.copy(masters / "gate", place)
+        page.set(place, fault)
+        done = scenes.real(place, scene.command, shim=shim, page=page)
+        if page.hit is None or (fault.action is Action.KILL_HALF and not page.hit_write):
+            continue
+        where = f"real, {fault.action.name.lower()} call {fault.at} {page.hit}"
+        found = invariants.broken(invariants.tree(place))
+        for _ in range(400):
+            done = scenes.real(place, scene.after)
+            if done.code != 75:
+                break
+            time.sleep(0.05)
+        files = invariants.tree(place)
+        if done.code != 0:
+            found.append(f"recovered: exit {done.code}: {done.said.strip()[:300]}")
+        found += [*invariants.broken(files), *invariants.left_over(files, scenes.folders(place))]
+        tally.add("real kill points", where, found)
+    return tally
+
+
+def workplace() -> Path:
+    """Return a folder in memory, where there is one: syncing to it costs nothing."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and os.access(memory, os.W_OK) else Path("/tmp")

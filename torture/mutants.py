@@ -1,0 +1,189 @@
+"""Deliberate omissions: the write order with one step left out. Each must be found, or the torture proves nothing."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "retrain_trigger"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """Replacements of text in files of the package, and the parts that should see what is missing: (part, scenes)."""
+
+    name: str
+    patches: tuple[tuple[str, str, str], ...]
+    seen_by: tuple[tuple[str, str], ...]
+
+
+def planted(mutant: Mutant, folder: Path) -> Path:
+    """Make a copy of the package with the mutation in it; raises LookupError where a text is not there exactly once."""
+    package = folder / PACKAGE.name
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, old, new in mutant.patches:
+        path = package / name
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise LookupError(f"{mutant.name}: {old!r} is {text.count(old)} times in {name}, not once")
+        path.write_text(text.replace(old, new))
+    return package
+
+
+_INTENT = "    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), by=by, because=because)\n"
+_FLIP = "    tick.registry.point_at(pointer)\n"
+_OUTCOME = "    _record(tick, pointer, by=by, because=because)\n"
+_BEGUN = "    tick.record(Kind.TRAINING, **begun)\n"
+_SEALED = "    tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)\n"
+_POWER_LOSS = (("power", "bootstrap,compared"),)
+_KILL = (("kills", "bootstrap,compared"),)
+
+MUTANTS = (
+    Mutant(
+        "a file is not synced",
+        (("world/files.py", "        os.fsync(file.fileno())\n", ""),),
+        _POWER_LOSS,
+    ),
+    Mutant(
+        "the pointer's folder is not synced",
+        (
+            (
+                "world/files.py",
+                "            beside.unlink(missing_ok=True)\n        raise\n    sync_folder(path.parent)\n",
+                "            beside.unlink(missing_ok=True)\n        raise\n",
+            ),
+        ),
+        _POWER_LOSS,
+    ),
+    Mutant(
+        "the pointer is written in place",
+        (
+            (
+                "world/registry.py",
+                "files.write(self.pointer, pointer.encoded())",
+                "self.pointer.write_bytes(pointer.encoded())",
+            ),
+        ),
+        _KILL,
+    ),
+    Mutant(
+        "the intent to promote comes after the flip",
+        (("promotion.py", _INTENT + _FLIP, _FLIP + _INTENT),),
+        _KILL,
+    ),
+    Mutant(
+        "the outcome comes before the flip",
+        (("promotion.py", _FLIP + _OUTCOME, _OUTCOME + _FLIP),),
+        _KILL,
+    ),
+    Mutant(
+        "the intent to train comes after the training",
+        (("attempt.py", _BEGUN, ""), ("attempt.py", "    if not sealed:\n", f"{_BEGUN}    if not sealed:\n")),
+        (("kills", "breach"),),
+    ),
+    Mutant(
+        "a version is built in its place, without a rename",
+        (
+            ("world/registry.py", 'self.folder / f"{_STAGING}{version}"', "self.folder / version"),
+            ("world/files.py", "    staged.rename(target)\n", ""),
+        ),
+        _KILL,
+    ),
+    Mutant(
+        "a sealed version's own folder is not synced",
+        (("world/files.py", "    sync_folder(staged)\n", ""),),
+        _POWER_LOSS,
+    ),
+    Mutant(
+        "the folder of the versions is not synced",
+        (
+            (
+                "world/files.py",
+                "    staged.rename(target)\n    sync_folder(target.parent)\n",
+                "    staged.rename(target)\n",
+            ),
+        ),
+        _POWER_LOSS,
+    ),
+    Mutant(
+        "SEALED is recorded before the version is there",
+        (
+            ("attempt.py", _SEALED, ""),
+            (
+                "attempt.py",
+                "    try:\n        digest = tick.registry.seal(",
+                f"    digest = files.sha256(model)\n{_SEALED}    try:\n        digest = tick.registry.seal(",
+            ),
+        ),
+        _KILL,
+    ),
+    Mutant(
+        "the ledger has no journal",
+        (("world/ledger.py", "journal_mode=DELETE", "journal_mode=OFF"),),
+        _KILL,
+    ),
+    Mutant(
+        "the ledger's journal is removed without its folder being synced",
+        (("world/ledger.py", "synchronous=EXTRA", "synchronous=FULL"),),
+        _POWER_LOSS,
+    ),
+    Mutant(
+        "the ledger is not synced at all",
+        (("world/ledger.py", "synchronous=EXTRA", "synchronous=OFF"),),
+        _POWER_LOSS,
+    ),
+    Mutant(
+        "a new ledger is made in its place",
+        (("world/ledger.py", 'beside = path.with_name(f".{path.name}.tmp")', "beside = path"),),
+        (("kills", "bootstrap"),),
+    ),
+    Mutant(
+        "a promotion does not look at the bytes of the model",
+        (("promotion.py", "sha256=tick.registry.verified(version)", 'sha256=tick.registry.card(version)["sha256"]'),),
+        (("kills", "spoiled"),),
+    ),
+    Mutant(
+        "an interrupted promotion is given up without looking at the pointer",
+        (
+            ("recovery.py", "    if Kind.PROMOTING in left:\n", "    if False:\n"),
+            (
+                "recovery.py",
+                "    if Kind.COMPARED in left:\n",
+                "    if Kind.PROMOTING in left:\n        tick.record(Kind.ABANDONED, because='cut off')\n        return None\n    if Kind.COMPARED in left:\n",
+            ),
+        ),
+        _KILL,
+    ),
+    Mutant(
+        "a training that outlived its run is not seen",
+        (
+            (
+                "recovery.py",
+                "    if not training.is_alive(tick.run, tick.training_lock):\n        return\n",
+                "    return\n",
+            ),
+            ("world/training.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+        ),
+        (("kills", "slow"),),
+    ),
+    Mutant(
+        "what was half-copied stays",
+        (
+            (
+                "world/registry.py",
+                '        for staged in self.folder.glob(f"{_STAGING}*"):\n            files.remove_folder(staged)\n',
+                "",
+            ),
+        ),
+        (("kills", "breach"),),
+    ),
+    Mutant(
+        "the lock is shared",
+        (("world/lock.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),),
+        (("pairs", "breach"),),
+    ),
+    Mutant(
+        "a cooldown follows the clock alone",
+        (("tick.py", "at=self.past.clock(self.now)", "at=self.now"),),
+        (("clocks", "breach"),),
+    ),
+)
