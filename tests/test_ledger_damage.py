@@ -128,7 +128,7 @@ def edited(statement: str, path: Path) -> None:
     connection.close()
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "bad page": bad_page,
     "cut off": cut_off,
     "not a database": lambda path: path.write_bytes(b"hello " * 2000),
