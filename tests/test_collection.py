@@ -127,7 +127,7 @@ def test_what_is_in_use_stays_until_it_is_not(shop: Shop) -> None:
 
 def test_what_is_staged_or_waits_for_approval_stays(shop: Shop) -> None:
     staged, waiting = shop.train(), shop.train()
-    pointer = {**shop.project.pointer, "version": staged}
+    pointer = {**shop.project.pointer, "version": staged, "path": f"{staged}/model.joblib"}
     (shop.models / "challenger.json").write_text(json.dumps(pointer))
     with begun(shop.config, now=day(shop.days), say=quiet) as tick:
         tick.record(Kind.ASKED, version=waiting, sha256="", champion=pointer["version"], because="waits")
