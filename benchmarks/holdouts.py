@@ -32,7 +32,7 @@ from retrain_trigger.judge.counts import JointCounts
 ROWS = 9_000
 WINDOWS = 60
 TRAINED = 6
-EVERY = 4
+EVERY = 6
 OUT_OF_TIME = 2
 SHARE = 0.2
 MARGIN = 0.02
@@ -84,7 +84,7 @@ class Stream:
             certainty=0.95,
             challengers=among,
             seed=challenger[0],
-            resamples=4000,
+            resamples=2000,
         )
 
 
@@ -224,7 +224,9 @@ def fitted(features: pd.DataFrame, labels: npt.NDArray[Any], rows: npt.NDArray[A
     )
     if len(set(labels[rows])) == 1:
         return np.full(len(labels), labels[rows][0])
-    model = make_pipeline(encoded, HistGradientBoostingClassifier(max_iter=40, early_stopping=False, random_state=0))
+    model = make_pipeline(
+        encoded, HistGradientBoostingClassifier(max_iter=30, max_bins=63, early_stopping=False, random_state=0)
+    )
     return np.asarray(model.fit(chosen[rows], labels[rows]).predict(chosen))
 
 
