@@ -145,10 +145,12 @@ def _quiet(findings: Sequence[Finding], on_drift: OnDrift) -> Decision:
     if unknown or not judging:
         return Decision(Action.UNKNOWN, "; ".join(unknown) or "nothing was measured")
     seen = "; ".join(finding.because for finding in judging)
-    if any(finding.evidence.get("patient") and not _only_warns(finding, on_drift) for finding in findings):
+    patient = [finding for finding in findings if finding.evidence.get("patient")]
+    if any(not _only_warns(finding, on_drift) for finding in patient):
         return Decision(Action.WAIT, seen)
-    warned = [f"{finding.because}, which only warns" for finding in findings if finding.verdict is Verdict.BREACH]
-    healthy = [finding.because for finding in judging if finding.verdict is Verdict.PASS]
+    warning = [finding for finding in findings if finding.verdict is Verdict.BREACH or finding in patient]
+    healthy = [finding.because for finding in judging if finding not in warning]
+    warned = [f"{finding.because}, which only warns" for finding in warning]
     return Decision(Action.HEALTHY, "; ".join(healthy + warned))
 
 

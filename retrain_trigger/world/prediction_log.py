@@ -57,12 +57,12 @@ class _Counting:
     ) -> None:
         self._connection, self._plan, self._labels, self._now = connection, plan, labels, now
         self._truth = late_labels.states(labels)
-        self._loaded = not labels
-        self._to_come = 0
+        self._to_come: int | None = None if labels else 0
         self._news = News()
         if known and labels:
             last = next(iter(known.values()))[0]["labels"]
             self._news = late_labels.news(connection, last, labels, columns=plan.columns)
+        self._loaded = self._news != News()
 
     def of(self, file: FileState, known: list[Piece]) -> list[Piece]:
         """Return the pieces of a file, in order."""
@@ -141,10 +141,11 @@ class _Counting:
 
     def _counted(self, file: FileState, span: Span) -> Piece:
         """Count the rows of the relation `plain`."""
-        if not self._loaded:
+        if self._labels and not self._loaded:
             tables.load_labels(self._connection, self._labels, columns=self._plan.columns, key="logs.labels")
-            self._to_come = tally.future_labels(self._connection, self._plan, self._now)
             self._loaded = True
+        if self._to_come is None:
+            self._to_come = tally.future_labels(self._connection, self._plan, self._now)
         tally.join(self._connection, self._plan, None, self._now)
         piece = tally.counted(self._connection, self._plan, self._now, "true")
         piece["pending"] += self._to_come

@@ -177,13 +177,15 @@ def joined_labels(
         raise DataError(f"column {columns['id']!r} (id) is missing; labels of {key} are joined by it")
     dated = columns["labelled_at"] in known
     at = arrival(columns["labelled_at"], known[columns["labelled_at"]]) if dated else "TIMESTAMP '1970-01-01'"
-    when = f"WHERE ({at}) IS NULL OR ({at}) <= {moment(now)}" if dated else ""
+    when = f"(({at}) IS NULL OR ({at}) <= {moment(now)})" if dated else "true"
+    # A part of a log has few of all ids, and to find the latest label of each costs more than to look for the part's.
+    these = f" AND {identity} IN (SELECT {identity} FROM {rows})" if labels is None else ""
     rest = ", ".join(f"r.{quoted(name)}" for name in own if name not in {columns["label"], columns["labelled_at"]})
     stamp = f", l._labelled_at AS {arrived}" if dated else ""
     earlier = f"coalesce(l._label, r.{label})" if columns["label"] in own else "l._label"
     return (
         f"(SELECT {rest}, {earlier} AS {label}{stamp} FROM {rows} AS r LEFT JOIN (SELECT {identity} AS _id, "
-        f"arg_max({label}, coalesce({at}, TIMESTAMP '1970-01-01')) AS _label, max({at}) AS _labelled_at FROM labels {when} GROUP BY ALL) AS l "
+        f"arg_max({label}, coalesce({at}, TIMESTAMP '1970-01-01')) AS _label, max({at}) AS _labelled_at FROM labels WHERE {when}{these} GROUP BY ALL) AS l "
         f"ON r.{identity} = l._id)"
     )
 

@@ -59,6 +59,11 @@ CASES = {
     "drift only warns": (decided(GOOD, MOVED, on_drift=OnDrift.WARN), Action.HEALTHY, "0.2, which only warns"),
     "a breach where drift only warns": (decided(BAD, MOVED, on_drift=OnDrift.WARN), Action.RETRAIN, "f1 0.82"),
     "patience": (decided(PATIENT, STILL), Action.WAIT, "f1 0.82 is under performance_threshold 0.85"),
+    "patience with drift that only warns": (
+        decided(GOOD, replace(MOVED, verdict=Verdict.PASS, evidence={"patient": True}), on_drift=OnDrift.WARN),
+        Action.HEALTHY,
+        "f1 0.91 is at or above performance_threshold 0.85; drift 0.4 reaches drift_threshold 0.2, which only warns",
+    ),
     "patience and a breach": (decided(PATIENT, MOVED), Action.RETRAIN, "drift 0.4 reaches"),
     "patience and an unknown": (decided(PATIENT, UNSEEN), Action.UNKNOWN, "drift of 'age' is not a number"),
     "nothing measured": (decided(), Action.UNKNOWN, "nothing was measured"),

@@ -84,7 +84,7 @@ def at_once() -> Iterator[None]:
 
 
 @given(data=st.data(), kind=st.sampled_from(["jsonl", "csv"]), apart=st.booleans(), seed=st.integers(0, 1000))
-@settings(max_examples=int(os.environ.get("GROWING_LOGS", "5")), deadline=None)
+@settings(max_examples=int(os.environ.get("GROWING_LOGS", "3")), deadline=None)
 def test_any_order_of_ticks_comes_to_what_counting_all_comes_to(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,

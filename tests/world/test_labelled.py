@@ -228,7 +228,7 @@ def test_what_is_not_known_yet_is_not_there(tmp_path: Path) -> None:
 
     there = [row(-5, -1), row(-4, 0), row(-3, None), row(0, 0)]
     not_yet = [row(1 / 60, None), row(-2, 1 / 60), row(-1, -1, None), row(1, 2)]
-    path = jsonl(tmp_path / "rows.jsonl", [*there, *not_yet])
+    path = jsonl(tmp_path / "rows.jsonl", [*there, *not_yet, {**row(-1, None), "labelled_at": "soon"}])
     assert counted(path) == len(there)
     assert counted(path, now=NOW + timedelta(hours=1)) == len(there) + 2
 
