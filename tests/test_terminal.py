@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,22 @@ from pathlib import Path
 
 import pytest
 from projects import Project, day
+
+
+@pytest.fixture(scope="module")
+def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("adopted"))
+    project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
+    project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
+    project.write("production.model", "the model in production")
+    project.run("--bootstrap", "--adopt", "production.model", day=0)
+    return project
+
+
+@pytest.fixture
+def adopted(adopted_once: Project, tmp_path: Path) -> Project:
+    shutil.copytree(adopted_once.folder, tmp_path / "project")
+    return Project(tmp_path / "project")
 
 
 def begun(project: Project, *arguments: str, number: float = 3) -> "subprocess.Popen[str]":
@@ -44,23 +61,21 @@ def in_shell(project: Project, redirections: str, *arguments: str) -> subprocess
     ("how", "code", "word"),
     [
         (signal.SIGINT, 130, "interrupted; the next run finishes"),
-        (signal.SIGTERM, 143, "terminated; the next run finishes"),
         (signal.SIGHUP, 143, "the terminal was closed; the next run finishes"),
     ],
 )
-def test_a_signal_while_logs_are_read_ends_the_run(simple: Project, how: signal.Signals, code: int, word: str) -> None:
-    simple.run("--bootstrap", "--adopt", "production.model", day=0)
-    log = simple.write_folder("logs/metrics.jsonl")
+def test_a_signal_while_logs_are_read_ends_the_run(adopted: Project, how: signal.Signals, code: int, word: str) -> None:
+    log = adopted.write_folder("logs/metrics.jsonl")
     os.mkfifo(log)
-    run = begun(simple)
+    run = begun(adopted, number=5)
     writing = opened_once_it_is_read(log)
     run.send_signal(how)
     _, said = run.communicate()
     assert (run.returncode, said.startswith(word)) == (code, True), said
     os.close(writing)
     log.unlink()
-    simple.log(0.9)
-    assert simple.run(day=3.1).stdout.startswith("healthy")
+    adopted.log(0.9, 0.9, 0.9, 0.9, 0.9)
+    assert adopted.run(day=5.1).stdout.startswith("healthy")
 
 
 def opened_once_it_is_read(pipe: Path) -> int:
@@ -82,7 +97,8 @@ def test_a_signal_while_a_model_is_scored_ends_it_and_the_next_run_goes_on(champ
     run = begun(champion)
     wait_for(lambda: (champion.folder / "scoring.pid").exists() and (champion.folder / "scoring.pid").read_text())
     run.send_signal(signal.SIGTERM)
-    assert run.wait() == 143
+    run.communicate()
+    assert run.returncode == 143
     assert not Path(f"/proc/{(champion.folder / 'scoring.pid').read_text()}").exists()
     (champion.folder / "slow").unlink()
     assert champion.run(day=3.1).stdout.startswith("promoted")
@@ -98,7 +114,7 @@ def test_a_scored_model_ends_with_a_killed_run(champion: Project) -> None:
     run = begun(champion)
     wait_for(lambda: (champion.folder / "scoring.pid").exists() and (champion.folder / "scoring.pid").read_text())
     run.kill()
-    run.wait()
+    run.communicate()
     scorer = Path(f"/proc/{(champion.folder / 'scoring.pid').read_text()}/stat")
     wait_for(lambda: not scorer.exists() or ") Z " in scorer.read_text())
 
@@ -117,35 +133,31 @@ def test_under_nohup_a_closed_terminal_stops_nothing(champion: Project) -> None:
     assert run.wait() == 5
 
 
-@pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", ">&-", "2>&-", "2>&1 | true; sleep 0", ">/dev/full 2>&1"])
-def test_closed_streams_do_not_stop_the_work(simple: Project, redirections: str) -> None:
-    simple.run("--bootstrap", "--adopt", "production.model", day=0)
-    simple.log(0.8)
-    in_shell(simple, redirections, "run", "--now", day(1).isoformat())
-    assert simple.kinds()[-1] == "kept"
-    assert (simple.folder / ".retrain-check/ledger.sqlite").read_bytes().startswith(b"SQLite format 3")
+@pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", "2>&1 | true; sleep 0", ">/dev/full 2>&1"])
+def test_closed_streams_do_not_stop_the_work(adopted: Project, redirections: str) -> None:
+    adopted.log(0.8)
+    in_shell(adopted, redirections, "run", "--now", day(1).isoformat())
+    assert adopted.kinds()[-1] == "kept"
+    assert (adopted.folder / ".retrain-check/ledger.sqlite").read_bytes().startswith(b"SQLite format 3")
 
 
-def test_a_result_that_cannot_be_written_is_missed_out_loud(simple: Project) -> None:
-    simple.run("--bootstrap", "--adopt", "production.model", day=0)
-    done = in_shell(simple, ">/dev/full", "history")
+def test_a_result_that_cannot_be_written_is_missed_out_loud(adopted: Project) -> None:
+    done = in_shell(adopted, ">/dev/full", "history")
     assert "the result could not be written (No space left on device)" in done.stderr
 
 
-def test_a_run_far_ahead_of_the_clock_is_refused_and_a_question_is_not(simple: Project) -> None:
-    simple.run("--bootstrap", "--adopt", "production.model", day=0)
-    simple.log(0.9)
+def test_a_run_far_ahead_of_the_clock_is_refused_and_a_question_is_not(adopted: Project) -> None:
+    adopted.log(0.9)
     assert (
         "more than a day ahead of this machine's clock"
-        in simple.retrain_check("run", "--now", "2206-01-22", code=2).stderr
+        in adopted.retrain_check("run", "--now", "2206-01-22", code=2).stderr
     )
-    simple.retrain_check("run", "--dry-run", "--now", "2206-01-22", code=3)
-    assert "is not between 1970 and 2285" in simple.retrain_check("run", "--now", "9999-12-31", code=2).stderr
-    assert simple.run(day=1).stdout.startswith("healthy")
+    adopted.retrain_check("run", "--dry-run", "--now", "2206-01-22", code=3)
+    assert "is not between 1970 and 2285" in adopted.retrain_check("run", "--now", "9999-12-31", code=2).stderr
+    assert adopted.run(day=1).stdout.startswith("healthy")
 
 
-def test_a_clock_that_went_back_is_said(simple: Project) -> None:
-    simple.run("--bootstrap", "--adopt", "production.model", day=0)
-    simple.log(0.9)
-    simple.run(day=3)
-    assert "an earlier run was at 2026-01-24 00:00Z" in simple.run(day=1).stderr
+def test_a_clock_that_went_back_is_said(adopted: Project) -> None:
+    adopted.log(0.9)
+    adopted.run(day=3)
+    assert "an earlier run was at 2026-01-24 00:00Z" in adopted.run(day=1).stderr

@@ -200,9 +200,9 @@ TRAINERS: dict[str, Animal] = {
     "breaks_the_ledger": Animal(
         f"{GOOD}; echo nonsense > .retrain-check/ledger.sqlite", MISSED, later=MISSED, says="the ledger"
     ),
-    "kills_the_controller": Animal(f"{GOOD}; kill -KILL $PPID", frozenset({-9})),
-    "terminates_the_controller": Animal("kill -TERM $PPID; sleep 300", frozenset({143})),
-    "interrupts_the_controller": Animal("kill -INT $PPID; sleep 300", frozenset({130})),
+    "kills_the_controller": Animal(f"{GOOD}; kill -KILL $(cat .retrain-check/lock)", frozenset({-9})),
+    "terminates_the_controller": Animal("kill -TERM $(cat .retrain-check/lock); sleep 300", frozenset({143})),
+    "interrupts_the_controller": Animal("kill -INT $(cat .retrain-check/lock); sleep 300", frozenset({130})),
     "stops_itself": Animal("kill -STOP $$", timeout="2s", says="did not end within 2 s"),
     "kills_its_group": Animal("kill -TERM 0; sleep 300", says="SIGTERM"),
     "reads_stdin": Animal(f"cat; {GOOD}", BETTER, good=True),
