@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         _exit(ExitCode.OK)
     except OSError as error:
-        _fail(f"{error}; the champion is untouched", ExitCode.NOT_PROMOTED)
+        _fail(f"{error}; what this run had begun, the next one finishes or gives up", ExitCode.NOT_PROMOTED)
     except Exception:  # noqa: BLE001  (a bug: saved and named, never shown as a traceback)
         _fail(f"this is a bug in retrain-check; what is needed to mend it is in {_saved_traceback()}", ExitCode.BUG)
 

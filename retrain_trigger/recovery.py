@@ -92,6 +92,7 @@ def _wait_for_training(tick: Tick, begun: Entry) -> None:
 def _compared(tick: Tick, begun: Entry) -> Outcome | None:
     """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
     recorded = [e.body["version"] for e in tick.past.unfinished if e.kind is Kind.SEALED]
+    tick.registry.sync()  # a version that is there may not be safe yet: the killed run came to its rename, not further
     for version in tick.registry.versions():
         if version not in recorded and tick.registry.card(version).get("run") == tick.run:
             digest = tick.registry.verified(version)

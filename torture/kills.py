@@ -61,10 +61,18 @@ class Striker:
             tally.add("undisturbed", f"{scene.name}, undisturbed", wrong)
         return max(self.page.count, len(found))
 
-    def struck(self, scene: Scene, fault: Fault, source: Path | None = None, *, recovering: bool = False) -> Done:
-        """Put the project there and strike it."""
+    def struck(
+        self,
+        scene: Scene,
+        fault: Fault,
+        source: Path | None = None,
+        *,
+        recovering: bool = False,
+        log: Path | None = None,
+    ) -> Done:
+        """Put the project there and strike it; with a log, what it changes until then is written down."""
         project = scenes.copy(source or self.masters / scene.name, self.place)
-        self.page.set(project, fault)
+        self.page.set(project, fault, log=log)
         return self.lab.run(project, scene.after if recovering else scene.command, self.page)
 
     def killed(self, scene: Scene, fault: Fault, *, source: Path | None = None) -> list[str] | None:

@@ -132,6 +132,11 @@ class Registry:
         files.publish_folder(staged, self.folder / version)
         return digest
 
+    def sync(self) -> None:
+        """Make the names of the versions durable."""
+        if self.folder.is_dir():
+            files.sync_folder(self.folder)
+
     def clear_staging(self) -> None:
         """Remove what a crash left half-copied or half-written."""
         for staged in self.folder.glob(f"{_STAGING}*"):
