@@ -161,6 +161,8 @@ def _fail(striker: Striker, scene: Scene, fault: Fault, tally: Tally) -> None:
     found = [] if done.code in CONTRACT else [f"exit {done.code}: {done.said.strip()[:400]}"]
     if "Traceback" in done.said:
         found.append(f"a traceback: {done.said[-300:]}")
+    if "restore it from a backup" in done.said:
+        found.append(f"a sound ledger is called damaged: {done.said[-300:]}")
     found += invariants.broken(invariants.tree(striker.place))
     found += [f"recovered: {each}" for each in striker.recovered(scene, codes=scene.codes | {0})]
     tally.add("injected errors", where, found)
