@@ -329,7 +329,7 @@ def _translated(error: BaseException) -> tuple[str, ExitCode]:
         case click.Abort() | KeyboardInterrupt():
             return "interrupted; nothing was done", ExitCode.INTERRUPTED
         case OSError():
-            return f"{error}; the champion is untouched", ExitCode.NOT_PROMOTED
+            return f"{error}; what this run had begun, the next one finishes or gives up", ExitCode.NOT_PROMOTED
     return f"this is a bug in retrain-check; what is needed to mend it is in {_saved_traceback()}", ExitCode.BUG
 
 

@@ -153,6 +153,7 @@ def _refitted(tick: Tick, left: Left) -> Outcome | None:
 def _sealed(tick: Tick) -> list[str]:
     """Return the versions that a run has sealed, oldest first; those that the ledger had no time to record are now."""
     recorded = [entry.body["version"] for entry in tick.past.unfinished if entry.kind is Kind.SEALED]
+    tick.registry.sync()  # a version that is there may not be safe yet: the killed run came to its rename, not further
     for version in tick.registry.versions():
         if version not in recorded and tick.registry.card(version).get("run") == tick.run:
             digest = tick.registry.verified(version)

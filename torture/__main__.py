@@ -39,9 +39,12 @@ GOALS = {
     "power-loss states": f"{STATES:,}",
     "injected errors": "every call x EIO, ENOSPC, EROFS",
     "overlapping pairs": f"{PAIRS:,}",
+    "pointer reads": "1,000,000",
+    "fuzzed lines": "10,000,000",
+    "bad trainers": "30",
+    "bad models": "40",
+    "planted secrets": "20",
 }
-ZOO = ("pointer", "fuzz", "trainers", "models", "secrets")
-"""Parts that stand in modules of their own: `run(scale, seconds, scratch)` returns a count and the violations."""
 
 
 @dataclass
@@ -204,17 +207,34 @@ def _found(bench: Bench, mutant: mutants.Mutant) -> str | None:
     return None
 
 
-def _zoo(name: str) -> Callable[[Bench], None]:
+def _other(name: str) -> Callable[[Bench], None]:
+    """Return a part that stands in a module of its own: its `run` returns a count and the violations."""
+
     def part(bench: Bench) -> None:
-        module = importlib.import_module(name)
-        count, violations = module.run(
-            scale=bench.scale, seconds=bench.left(0.3), scratch=Path(tempfile.mkdtemp(dir=bench.folder))
-        )
-        bench.take({"counts": {name: count}, "violations": violations})
+        label, amounts = OTHERS[name]
+        count, violations = importlib.import_module(name).run(**amounts(bench.scale))
+        bench.take({"counts": {label: count}, "violations": violations})
 
     part.__name__ = name
     return part
 
+
+def _some(number: int, scale: float) -> int | None:
+    """Return how many of so many are taken, None for all."""
+    return None if scale >= 1 else max(1, round(number * scale))
+
+
+OTHERS: dict[str, tuple[str, Callable[[float], dict[str, Any]]]] = {
+    "pointer": (
+        "pointer reads",
+        lambda scale: {"reads": max(1000, round(1_000_000 * scale)), "flips": max(10, round(10_000 * scale))},
+    ),
+    "fuzz": ("fuzzed lines", lambda scale: {"number": max(1000, round(10_000_000 * scale))}),
+    "trainers": ("bad trainers", lambda scale: {"number": _some(30, scale)}),
+    "models": ("bad models", lambda scale: {"number": _some(40, scale)}),
+    "planted": ("planted secrets", lambda _: {}),
+}
+"""What a part is called in the table, and how much of it a scale asks for."""
 
 PARTS: dict[str, Callable[[Bench], None]] = {
     "mutants": _mutants,
@@ -223,7 +243,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "clocks": _clocks,
     "errors": _errors,
     "kills": _kills,
-    **{name: _zoo(name) for name in ZOO if importlib.util.find_spec(name)},
+    **{name: _other(name) for name in OTHERS if importlib.util.find_spec(name)},
     "real": _real,
 }
 """In the order in which they are done; the last gets what time is left."""

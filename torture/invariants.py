@@ -140,7 +140,9 @@ def _versions(files: Tree, told: Told) -> list[str]:
             continue
         model, card = (files.get(f"models/{version}/{name}") for name in ("model.joblib", "card.json"))
         try:
-            whole = model is not None and json.loads(card or b"")["sha256"] == hashlib.sha256(model).hexdigest()
+            said = json.loads(card or b"")
+            whole = model is not None and said["sha256"] == hashlib.sha256(model).hexdigest()
+            whole = whole and ("adopted_from" in said or f"models/{version}/train.log" in files)
         except ValueError:
             whole = False
         if not whole and model != SPOILED:

@@ -61,10 +61,18 @@ class Striker:
             tally.add("undisturbed", f"{scene.name}, undisturbed", wrong)
         return max(self.page.count, len(found))
 
-    def struck(self, scene: Scene, fault: Fault, source: Path | None = None, *, recovering: bool = False) -> Done:
-        """Put the project there and strike it."""
+    def struck(
+        self,
+        scene: Scene,
+        fault: Fault,
+        source: Path | None = None,
+        *,
+        recovering: bool = False,
+        log: Path | None = None,
+    ) -> Done:
+        """Put the project there and strike it; with a log, what it changes until then is written down."""
         project = scenes.copy(source or self.masters / scene.name, self.place)
-        self.page.set(project, fault)
+        self.page.set(project, fault, log=log)
         return self.lab.run(project, scene.after if recovering else scene.command, self.page)
 
     def killed(self, scene: Scene, fault: Fault, *, source: Path | None = None) -> list[str] | None:
@@ -153,6 +161,8 @@ def _fail(striker: Striker, scene: Scene, fault: Fault, tally: Tally) -> None:
     found = [] if done.code in CONTRACT else [f"exit {done.code}: {done.said.strip()[:400]}"]
     if "Traceback" in done.said:
         found.append(f"a traceback: {done.said[-300:]}")
+    if "restore it from a backup" in done.said:
+        found.append(f"a sound ledger is called damaged: {done.said[-300:]}")
     found += invariants.broken(invariants.tree(striker.place))
     found += [f"recovered: {each}" for each in striker.recovered(scene, codes=scene.codes | {0})]
     tally.add("injected errors", where, found)

@@ -166,6 +166,33 @@ MUTANTS = (
         (("kills", "slow"),),
     ),
     Mutant(
+        "a flip that a killed run had made is relied on, and not synced",
+        (
+            (
+                "promotion.py",
+                "    tick.registry.point_at(target)  # also",
+                "    if found != target:\n        tick.registry.point_at(target)  # also",
+            ),
+        ),
+        (("power", "compared"),),
+    ),
+    Mutant(
+        "a version that a killed run had sealed is relied on, and not synced",
+        (("recovery.py", "    tick.registry.sync()  #", "    #"),),
+        (("power", "bootstrap"),),
+    ),
+    Mutant(
+        "a folder that a killed run had made is relied on, and not synced",
+        (
+            (
+                "world/files.py",
+                "            sync_folder(path.parent)\n        return\n",
+                "            pass\n        return\n",
+            ),
+        ),
+        (("power", "bootstrap"),),
+    ),
+    Mutant(
         "what was half-copied stays",
         (
             (

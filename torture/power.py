@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import invariants
 import scenes
 from faults import Action, Change, Fault, Op
+from faults import changes as read_changes
 from kills import Striker, Tally
 from scenes import Scene
 
@@ -87,7 +88,7 @@ class Disk:
 
     def _rename(self, parent: Folder, name: str, other: str) -> None:
         target, new = self._parent(other)
-        moved = parent.live()[name]
+        moved = parent.live().get(name)
         if target is parent:
             parent.changes.append({name: None, new: moved})
         elif target is not None:
@@ -121,55 +122,81 @@ class Disk:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """What a scene changes. Of the changes the first `before` were made by a run that was killed then, power on."""
+
+    scene: Scene
+    start: dict[str, bytes]
+    changes: list[Change]
+    before: int = 0
+
+
 def lose_power(
     striker: Striker, chosen: list[Scene], *, share: int, shares: int, states: int, every: int, deadline: float
 ) -> Tally:
-    """Replay each scene and the recovery of each; look at `states` states, and recover from one in `every` of them."""
+    """Replay each scene, and the recovery of each from several kills; the shares divide the tapes among them.
+
+    `states` states are looked at, and from one in `every` of them an ordinary run recovers.
+    """
     tally, chance = Tally(), random.Random(1000 + share)
-    tapes = list(_tapes(striker, chosen, chance))
-    moments = sum(len(changes) + 1 for _, _, changes in tapes)
-    each = max(6, -(-states // (moments * shares)))
+    tapes = list(_tapes(striker, chosen, chance))[share::shares]
+    moments = sum(len(tape.changes) - tape.before + 1 for tape in tapes)
+    each = max(len(DISKS) + 1, -(-states // (moments * shares)))
     seen: set[int] = set()
-    for scene, start, changes in tapes:
-        disk = Disk(start)
-        for done, change in enumerate([None, *changes]):
-            if change is not None:
-                disk.apply(change)
-            for number, (how, files) in enumerate(_states(disk, chance, each)):
+    for tape in tapes:
+        disk = Disk(tape.start)
+        for done in range(len(tape.changes) + 1):
+            if done:
+                disk.apply(tape.changes[done - 1])
+            if done < tape.before:
+                continue
+            for how, files in _states(disk, chance, each):
                 if time.monotonic() > deadline:
                     return tally
-                if number % 6 == 5 or number >= 6 or share == 0:
-                    where = f"{scene.name}, power lost after change {done} of {len(changes)} ({how})"
-                    found = invariants.broken(files)
-                    if done == len(changes):
-                        found += _forgotten(files, disk)
-                    tally.add("power-loss states", where, found)
-                    seen.add(hash(frozenset(files.items())))
-                    if chance.randrange(every) == 0:
-                        tally.add("recovered after power loss", where, _recovered(striker, scene, files))
+                killed = f", killed after change {tape.before}" if tape.before else ""
+                where = f"{tape.scene.name}{killed}, power lost after change {done} of {len(tape.changes)} ({how})"
+                found = invariants.broken(files)
+                if done == len(tape.changes):
+                    found += _forgotten(files, disk)
+                tally.add("power-loss states", where, found)
+                seen.add(hash(frozenset(files.items())))
+                if chance.randrange(every) == 0:
+                    tally.add("recovered after power loss", where, _recovered(striker, tape.scene, files))
     tally.counts["different power-loss states"] = len(seen)
     return tally
 
 
-def _tapes(
-    striker: Striker, chosen: list[Scene], chance: random.Random
-) -> Iterator[tuple[Scene, dict[str, bytes], list[Change]]]:
-    """Yield what each scene changes, and what the run changes that follows when the scene was killed somewhere."""
+def _tapes(striker: Striker, chosen: list[Scene], chance: random.Random) -> Iterator[Tape]:
+    """Yield what each scene changes, and what the run changes that follows when the scene was killed somewhere.
+
+    What a killed run had not synced is still unsynced then: the next one sees it, and must not rely on it.
+    """
     for scene in chosen:
         source = striker.masters / scene.name
+        start = invariants.tree(source)
         _, changes = scenes.recorded(striker.lab, scene.command, source, striker.place, striker.page)
-        yield scene, invariants.tree(source), changes
-        for _ in range(RECOVERIES):
-            at = chance.randrange(1, len(changes) + 1)
-            if striker.killed(scene, Fault(at=at, action=Action.KILL_AFTER)) is None:
-                continue
-            scenes.copy(striker.place, striker.saved)
-            for _ in range(200):
-                done, again = scenes.recorded(striker.lab, scene.after, striker.saved, striker.place, striker.page)
-                if done.code != 75:
-                    yield scene, invariants.tree(striker.saved), again
-                    break
-                time.sleep(0.02)
+        yield Tape(scene, start, changes)
+        named = [number for number, change in enumerate(changes, 1) if change.op in {Op.RENAME, Op.MKDIR}]
+        for at in (*named, *(chance.randrange(1, len(changes) + 1) for _ in range(RECOVERIES))):
+            tape = _recovery(striker, scene, start, at)
+            if tape is not None:
+                yield tape
+
+
+def _recovery(striker: Striker, scene: Scene, start: dict[str, bytes], at: int) -> Tape | None:
+    """Kill a scene after a call, run the ordinary run that follows, and return what both change; None where none ends."""
+    log = striker.place.with_name("killed.changes")
+    log.unlink(missing_ok=True)
+    striker.struck(scene, Fault(at=at, action=Action.KILL_AFTER), log=log)
+    before = read_changes(log, striker.place)
+    scenes.copy(striker.place, striker.saved)
+    for _ in range(200):
+        done, after = scenes.recorded(striker.lab, scene.after, striker.saved, striker.place, striker.page)
+        if done.code != 75:
+            return Tape(scene, start, [*before, *after], len(before))
+        time.sleep(0.02)
+    return None
 
 
 def _states(disk: Disk, chance: random.Random, count: int) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -187,13 +214,11 @@ def _states(disk: Disk, chance: random.Random, count: int) -> Iterator[tuple[str
     def torn(file: File) -> bytes:
         return _torn(file, chance)
 
-    yield "nothing unsynced is there", disk.lost(none, lambda file: file.safe)
-    yield "all names, no data", disk.lost(every, lambda file: file.safe)
-    yield "all data, no names", disk.lost(none, File.live)
-    yield "all names, zeros", disk.lost(every, _zeros)
-    yield "all is there", disk.lost(every, File.live)
-    for _ in range(count - 5):
-        yield "some names, torn data", disk.lost(some, torn)
+    for names, data in DISKS:
+        kept, content = {"no": none, "all": every}[names], DATA[data]
+        yield f"{names} unsynced names, {data}", disk.lost(kept, content)
+    for _ in range(count - len(DISKS)):
+        yield "some unsynced names, torn data", disk.lost(some, torn)
 
 
 def _torn(file: File, chance: random.Random) -> bytes:
@@ -264,3 +289,18 @@ def _recovered(striker: Striker, scene: Scene, files: invariants.Tree) -> list[s
         (striker.place / "logs").mkdir(exist_ok=True)
         (striker.place / "logs/metrics.jsonl").write_bytes((logs / "metrics.jsonl").read_bytes())
     return [f"recovered: {each}" for each in striker.recovered(scene)]
+
+
+DATA: dict[str, Callable[[File], bytes]] = {
+    "no unsynced data": lambda file: file.safe,
+    "all data": File.live,
+    "zeros": _zeros,
+}
+DISKS = (
+    ("no", "no unsynced data"),
+    ("all", "no unsynced data"),
+    ("no", "all data"),
+    ("all", "zeros"),
+    ("all", "all data"),
+)
+"""What is looked at after every single change; the others are drawn."""

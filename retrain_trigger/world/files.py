@@ -90,8 +90,13 @@ def open_lock(path: Path) -> int:
 
 
 def make_folder(path: Path, *, mode: int = 0o755) -> None:
-    """Make a folder, and those above it, durable; an existing one is left as it is."""
+    """Make a folder, and those above it, durable; an existing one keeps its mode.
+
+    Its name is synced even then: who made it may have been killed before.
+    """
     if path.is_dir():
+        with suppress(PermissionError):  # a folder that was always there may stand in one that is not ours to read
+            sync_folder(path.parent)
         return
     make_folder(path.parent)
     with suppress(FileExistsError):
@@ -131,11 +136,15 @@ def remove(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder with everything in it, read-only or not; a missing one is fine."""
+    """Remove a folder with everything in it, read-only or not; a missing one is fine.
+
+    What cannot be removed stays, for a later run: work that is done is not called failed because of its leavings.
+    """
     if not path.is_dir() or path.is_symlink():
         return
     for folder, _, _ in os.walk(path):
-        Path(folder).chmod(0o700)
+        with suppress(OSError):
+            Path(folder).chmod(0o700)
     shutil.rmtree(path, ignore_errors=True)
 
 

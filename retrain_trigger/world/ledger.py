@@ -39,6 +39,8 @@ _COUNTED = (
 _CHAINED = ("ALTER TABLE entry ADD COLUMN hash TEXT NOT NULL DEFAULT ''",)
 _MIGRATIONS = (_ENTRIES, _COUNTED, _CHAINED)
 _CHAIN_SINCE = 3
+_DISK = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_DISK |= {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PERM}  # the file is sound, as far as can be seen
 RECENT = 1000
 """How many of the newest entries each tick holds against the chain, about 20 ms of work; older decisions it does not read."""
 _ROWS = "SELECT seq, at, run, kind, body, hash, (SELECT hash FROM entry AS p WHERE p.seq = e.seq - 1) FROM entry AS e"
@@ -217,6 +219,11 @@ def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
         finally:
             connection.close()
     except sqlite3.Error as error:
+        if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK:
+            raise PromotionError(
+                f"the ledger {path} cannot be used now: {error}. Mend the disk or its permissions; what this run had "
+                f"begun, the next one finishes or gives up"
+            ) from error
         raise PromotionError(
             f"the ledger {path} cannot be used: {error}; nothing was trained or promoted. Keep a copy of it, then "
             f"restore it from a backup or move it away"

@@ -170,6 +170,11 @@ class Registry:
         if hidden.exists():
             raise OSError(f"{hidden} is still there")
 
+    def sync(self) -> None:
+        """Make the names of the versions durable."""
+        if self.folder.is_dir():
+            files.sync_folder(self.folder)
+
     def clear_staging(self) -> None:
         """Remove what a crash left half-copied or half-written."""
         for staged in self.folder.glob(f"{_STAGING}*"):
