@@ -19,7 +19,8 @@ ELSEWHERE = {
 
 CALLS = {
     ("cli.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug: for a person, in the system's own temp folder",
-    ("cli.py", "os.open"): "/dev/null, in the place of an output that nobody reads any more",
+    ("terminal.py", "os.open"): "/dev/null, in the place of an output that nobody reads any more",
+    ("terminal.py", "open"): "as above",
     ("world/lock.py", "os.ftruncate"): "names the holder of a lock for a message; nothing reads it back",
     ("world/lock.py", "os.pwrite"): "as above",
     ("world/lock.py", "os.open"): "read-only, to ask whether the lock is held",
@@ -27,6 +28,23 @@ CALLS = {
     ("world/training.py", "os.pwrite"): "as in world/lock.py",
     ("world/ledger.py", "sqlite3.connect"): "SQLite writes and syncs its file by itself",
     ("world/labelled.py", "COPY TO"): "DuckDB writes training data and hold-out to the scratch of the run",
+    ("world/tallies.py", "COPY TO"): "as above, the golden rows",
+    ("world/logged_requests.py", "COPY TO"): "as above, the requests that a comparison asks again",
+    ("world/output.py", "os.fdopen"): "the reading end of a pipe",
+    (
+        "world/confinement.py",
+        "write_text",
+    ): "/proc: the child that loads a model is the first to go where memory runs out",
+    (
+        "world/parts.py",
+        "tempfile.TemporaryDirectory",
+    ): "a part of a log for DuckDB to read, in the system's own temp folder",
+    ("world/parts.py", "write_bytes"): "as above",
+    ("tick.py", "tempfile.TemporaryDirectory"): "what a question needs, in the system's own temp folder",
+    (
+        "serving/written_log.py",
+        "os.write",
+    ): "one line, one write, to a log that is opened by world/files.py; a lost row is counted",
 }
 """Calls that may stand elsewhere, by file."""
 

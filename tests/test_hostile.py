@@ -128,8 +128,8 @@ def test_a_number_that_is_not_finite_is_no_label(tmp_path: Path, odd: str) -> No
 @pytest.mark.parametrize(
     ("end", "why"),
     [
-        ("2026-01-06,q", "the last line of .* has no end yet"),
-        ('2026-01-06,"q,1,1\n2026-01-06,r,1,1\n', "a quotation mark is not closed"),
+        ('2026-01-06,"q,1,1\n' + 101 * "2026-01-06,r,1,1\n", "log.csv:302: a quotation mark is not closed"),
+        ("2026-01-06," + "x" * (17 << 20), "log.csv:302: longer than 16 MB"),
         ("2026-01-06,q\n", "same number of fields"),
         ("2026-01-06," + "x" * 5_000_000 + ",1,1\n", "Maximum line size"),
     ],
@@ -139,6 +139,13 @@ def test_a_broken_table_is_refused_in_its_own_words(tmp_path: Path, end: str, wh
     log.write_text("timestamp,id,prediction,label\n" + "2026-01-05,a,1,1\n" * 300 + end)
     with pytest.raises(CannotJudgeError, match=why):
         windows(log)
+
+
+@pytest.mark.parametrize("half", ["2026-01-06,q", '2026-01-06,"q\nr'])
+def test_a_line_of_a_table_that_is_still_written_waits(tmp_path: Path, half: str) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("timestamp,id,prediction,label\n" + "2026-01-05,a,1,1\n" * 300 + half)
+    assert windows(log) == [("2026-01-05T00:00:00+00:00", [["1", "1", 300]])]
 
 
 @pytest.mark.parametrize(

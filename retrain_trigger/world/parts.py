@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrain_trigger.errors import DataError
 from retrain_trigger.world.tables import FileState
 
 LARGEST = 4 << 20
@@ -16,6 +17,12 @@ LARGEST = 4 << 20
 
 SMALL = 1 << 20
 """A part under so many bytes is counted again with what follows it, or an hourly tick would leave thousands."""
+
+LONGEST = 16 << 20
+"""Bytes that a row may have; a file of one endless line must not fill the memory."""
+
+OPEN = 100
+"""Lines that may stand after a quotation mark that is not closed: more are no value that is still being written."""
 
 _BLOCKS, _BLOCK = 4, 4096
 _DELIMITERS = b",;\t|"
@@ -73,16 +80,20 @@ def spans(file: FileState, start: int, end: int) -> Iterator[tuple[Span, bytes]]
     """Yield the lines between two offsets in parts of about LARGEST bytes, and what stands in them.
 
     A last line without a newline is a part of its own where it is a whole row, and is left out where it is half of one.
+    Raises DataError for a line longer than LONGEST, and for more than OPEN lines in open quotation marks.
     """
     header = _header(file)
     with Path(file.path).open("rb") as source:
         while start < end:
-            data = _lines(source.fileno(), start, end, quoted=header is not None)
+            data = _lines(file.path, source.fileno(), start, end, quoted=header is not None)
             if data:
                 yield Span(start, start + len(data)), data
                 start += len(data)
                 continue
             rest = os.pread(source.fileno(), end - start, start)
+            if rest.count(b"\n") > OPEN:
+                line = _line_number(source.fileno(), start)
+                raise DataError(f"{file.path}:{line}: a quotation mark is not closed; write it twice within a value")
             if _is_row(rest, header):
                 yield Span(start, start + len(rest), closed=False), rest
             return
@@ -110,7 +121,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [((length - _BLOCK) * number // (_BLOCKS - 1), _BLOCK) for number in range(_BLOCKS)]
 
 
-def _lines(descriptor: int, start: int, end: int, *, quoted: bool) -> bytes:
+def _lines(path: str, descriptor: int, start: int, end: int, *, quoted: bool) -> bytes:
     """Return whole lines from `start`, at least one where there is one; between quotes a newline ends no row."""
     length = LARGEST
     while True:
@@ -120,7 +131,15 @@ def _lines(descriptor: int, start: int, end: int, *, quoted: bool) -> bytes:
             cut = data.rfind(b"\n", 0, cut - 1) + 1
         if cut or len(data) < length:
             return data[:cut]
+        if length >= LONGEST:
+            line = _line_number(descriptor, start)
+            raise DataError(f"{path}:{line}: longer than {LONGEST >> 20} MB, or a quotation mark is not closed")
         length *= 2
+
+
+def _line_number(descriptor: int, offset: int) -> int:
+    """Count the lines up to an offset; for a message, so that a person finds the place."""
+    return 1 + sum(os.pread(descriptor, min(LARGEST, offset - at), at).count(b"\n") for at in range(0, offset, LARGEST))
 
 
 def _tail(file: FileState) -> int:
