@@ -62,7 +62,8 @@ def news(
             return News(anything=True)
     corrected = connection.execute(
         f"SELECT 1 FROM (SELECT id, count(*) AS n FROM fresh GROUP BY ALL) AS f JOIN (SELECT {quoted(name)} AS id, "
-        "count(*) AS n FROM labels GROUP BY ALL) AS a ON a.id = f.id WHERE a.n > f.n LIMIT 1"
+        f"count(*) AS n FROM labels WHERE {quoted(name)} IN (SELECT id FROM fresh) GROUP BY ALL) AS a ON a.id = f.id "
+        "WHERE a.n > f.n LIMIT 1"
     ).fetchone()
     hashes = connection.execute(f"SELECT DISTINCT {hashed('id')} FROM fresh WHERE id IS NOT NULL").fetchall()
     return News(frozenset(number for (number,) in hashes), kind, anything=corrected is not None)

@@ -194,7 +194,15 @@ def load_labels(
     connection: duckdb.DuckDBPyConnection, labels: Sequence[FileState], *, columns: Mapping[str, str], key: str
 ) -> None:
     """Make the table `labels` of the columns that labels need: read once, it may be joined often. Raises DataError."""
-    create_view(connection, "read_labels", labels)
+    if is_columnar(labels):
+        create_view(connection, "read_labels", labels)
+    else:
+        json = not _is_csv(labels)
+        read = reading(labels, growing=json)
+        connection.execute(f"CREATE OR REPLACE TABLE read_labels_raw AS SELECT * FROM {read}")  # text: parsed only once
+        flatten(connection, "read_labels", json=json)
+        if json:
+            check_lines(labels[0].path, *lines(connection, "read_labels"))
     known = _known_labels(connection, "read_labels", columns, key)
     chosen = ", ".join(quoted(columns[role]) for role in ("id", "label", "labelled_at") if columns[role] in known)
     connection.execute(f"CREATE OR REPLACE TABLE labels AS SELECT {chosen} FROM read_labels")
