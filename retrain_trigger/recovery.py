@@ -20,6 +20,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     Raises BusyError while its training is still running and has time left, ConflictError where somebody moved the
     pointer meanwhile.
     """
+    tick.registry.clear_staging()
     if not tick.past.unfinished:
         return tick, None
     left = {entry.kind: entry for entry in tick.past.unfinished}
@@ -33,7 +34,6 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
         if memory.fold(tick.ledger.effects()).unfinished:  # else each run from now on would break at the same place
             earlier.record(Kind.ABANDONED, because=str(error))
         raise
-    earlier.registry.clear_staging()
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
 
 
