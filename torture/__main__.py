@@ -30,7 +30,7 @@ SHOWN = 10
 AGAIN = 16
 """Points at which a recovery is killed, for each point at which the run was."""
 SMALL = 0.1
-"""A scale under which not every scene is replayed."""
+"""A scale under which each part has one scene."""
 PAIRS, SCHEDULES, STATES, REAL = 500, 200, 100_000, 1000
 GOALS = {
     "kill points": "1,000",
@@ -157,7 +157,8 @@ def _printed(bench: Bench, part: Callable[[Bench], None]) -> Iterator[tuple[str,
 
 def _kills(bench: Bench) -> None:
     again = round(AGAIN * bench.scale)
-    bench.shared("kills", amount=again, seconds=bench.left(0.5), thinned=max(1, round(0.25 / bench.scale)))
+    few: dict[str, Any] = {"scenes": "bootstrap"} if bench.scale < SMALL else {}
+    bench.shared("kills", amount=again, seconds=bench.left(0.5), thinned=max(1, round(0.25 / bench.scale)), **few)
 
 
 def _real(bench: Bench) -> None:
@@ -165,11 +166,12 @@ def _real(bench: Bench) -> None:
 
 
 def _errors(bench: Bench) -> None:
-    bench.shared("errors", amount=1, seconds=bench.left(0.3), thinned=max(1, round(1 / bench.scale)))
+    few: dict[str, Any] = {"scenes": "bootstrap"} if bench.scale < SMALL else {}
+    bench.shared("errors", amount=1, seconds=bench.left(0.3), thinned=max(1, round(1 / bench.scale)), **few)
 
 
 def _power(bench: Bench) -> None:
-    few: dict[str, Any] = {"scenes": "bootstrap,rollback", "every": 300} if bench.scale < SMALL else {}
+    few: dict[str, Any] = {"scenes": "rollback", "every": 60} if bench.scale < SMALL else {}
     bench.shared("power", amount=STATES * bench.scale, seconds=bench.left(0.5), **few)
 
 
@@ -183,7 +185,7 @@ def _clocks(bench: Bench) -> None:
 
 def _mutants(bench: Bench) -> None:
     """Plant each omission, and look for it with the parts that should see it."""
-    chosen = mutants.MUTANTS[:: max(1, round(1 / max(bench.scale, 0.01) ** 0.5))]
+    chosen = mutants.MUTANTS[:: max(1, round(0.1 / bench.scale))]
     with ThreadPoolExecutor(bench.lanes) as pool:
         for mutant, found in zip(chosen, pool.map(lambda each: _found(bench, each), chosen), strict=True):
             bench.counts["omissions found"] = bench.counts.get("omissions found", 0) + bool(found)

@@ -39,6 +39,11 @@ _KILL = (("kills", "bootstrap,compared"),)
 
 MUTANTS = (
     Mutant(
+        "a promotion does not look at the bytes of the model",
+        (("promotion.py", "sha256=tick.registry.verified(version)", 'sha256=tick.registry.card(version)["sha256"]'),),
+        (("kills", "spoiled"),),
+    ),
+    Mutant(
         "a file is not synced",
         (("world/files.py", "        os.fsync(file.fileno())\n", ""),),
         _POWER_LOSS,
@@ -135,11 +140,6 @@ MUTANTS = (
         "a new ledger is made in its place",
         (("world/ledger.py", 'beside = path.with_name(f".{path.name}.tmp")', "beside = path"),),
         (("kills", "bootstrap"),),
-    ),
-    Mutant(
-        "a promotion does not look at the bytes of the model",
-        (("promotion.py", "sha256=tick.registry.verified(version)", 'sha256=tick.registry.card(version)["sha256"]'),),
-        (("kills", "spoiled"),),
     ),
     Mutant(
         "an interrupted promotion is given up without looking at the pointer",

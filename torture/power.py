@@ -139,8 +139,9 @@ def lose_power(
 
     `states` states are looked at, and from one in `every` of them an ordinary run recovers.
     """
-    tally, chance = Tally(), random.Random(1000 + share)
-    tapes = list(_tapes(striker, chosen, chance))[share::shares]
+    tally, chance = Tally(), random.Random(1000)  # the same kills in every share
+    tapes = list(_tapes(striker, chosen, chance, share, shares))
+    chance.seed(share)
     moments = sum(len(tape.changes) - tape.before + 1 for tape in tapes)
     each = max(len(DISKS) + 1, -(-states // (moments * shares)))
     seen: set[int] = set()
@@ -167,21 +168,23 @@ def lose_power(
     return tally
 
 
-def _tapes(striker: Striker, chosen: list[Scene], chance: random.Random) -> Iterator[Tape]:
+def _tapes(striker: Striker, chosen: list[Scene], chance: random.Random, share: int, shares: int) -> Iterator[Tape]:
     """Yield what each scene changes, and what the run changes that follows when the scene was killed somewhere.
 
     What a killed run had not synced is still unsynced then: the next one sees it, and must not rely on it.
     """
+    number = 0
     for scene in chosen:
         source = striker.masters / scene.name
         start = invariants.tree(source)
         _, changes = scenes.recorded(striker.lab, scene.command, source, striker.place, striker.page)
-        yield Tape(scene, start, changes)
-        named = [number for number, change in enumerate(changes, 1) if change.op in {Op.RENAME, Op.MKDIR}]
-        for at in (*named, *(chance.randrange(1, len(changes) + 1) for _ in range(RECOVERIES))):
-            tape = _recovery(striker, scene, start, at)
-            if tape is not None:
-                yield tape
+        named = [count for count, change in enumerate(changes, 1) if change.op in {Op.RENAME, Op.MKDIR}]
+        for at in (0, *named, *(chance.randrange(1, len(changes) + 1) for _ in range(RECOVERIES))):
+            number += 1
+            if number % shares == share:
+                tape = _recovery(striker, scene, start, at) if at else Tape(scene, start, changes)
+                if tape is not None:
+                    yield tape
 
 
 def _recovery(striker: Striker, scene: Scene, start: dict[str, bytes], at: int) -> Tape | None:
