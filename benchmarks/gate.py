@@ -88,11 +88,11 @@ def slices(repetitions: int, shared: float, margin: float, generator: np.random.
         *product((1, 20), (500,), SHARES, (0.05, 0.20)),
         *product((20,), (200, 500), SHARES, (0.0,)),
     ]
-    for number, rows, share, fall in kinds:
+    for (number, rows, share, fall), own in zip(kinds, generator.spawn(len(kinds)), strict=True):
         usual, fallen = (shares(share, [CHAMPION - by], shared) for by in (0.0, fall))
         found = np.zeros(2)
         for place in range(repetitions):
-            joints = [drawn(usual if each else fallen, rows, generator)[0] for each in range(number)]
+            joints = [drawn(usual if each else fallen, rows, own)[0] for each in range(number)]
             blocked = blocking(joints, margin, seed=place, whole=place < CHECKED)
             found += [bool(blocked), 0 in blocked]
         blocks, names = found / repetitions
