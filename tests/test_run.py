@@ -96,7 +96,7 @@ def test_no_challenger_ever_trains_on_a_row_that_was_held_out(champion: Project)
         ("@echo no such data; exit 3", "exited with"),
         ("@true", "left no model at RETRAIN_OUTPUT"),
         ("@: > $$RETRAIN_OUTPUT", "left an empty file"),
-        ("@mkdir $$RETRAIN_OUTPUT", "left no model"),
+        ("@mkdir $$RETRAIN_OUTPUT", "left a folder"),
     ],
 )
 def test_a_failed_training_leaves_the_champion_and_starts_the_cooldown(
