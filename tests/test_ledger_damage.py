@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def edited(statement: str, path: Path) -> None:
     connection.close()
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "bad page": bad_page,
     "cut off": cut_off,
     "not a database": lambda path: path.write_bytes(b"hello " * 2000),
