@@ -83,8 +83,12 @@ class Config(Section):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the effective settings in hexadecimal: the same for the same settings, however written."""
+        """The SHA-256 of the effective settings in hexadecimal: the same for the same settings, however written.
+
+        Paths below the folder count as relative ones: a project may stand elsewhere in a container than outside.
+        """
         settings = json.dumps(self.model_dump(), default=str, sort_keys=True, separators=(",", ":"))
+        settings = settings.replace(json.dumps(f"{self._folder}/")[1:-1], "")
         return hashlib.sha256(settings.encode()).hexdigest()
 
     @field_validator("cost")

@@ -300,6 +300,15 @@ def test_mistakes_of_overrides_follow_those_of_the_file(write: Callable[[str], P
     ]
 
 
+def test_the_digest_is_the_same_wherever_the_project_stands(tmp_path: Path) -> None:
+    digests = set()
+    for place in ("here", "over there"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "config.yaml").write_text(f"{TWO_LINES}data: {{labelled: rows/*.parquet}}\n")
+        digests.add(load(tmp_path / place / "config.yaml").digest)
+    assert len(digests) == 1
+
+
 def test_the_digest_is_of_what_holds_not_of_how_it_is_written(write: Callable[[str], Path]) -> None:
     plain = load(write(TWO_LINES)).digest
     assert len(plain) == 64

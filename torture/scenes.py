@@ -272,6 +272,10 @@ def _cut_off_compared(folder: Path, shim: Path) -> None:
     assert real(place, ("run", "--now", NOW), shim=shim, page=page).code == -signal.SIGKILL
     kinds = [entry["kind"] for entry in invariants.told_by(*_ledger(place)).unfinished()]
     assert kinds == ["training", "sealed", "compared"], kinds
+    elsewhere = copy(place, folder / "elsewhere")
+    done = real(elsewhere, ("run", "--now", NOW))
+    assert done.said.count("promoted:") == 1, f"what was compared is not promoted in a copy: {done.said}"
+    remove(elsewhere)
 
 
 def _ledger(project: Path) -> tuple[bytes | None, bytes]:

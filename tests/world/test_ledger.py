@@ -132,12 +132,13 @@ with Ledger.writing(Path({str(path)!r})) as ledger:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_ledger_that_was_cut_off_while_it_was_made_is_empty(tmp_path: Path) -> None:
+def test_a_ledger_that_was_cut_off_while_it_was_made_is_not_there_yet(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    path.touch()
+    (tmp_path / ".ledger.sqlite.tmp").write_bytes(b"half a ledger")
     assert kinds(path) == []
     append(path, Kind.DECIDED)
     assert kinds(path) == [Kind.DECIDED]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_entry_of_an_unknown_kind_is_damage_and_no_bug(tmp_path: Path) -> None:
