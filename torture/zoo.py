@@ -17,8 +17,8 @@ os.environ["PYTHONPATH"] = str(ROOT)  # the commands are those of this tree, whe
 
 from projects import CONFIG, Project, write_rows  # noqa: E402  (found only now)
 
-CONTRACT = {0, 2, 3, 4, 5, 6, 10, 75, 130, 143}
-"""Every exit code but that of a bug."""
+HUNG = -1000
+"""Stands for the exit code of a run that did not end."""
 
 
 @contextmanager
@@ -57,20 +57,25 @@ def released(project: Project) -> None:
     shutil.rmtree(project.folder, ignore_errors=True)
 
 
-def tick(project: Project, *arguments: str, day: float, seconds: float = 150) -> tuple[int, str]:
+def tick(project: Project, *arguments: str, day: float, seconds: float = 300) -> tuple[int, str]:
     """Run the real command; return its exit code and all that it said."""
     from projects import day as at  # noqa: PLC0415  (the name is that of the argument)
 
-    done = subprocess.run(
+    run = subprocess.Popen(
         [sys.executable, "-m", "retrain_trigger", "run", "--now", at(day).isoformat(), *arguments],
         cwd=project.folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        timeout=seconds,
-        check=False,
     )
-    return done.returncode, done.stdout + done.stderr
+    try:
+        said, _ = run.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        run.terminate()  # it ends what it started
+        said, _ = run.communicate()
+        return HUNG, f"it did not end within {seconds:.0f} s: {said}"
+    return run.returncode, said
 
 
 def alive(project: Project) -> list[int]:
