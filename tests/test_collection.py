@@ -1,14 +1,13 @@
 """Old versions are removed, and never one that is live, may be again, or is in use."""
 
 import fcntl
-import json
 import shutil
 from pathlib import Path
 
 import pytest
 from projects import Project, day
 
-from retrain_trigger import by_hand, controller
+from retrain_trigger import by_hand, collection, controller, staging
 from retrain_trigger import config as settings
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError
@@ -126,21 +125,23 @@ def test_what_is_in_use_stays_until_it_is_not(shop: Shop) -> None:
 
 
 def test_what_is_staged_or_waits_for_approval_stays(shop: Shop) -> None:
-    staged, waiting = shop.train(), shop.train()
-    pointer = {**shop.project.pointer, "version": staged, "path": f"{staged}/model.joblib"}
-    (shop.models / "challenger.json").write_text(json.dumps(pointer))
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 9}\n")
+    staged, waiting, other, *newest = (shop.train() for _ in range(5))
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 2}\n")
+    challenger = shop.models / "challenger.json"
     with begun(shop.config, now=day(shop.days), say=quiet) as tick:
-        tick.record(Kind.ASKED, version=waiting, sha256="", champion=pointer["version"], because="waits")
-    newest = [shop.train(), shop.train()]
-    assert set(shop.there) >= {staged, waiting, *newest}
-    (shop.models / "challenger.json").write_text("{")
-    shop.train()
-    assert newest[0] in shop.there, "nothing is removed while it is not known what is staged"
-    (shop.models / "challenger.json").unlink()
-    shop.tick()
-    assert staged not in shop.there
-    assert newest[0] not in shop.there
-    assert waiting in shop.there
+        tick.record(Kind.ASKED, version=waiting, sha256="", champion=None, because="waits")
+        staging.stage(tick, staged, "it is better")
+        whole = challenger.read_bytes()
+        challenger.write_text("{")
+        collection.collect(tick)
+        assert other in shop.there, "nothing is removed while it is not known what is staged"
+        challenger.write_bytes(whole)
+        collection.collect(tick)
+        assert set(shop.there) == {shop.project.pointer["version"], staged, waiting, *newest}
+        challenger.unlink()
+        collection.collect(tick)
+        assert staged not in shop.there
 
 
 @pytest.mark.parametrize("how_far", ["intent", "renamed", "half gone", "gone"])

@@ -110,7 +110,7 @@ def test_out_of_time_a_recipe_is_judged_on_the_newest_windows_then_refitted_on_t
     assert "the interval of the difference on the hold-out is" in explained
     selected = next(entry for entry in project.history() if entry["kind"] == "selected")
     assert selected["deciding"]["oldest"] > day(1).isoformat()
-    assert [gate["name"] for gate in selected["trials"][0]["gates"]][-2:] == ["margin", "certainty"]
+    assert {"margin", "certainty"} <= {gate["name"] for gate in selected["trials"][0]["gates"]}
 
 
 def test_neither_training_has_a_reserved_row(states: States) -> None:
@@ -139,7 +139,7 @@ def test_a_run_killed_after_any_step_is_finished_or_given_up(
 ) -> None:
     project = states.after(*after)
     assert project.run(day=3.1).stdout.startswith(f"{word}: ")
-    assert [kind for kind in project.kinds() if kind != "decided"][-len(kinds) :] == kinds
+    assert [kind for kind in project.kinds() if kind not in {"decided", "resumed"}][-len(kinds) :] == kinds
     assert project.trainings() == 2, "the bootstrap's and this one: one attempt, whatever it takes"
 
 
