@@ -174,7 +174,8 @@ def _read_lines(log: _Log, stream: BinaryIO, names: tuple[str, ...], *, final: b
         [line.text for line in opening if not line.why_bad and (line.whole or final or len(opening) == 1)], names
     )
     for line in chain(opening, lines):
-        if not line.whole and not final and not (form.closes and _is_complete(line, form)):
+        half = not line.whole and not final and line.why_bad != _TOO_LONG  # that one is bad however it ends
+        if half and not (form.closes and _is_complete(line, form)):
             return
         log.lines += 1
         log.end = line.end
@@ -213,7 +214,7 @@ def _usable(pieces: Iterator[tuple[bytes | None, int, bool]], name: str) -> Iter
     """Decode lines; those that are blank or begin with # are skipped."""
     for number, (piece, end, whole) in enumerate(pieces, start=1):
         if piece is None:
-            yield _Line(number, "", f"longer than {LONGEST_LINE} bytes", end, whole)
+            yield _Line(number, "", _TOO_LONG, end, whole)
             continue
         if number == 1:
             _check_text(piece, name)
@@ -292,6 +293,7 @@ def _newest(newest: datetime | None, logs: list[_Log], now: datetime | None) -> 
     return max([*times, *([newest] if newest else [])], default=None)
 
 
+_TOO_LONG = f"longer than {LONGEST_LINE} bytes"
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _NOT_TEXT = {
     b"\xff\xfe": "UTF-16",

@@ -21,12 +21,14 @@ TIMES = 7
 """How often; the least counts, as whatever else runs on the machine only adds to it."""
 LONGEST = 20.0
 """Seconds after which no further time is taken: a slow model is known well enough by then."""
+SLACK = 10.0
+"""Seconds after its time is over that this process ends itself, should nobody have ended it."""
 
 
 def main() -> None:
     """Answer one request; whatever the model does wrong becomes one line of the reply."""
     request = json.load(sys.stdin)
-    confinement.begin(seconds=request["patience"], parent=request["parent"])
+    confinement.begin(seconds=request["patience"] + SLACK, parent=request["parent"])
     try:
         reply = _answer(request)
     except BaseException as error:  # noqa: BLE001  (anything may come out of another's model, SystemExit too)
