@@ -29,9 +29,9 @@ def planted(mutant: Mutant, folder: Path) -> Path:
     return package
 
 
-_INTENT = "    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), by=by, because=because)\n"
+_INTENT = "    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), **told)\n"
 _FLIP = "    tick.registry.point_at(pointer)\n"
-_OUTCOME = "    _record(tick, pointer, by=by, because=because)\n"
+_OUTCOME = "    _record(tick, pointer, **told)\n"
 _BEGUN = "    tick.record(Kind.TRAINING, **begun)\n"
 _SEALED = "    tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)\n"
 _POWER_LOSS = (("power", "bootstrap,compared"),)
@@ -143,14 +143,7 @@ MUTANTS = (
     ),
     Mutant(
         "an interrupted promotion is given up without looking at the pointer",
-        (
-            ("recovery.py", "    if Kind.PROMOTING in left:\n", "    if False:\n"),
-            (
-                "recovery.py",
-                "    if Kind.COMPARED in left:\n",
-                "    if Kind.PROMOTING in left:\n        tick.record(Kind.ABANDONED, because='cut off')\n        return None\n    if Kind.COMPARED in left:\n",
-            ),
-        ),
+        (("recovery.py", "    Kind.PROMOTING: _promoted,\n", "    Kind.PROMOTING: _unused,\n"),),
         _KILL,
     ),
     Mutant(
