@@ -51,6 +51,7 @@ class _Layout(ctypes.Structure):
         ("hit", ctypes.c_int32),
         ("hit_op", ctypes.c_int32),
         ("others", ctypes.c_int32),
+        ("claim", ctypes.c_int32),
         ("hit_path", ctypes.c_char * 256),
         ("root", ctypes.c_char * 512),
         ("log", ctypes.c_char * 512),
@@ -91,7 +92,10 @@ class Change:
 
 
 class Page:
-    """The shared page of one run after the other."""
+    """The shared page of one run after the other; where a run is a program of its own, of one run only.
+
+    What a killed run had started may otherwise come back and be taken for the next one.
+    """
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(ctypes.sizeof(_Layout)))
@@ -99,13 +103,13 @@ class Page:
             self._layout = _Layout.from_buffer(mmap.mmap(file.fileno(), 0))
         self.path = path
 
-    def set(self, root: Path, fault: Fault, *, log: Path | None = None) -> None:
-        """Prepare for one run below `root`."""
+    def set(self, root: Path, fault: Fault, *, log: Path | None = None, claim: bool = False) -> None:
+        """Prepare for one run below `root`; `claim`: it is the first program that finds the page, else it arms itself."""
         ctypes.memset(ctypes.byref(self._layout), 0, ctypes.sizeof(_Layout))
         self._layout.root = os.fsencode(root)
         self._layout.log = os.fsencode(log) if log else b""
         self._layout.at, self._layout.action, self._layout.error = fault.at, int(fault.action), fault.error
-        self._layout.others = int(fault.others)
+        self._layout.others, self._layout.claim = int(fault.others), int(claim)
 
     @property
     def count(self) -> int:

@@ -178,18 +178,19 @@ def _points(striker: Striker, chosen: list[Scene], tally: Tally) -> Iterator[tup
 def kill_really(masters: Path, shim: Path, scratch: Path, *, share: int, deadline: float, most: int) -> Tally:
     """Kill the real command, with real `make`, training and scoring, at points in an order of chance; recover likewise."""
     scene = Scene("gate", ("run", "--now", scenes.NOW))
-    tally, chance, page, place = Tally(), random.Random(100 + share), Page(scratch / "page"), scratch / "project"
+    tally, chance, page, place = Tally(), random.Random(100 + share), Page(scratch / "page-0"), scratch / "project"
     scenes.copy(masters / "gate", place)
-    page.set(place, Fault())
+    page.set(place, Fault(), claim=True)
     done = scenes.real(place, scene.command, shim=shim, page=page)
     assert done.code == 0, done.said
     points = [Fault(at=at, action=action) for at in range(1, page.count + 1) for action in KILLS]
     chance.shuffle(points)
-    for fault in points:
+    for number, fault in enumerate(points, 1):
         if time.monotonic() > deadline or tally.counts.get("real kill points", 0) >= most:
             break
         scenes.copy(masters / "gate", place)
-        page.set(place, fault)
+        page = Page(scratch / f"page-{number}")
+        page.set(place, fault, claim=True)
         done = scenes.real(place, scene.command, shim=shim, page=page)
         if page.hit is None or (fault.action is Action.KILL_HALF and not page.hit_write):
             continue

@@ -264,11 +264,11 @@ def _cut_off_compared(folder: Path, shim: Path) -> None:
     page, place = Page(folder / "page"), folder / "compared"
     copy(folder / "gate", place)
     log = folder / "changes"
-    page.set(place, Fault(), log=log)
+    page.set(place, Fault(), log=log, claim=True)
     assert real(place, ("run", "--now", NOW), shim=shim, page=page).code == 0
     commits = [n for n, c in enumerate(changes(log, place), 1) if c.op is Op.UNLINK and c.path == invariants.JOURNAL]
     copy(folder / "gate", place)
-    page.set(place, Fault(at=commits[3], action=Action.KILL_AFTER))
+    page.set(place, Fault(at=commits[3], action=Action.KILL_AFTER), claim=True)
     assert real(place, ("run", "--now", NOW), shim=shim, page=page).code == -signal.SIGKILL
     kinds = [entry["kind"] for entry in invariants.told_by(*_ledger(place)).unfinished()]
     assert kinds == ["training", "sealed", "compared"], kinds

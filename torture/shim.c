@@ -3,8 +3,8 @@
  * call fail. With a log it also writes down each such call with its data, for replaying power losses.
  *
  * All processes of a run share one page, the file named by TORTURE_STATE; `struct state` is its layout (and
- * faults.py's). The first process to come is the target: the run itself, which is the one that is killed; what it
- * started lives on. Linux, 64 bit: the calls are made by number, so that the shim never meets itself.
+ * faults.py's). One process is the target: the run itself, which is the one that is killed; what it started lives
+ * on, and may still be there when the next run begins. Linux, 64 bit: the calls are made by number, so that the shim never meets itself.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,6 +35,7 @@ struct state {
     int32_t hit;       /* 1 when call `at` was reached */
     int32_t hit_op;
     int32_t others;    /* 1: calls of processes that the run started count, too */
+    int32_t claim;     /* 1: the first process to come is the target; 0: the one that arms itself */
     char hit_path[256];
     char root[512];    /* the folder that is watched */
     char log[512];     /* where changes are written down; empty: nowhere */
@@ -61,13 +62,16 @@ static void attach(const char *path)
         return;
     shared = page;
     log_fd = -1;
-    __sync_bool_compare_and_swap(&shared->target, 0, (int32_t)getpid());
+    if (shared->claim)
+        __sync_bool_compare_and_swap(&shared->target, 0, (int32_t)getpid());
 }
 
 /* For a process that was forked ready-made: called through ctypes. */
 void torture_arm(const char *path)
 {
     attach(path);
+    if (shared)
+        shared->target = getpid();
 }
 
 __attribute__((constructor)) static void begin(void)
@@ -137,6 +141,8 @@ static void end(void)
 /* Count one call; return the action to take at it. */
 static int step(int op, const char *path)
 {
+    if (!shared->target)
+        return NOTHING;
     if (shared->target != getpid() && !shared->others)
         return NOTHING;
     uint64_t number = __sync_add_and_fetch(&shared->count, 1);
