@@ -164,7 +164,7 @@ def test_a_run_killed_while_it_stages_is_finished_by_the_next(service: Service) 
     assert service.project.kinds()[-1] == "staging"
     assert not service.challenger.exists()
     service.run_killed("write", "after", day=3.1)
-    assert service.project.kinds()[-1] == "staging"
+    assert service.project.kinds()[-2:] == ["staging", "resumed"]
     assert service.challenger.exists()
     done = service.project.run(day=3.2)
     assert done.stdout.startswith("in shadow: finished the interrupted staging")
