@@ -129,11 +129,15 @@ static int watched_fd(int fd, char *out)
     return yes;
 }
 
-/* End the run; a process that it started goes on. */
+/* End the run; a process that it started goes on. The page may be another run's by now, with no target yet: a zero
+ * would end this whole process group. */
 static void end(void)
 {
-    kill(shared->target, SIGKILL);
-    if (shared->target == getpid())
+    int32_t target = shared->target;
+    if (target <= 0)
+        return;
+    kill(target, SIGKILL);
+    if (target == getpid())
         for (;;)
             pause();
 }
