@@ -121,13 +121,7 @@ def check(
     after each of which this is asked, so that by Bonferroni at most one equally good champion in ONE_PERCENT is rolled
     back. The finding's value is 1/p ("chance gives this once in ..."), its limit ONE_PERCENT * looks.
 
-    Counts of a metric of RATIOS, N/D: SE^2 = O v (1/D_x + 1/D_y), v = sum over cells of count (n - r d)^2 / D with both
-    champions' rows together (n and d are what a row adds to N and D, r = N/D: as if they were equally good). O =
-    max(1, (5 + sum (x_w - x_{w-1})^2 / (v (1/D_w + 1/D_{w-1}))) / (5 + pairs)) is how much more windows swing than
-    their rows explain, from neighbouring windows of one champion, v its own; the pair where the predecessor's level
-    begins is left out, as is the change of champion. Values only, of k and m windows: SE^2 = s^2 (1/k + 1/m),
-    s^2 = sum (x_w - x_{w-1})^2 / 2 / pairs, P is the tail of Student's t where O > 1 or values are judged, with
-    DIFFERENCES or OF_VALUES degrees of freedom for each pair (Wallace's approximation), else the normal one.
+    `_from_counts` and `_from_values` say what SE and P are.
 
     Unknown where either has fewer than `min_rows` labelled rows, where rows are stated, or, with values only, there
     are fewer than MIN_PAIRS pairs. What it cannot know: that the world has become harder for both.
@@ -197,6 +191,15 @@ def _counted(metric: str, windows: Sequence[Window]) -> bool:
 
 
 def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
+    """Compare counts of a metric of RATIOS, N/D.
+
+    SE^2 = O v (1/D_x + 1/D_y), v = sum over cells of count (n - r d)^2 / D with both champions' rows together (n and d
+    are what a row adds to N and D, r = N/D: as if they were equally good).
+    O = max(1, (5 + sum (x_w - x_{w-1})^2 / (v (1/D_w + 1/D_{w-1}))) / (5 + pairs)) is how much more windows swing than
+    their rows explain, from neighbouring windows of one champion, v its own; the pair where the predecessor's level
+    begins is left out, as is the change of champion. P is the normal tail; where O > 1 that of Student's t, with
+    DIFFERENCES degrees of freedom for each pair (Wallace's approximation).
+    """
     tables = [[each.counts for each in group if each.counts is not None] for group in groups]
     excesses = [excess for group in tables for excess in _excesses(group, ratio)]
     swing = max(1.0, (PRIOR_PAIRS + sum(excesses)) / (PRIOR_PAIRS + len(excesses)))
@@ -228,6 +231,11 @@ def _excesses(tables: Sequence[Counts], ratio: Ratio) -> list[float]:
 
 
 def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:
+    """Compare values only, of k and m windows.
+
+    SE^2 = s^2 (1/k + 1/m), s^2 = sum (x_w - x_{w-1})^2 / 2 / pairs; P is the tail of Student's t, with OF_VALUES
+    degrees of freedom for each pair (Wallace's approximation).
+    """
     values = [[each.value for each in group if each.value is not None] for group in groups]
     squares = [(one - other) ** 2 / 2 for group in values for one, other in pairwise(group)]
     _, then, now = values
