@@ -146,13 +146,9 @@ def check(
         seen = _from_counts(groups, ratio_of(metric, cost))
     else:
         seen = _from_values(groups, sign=-1 if lower_is_better else 1)
-    short = [rows for rows in (seen.rows_before, seen.rows) if rows is not None and rows < min_rows]
-    if short:
-        because = f"{short[-1]:,} labelled rows are fewer than trigger.min_rows {min_rows:,}"
-        return unknown("probation", because, limit=limit)
-    if math.isnan(seen.odds):
-        because = f"too few windows of champion and predecessor to tell how much {metric} swings by itself"
-        return unknown("probation", because, limit=limit)
+    lacking = _lacking(seen, metric, min_rows)
+    if lacking is not None:
+        return unknown("probation", lacking, limit=limit)
     worse = seen.odds >= limit and seen.fall >= margin
     return Finding(
         name="probation",
@@ -170,6 +166,16 @@ def check(
             "judged_windows": len(now),
         },
     )
+
+
+def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
+    """Say what is missing for a judgement; None where nothing is."""
+    short = [rows for rows in (seen.rows_before, seen.rows) if rows is not None and rows < min_rows]
+    if short:
+        return f"{short[-1]:,} labelled rows are fewer than trigger.min_rows {min_rows:,}"
+    if math.isnan(seen.odds):
+        return f"too few windows of champion and predecessor to tell how much {metric} swings by itself"
+    return None
 
 
 class _Seen(NamedTuple):
