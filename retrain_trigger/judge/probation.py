@@ -156,15 +156,7 @@ def check(
         value=seen.odds,
         limit=limit,
         because=_in_words(seen, before, metric, limit, margin, worse=worse),
-        evidence={
-            "warns": True,
-            "predecessor": before.version,
-            "before": seen.before,
-            "since": seen.value,
-            "fall": seen.fall,
-            "overdispersion": seen.overdispersion,
-            "judged_windows": len(now),
-        },
+        evidence={"predecessor": before.version, "judged_windows": len(now), **_evidence(seen)},
     )
 
 
@@ -176,6 +168,16 @@ def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
     if math.isnan(seen.odds):
         return f"too few windows of champion and predecessor to tell how much {metric} swings by itself"
     return None
+
+
+def _evidence(seen: "_Seen") -> dict[str, Any]:
+    return {
+        "warns": True,
+        "before": seen.before,
+        "since": seen.value,
+        "fall": seen.fall,
+        "overdispersion": seen.overdispersion,
+    }
 
 
 class _Seen(NamedTuple):
