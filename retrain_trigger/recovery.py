@@ -6,7 +6,7 @@ from time import time
 
 from retrain_trigger import attempt, promotion, staging
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.errors import BusyError, ConflictError, PromotionError
+from retrain_trigger.errors import BusyError, ConflictError, PromotionError, RetrainCheckError
 from retrain_trigger.judge import memory
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
@@ -34,7 +34,10 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     except (BusyError, ConflictError):
         raise
     except Exception as error:
-        if memory.fold(tick.ledger.effects()).unfinished:  # else each run from now on would break at the same place
+        unfinished = memory.fold(tick.ledger.effects()).unfinished
+        # Where a promotion has begun and the system failed, the pointer may be flipped already: the next run completes it.
+        begun = any(entry.kind is Kind.PROMOTING for entry in unfinished) and not isinstance(error, RetrainCheckError)
+        if unfinished and not begun:  # else each run from now on would break at the same place
             earlier.record(Kind.ABANDONED, because=str(error))
         raise
     _tidy(tick)
