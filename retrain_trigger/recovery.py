@@ -6,7 +6,7 @@ from time import time
 
 from retrain_trigger import attempt, promotion, staging
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.errors import BusyError, ConflictError, PromotionError, RetrainCheckError
+from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
@@ -34,14 +34,22 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     except (BusyError, ConflictError):
         raise
     except Exception as error:
-        unfinished = memory.fold(tick.ledger.effects()).unfinished
-        # Where a promotion has begun and the system failed, the pointer may be flipped already: the next run completes it.
-        begun = any(entry.kind is Kind.PROMOTING for entry in unfinished) and not isinstance(error, RetrainCheckError)
-        if unfinished and not begun:  # else each run from now on would break at the same place
+        if _may_be_abandoned(tick, error):  # else each run from now on would break at the same place
             earlier.record(Kind.ABANDONED, because=str(error))
         raise
     _tidy(tick)
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
+
+
+def _may_be_abandoned(tick: Tick, error: Exception) -> bool:
+    """Say whether an unfinished run can be closed after an error.
+
+    Not where a promotion has begun and anything but a refusal broke it: the pointer may have moved, and the next run
+    sees how far it came.
+    """
+    unfinished = memory.fold(tick.ledger.effects()).unfinished
+    promoting = any(entry.kind is Kind.PROMOTING for entry in unfinished)
+    return bool(unfinished) and (isinstance(error, PromotionError) or not promoting)
 
 
 def _resumed(tick: Tick, left: Left) -> Outcome | None:

@@ -198,9 +198,13 @@ def _mutants(bench: Bench) -> None:
 def _found(bench: Bench, mutant: mutants.Mutant) -> str | None:
     """Return the first violation that betrays a mutant."""
     with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
-        package = mutants.planted(mutant, Path(folder))
+        try:
+            package = mutants.planted(mutant, Path(folder))
+        except LookupError as error:
+            bench.violations.append(f"not planted: {error}")
+            return None
         for name, of in mutant.seen_by:
-            amount = {"power": 4000, "kills": 0, "pairs": 40, "clocks": 40}[name]
+            amount = {"power": 4000, "kills": 0, "pairs": 40, "clocks": 40, "errors": 1}[name]
             tally = bench.part(
                 name, amount=amount, seconds=bench.left(0.5), package=package, scenes=of, until=1, every=1 << 40
             )

@@ -189,6 +189,17 @@ MUTANTS = (
         (("power", "bootstrap"),),
     ),
     Mutant(
+        "a promotion that a failing disk cut off is abandoned",
+        (
+            (
+                "recovery.py",
+                "return bool(unfinished) and (isinstance(error, PromotionError) or not promoting)",
+                "return bool(unfinished)",
+            ),
+        ),
+        (("errors", "compared"),),
+    ),
+    Mutant(
         "what was half-copied stays",
         (
             (
