@@ -130,7 +130,8 @@ def main() -> int:
         bench = Bench(Path(folder), given.scale, started + 60 * given.minutes, given.lanes)
         faults.build(bench.folder)
         only = given.only.split(",")
-        scenes.build(bench.masters, bench.shim, real="real" in only or given.scale >= 1)
+        scored = "mutants" in only and any(of == "compared" for each in _chosen(bench) for _, of in each.seen_by)
+        scenes.build(bench.masters, bench.shim, real=scored or "real" in only or given.scale >= 1)
         print("| what | number | of | violations | seconds |\n|---|---|---|---|---|")
         for name in only:
             for line, bad in _printed(bench, PARTS[name]):
@@ -185,7 +186,7 @@ def _clocks(bench: Bench) -> None:
 
 def _mutants(bench: Bench) -> None:
     """Plant each omission, and look for it with the parts that should see it."""
-    chosen = mutants.MUTANTS[:: max(1, round(0.1 / bench.scale))]
+    chosen = _chosen(bench)
     with ThreadPoolExecutor(bench.lanes) as pool:
         for mutant, found in zip(chosen, pool.map(lambda each: _found(bench, each), chosen), strict=True):
             bench.counts["omissions found"] = bench.counts.get("omissions found", 0) + bool(found)
@@ -193,6 +194,10 @@ def _mutants(bench: Bench) -> None:
                 bench.violations.append(f"not found: {mutant.name}")
             elif os.environ.get("TORTURE_VERBOSE"):
                 print(f"# {mutant.name}: {found[:200]}")
+
+
+def _chosen(bench: Bench) -> tuple[mutants.Mutant, ...]:
+    return mutants.MUTANTS[:: max(1, round(0.1 / bench.scale))]
 
 
 def _found(bench: Bench, mutant: mutants.Mutant) -> str | None:

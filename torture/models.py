@@ -3,7 +3,6 @@
 Run as `python torture/models.py [--number N] [--seed S]`; prints what went wrong, and exits with 1 where anything did.
 """
 
-import argparse
 import random
 import sys
 from collections.abc import Sequence
@@ -208,18 +207,5 @@ MODELS: dict[str, Animal] = {
 }
 
 
-def main() -> None:
-    """Meet them all and say what went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--number", type=int)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("-v", "--verbose", action="store_true", help="name each as it is met")
-    parser.add_argument("names", nargs="*")
-    asked = parser.parse_args()
-    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names, verbose=asked.verbose)
-    print("\n".join([*violations, f"{count} bad models, {len(violations)} violations"]))
-    sys.exit(bool(violations))
-
-
 if __name__ == "__main__":
-    main()
+    zoo.visit(run, animals="bad models", about=__doc__)

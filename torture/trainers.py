@@ -3,7 +3,6 @@
 Run as `python torture/trainers.py [--number N] [--seed S] [NAME ...]`; exits with 1 where anything went wrong.
 """
 
-import argparse
 import hashlib
 import random
 import subprocess
@@ -213,18 +212,5 @@ TRAINERS: dict[str, Animal] = {
 }
 
 
-def main() -> None:
-    """Meet them all and say what went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--number", type=int)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("-v", "--verbose", action="store_true", help="name each as it is met")
-    parser.add_argument("names", nargs="*")
-    asked = parser.parse_args()
-    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names, verbose=asked.verbose)
-    print("\n".join([*violations, f"{count} bad trainers, {len(violations)} violations"]))
-    sys.exit(bool(violations))
-
-
 if __name__ == "__main__":
-    main()
+    zoo.visit(run, animals="bad trainers", about=__doc__)

@@ -1,5 +1,6 @@
 """What every zoo does with an animal: a project of its own, one run that meets it, and one ordinary run after that."""
 
+import argparse
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,9 +35,7 @@ def ground() -> Iterator[Project]:
         project.run("--bootstrap", day=0)
         project.log(0.7, 0.7, 0.7)
         yield project
-        for path in Path(folder).rglob(
-            "*"
-        ):  # versions are read-only, and some animals leave files that nobody may read
+        for path in Path(folder).rglob("*"):  # versions are read-only, and some animals leave what nobody may read
             with suppress(OSError):
                 if path.is_dir() and not path.is_symlink():
                     path.chmod(0o700)
@@ -108,3 +107,16 @@ def untidy(project: Project) -> list[str]:
     models, state = project.folder / "models", project.folder / ".retrain-check"
     left = [*models.glob(".staging-*"), *models.glob(".*.tmp"), *state.glob(".*.tmp")]
     return [str(path.relative_to(project.folder)) for path in left]
+
+
+def visit(run: Callable[..., tuple[int, list[str]]], *, animals: str, about: str | None) -> None:
+    """Meet the animals that the command line names, or all, and say what went wrong; ends with 1 where anything did."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--number", type=int)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("-v", "--verbose", action="store_true", help="name each as it is met")
+    parser.add_argument("names", nargs="*")
+    asked = parser.parse_args()
+    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names, verbose=asked.verbose)
+    print("\n".join([*violations, f"{count} {animals}, {len(violations)} violations"]))
+    sys.exit(bool(violations))
