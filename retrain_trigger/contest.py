@@ -144,7 +144,7 @@ def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> dic
             "champion": champion.version,
             "label": rows.columns["label"],
             "features": rows.features,
-            "positive": rehearsal.positive(tick, champion.version, rows.labels()),
+            "positive": preparation.positive(tick, champion, rows.labels()),
             "holdout": files.sha256(holdout),
         }
 

@@ -291,7 +291,7 @@ def _with_holdout(
         deciding=deciding.rows.span(deciding.where) if holdout else {},
         label=rows.columns["label"],
         features=rows.features,
-        positive=_positive(tick, champion, labels),
+        positive=positive(tick, champion, labels),
     )
 
 
@@ -343,7 +343,8 @@ def trained_until(tick: Tick, champion: Champion | None) -> datetime | None:
     return holdouts.trained_until(tick.registry, champion)
 
 
-def _positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -> str:
+def positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -> str:
+    """Return the positive label: of the settings, else the champion's, else chosen from the rows of each label."""
     fixed = tick.config.positive_label
     if fixed is None and champion is not None:
         fixed = tick.registry.card(champion.version).get("positive")

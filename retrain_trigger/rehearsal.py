@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import preparation, trial
 from retrain_trigger.errors import DataError
 from retrain_trigger.judge import performance
 from retrain_trigger.judge.agreement import Agreement
@@ -55,7 +56,7 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
 
     Raises DataError where the log cannot be read or is empty, PromotionError where a model cannot answer.
     """
-    from retrain_trigger.world import logged_requests, models  # noqa: PLC0415  (DuckDB: only a comparison needs it)
+    from retrain_trigger.world import logged_requests  # noqa: PLC0415  (DuckDB: only a comparison needs it)
 
     logs, folder = tick.config.logs, tick.scratch / "rehearsal"
     columns, requests = logs.columns.model_dump(), folder / "requests.parquet"
@@ -68,9 +69,9 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
     said: dict[str, Path] = {}
     for version in (champion.version, challenger):
         said[version] = folder / f"{version}.parquet"
-        models.score(
+        trial.predict(
+            tick.config,
             tick.registry.model(version),
-            folder=tick.config.folder,
             scratch=folder,
             rows=requests,
             features=features,
@@ -80,12 +81,6 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
         requests=requests, columns=columns, champion=said[champion.version], challenger=said[challenger]
     )
     return _tallied(tick, champion, answers)
-
-
-def positive(tick: Tick, champion: str, labels: Mapping[str, int]) -> str:
-    """Return the positive label: of the settings, else the champion's, else chosen from the rows of each label."""
-    fixed = tick.config.positive_label or tick.registry.card(champion).get("positive")
-    return performance.positive_label(labels, fixed or None)
 
 
 def _tallied(tick: Tick, champion: Champion, answers: "Said") -> Rehearsal:
@@ -108,7 +103,7 @@ def _tallied(tick: Tick, champion: Champion, answers: "Said") -> Rehearsal:
 def _scores(tick: Tick, champion: Champion, joint: JointCounts) -> tuple[float | None, float | None]:
     if not joint.rows or tick.config.metric not in performance.METRICS:
         return None, None
-    label = positive(tick, champion.version, joint.labels)
+    label = preparation.positive(tick, champion, joint.labels)
 
     def score(said: Confusion) -> float | None:
         found = performance.score(said, tick.config.metric, label, cost=tick.config.weights)

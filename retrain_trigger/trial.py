@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from retrain_trigger.judge.counts import JointCounts
     from retrain_trigger.judge.gates import Facts, Golden
     from retrain_trigger.judge.subgroups import Slice
+    from retrain_trigger.world.models import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +123,20 @@ def answered(
     `features` are used for a model that does not name its own. Raises PromotionError.
     """
     from retrain_trigger.judge.gates import Facts  # noqa: PLC0415  (NumPy: not on the healthy path)
-    from retrain_trigger.world import models  # noqa: PLC0415  (only a comparison needs it)
 
     registry.verified(version)
     predictions = scratch / f"{version}.predictions.parquet"
     for_golden = None if golden is None else scratch / f"{version}.golden.parquet"
     model = registry.model(version)
-    found = models.score(
+    found = predict(
+        config,
         model,
-        folder=config.folder,
         scratch=scratch,
         rows=holdout,
         features=features,
         predictions=predictions,
         also={golden: for_golden} if golden and for_golden else None,
-        hidden=(config.logs.columns.label, config.logs.columns.labelled_at),
         timed=config.promotion.latency is not None,
-        patience=min(models.PATIENCE, config.train.timeout.total_seconds()),
     )
     facts = Facts(
         features=found.features,
@@ -150,6 +148,34 @@ def answered(
         size=model.stat().st_size,
     )
     return Answers(version, predictions, for_golden, facts)
+
+
+def predict(
+    config: Config,
+    model: Path,
+    *,
+    scratch: Path,
+    rows: Path,
+    features: Sequence[str],
+    predictions: Path,
+    also: Mapping[Path, Path] | None = None,
+    timed: bool = False,
+) -> "ModelFacts":
+    """Let a model predict rows as `world.models.score` does: never given the truth, and no longer than a training."""
+    from retrain_trigger.world import models  # noqa: PLC0415  (only a comparison needs it)
+
+    return models.score(
+        model,
+        folder=config.folder,
+        scratch=scratch,
+        rows=rows,
+        features=features,
+        predictions=predictions,
+        hidden=(config.logs.columns.label, config.logs.columns.labelled_at),
+        patience=min(models.PATIENCE, config.train.timeout.total_seconds()),
+        also=also,
+        timed=timed,
+    )
 
 
 def contested(

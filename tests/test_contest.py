@@ -5,10 +5,17 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import joblib
+import pandas as pd
 import pytest
 from projects import Project, day
+from sklearn.tree import DecisionTreeClassifier
 
 from retrain_trigger import config, contest, printing
+from retrain_trigger.errors import PromotionError
+from retrain_trigger.judge.memory import Champion
+from retrain_trigger.rehearsal import rehearse
+from retrain_trigger.tick import asked, registry
 
 LOGGED = 400
 SKEWED = 10
@@ -97,6 +104,20 @@ def test_both_answer_the_logged_requests_again_with_and_without_labels(rivals: P
         "f1 of the champion 1.000, of the challenger 0.500 on the 200 labelled ones",
     ):
         assert line in said
+
+
+def test_no_model_is_given_the_label_of_a_logged_request(rivals: Project, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    shutil.copytree(rivals.folder, project.folder)
+    row = {"timestamp": day(3).isoformat(), "id": "q", "prediction": 1, "old": 1, "new": 1, "slight": 0, "worse": 0}
+    project.write("served.jsonl", json.dumps(row | {"label": 1}) + "\n")
+    project.write("config.yaml", (project.folder / "config.yaml").read_text() + "logs: {predictions: served.jsonl}\n")
+    loaded = config.load(project.folder / "config.yaml")
+    asking = DecisionTreeClassifier().fit(pd.DataFrame({"label": [0, 1]}), [0, 1])
+    joblib.dump(asking, tmp_path / "asking.joblib")
+    registry(loaded).seal("asking", model=tmp_path / "asking.joblib", card={}, profile=None, log=None)
+    with asked(loaded, now=day(3.5), say=lambda _: None) as tick, pytest.raises(PromotionError, match="column 'label'"):
+        rehearse(tick, Champion(project.pointer["version"], day(0)), "asking")
 
 
 def test_what_cannot_be_compared_is_named(rivals: Project) -> None:
