@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from retrain_trigger import detection
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
-from retrain_trigger.judge.evidence import RATIOS, Detector, Memo
+from retrain_trigger.judge.evidence import RATIOS, Memo
 from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
 from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.memory import Memory
@@ -224,15 +225,7 @@ def _performed(case: _Case) -> Finding:
     if _sequential(config, measurements):
         finding = _evidence(config, measurements, case.memo)
     else:
-        finding = performance.check(
-            measurements,
-            metric=config.metric,
-            threshold=config.performance_threshold,
-            direction="lower_is_better" if config.lower_is_better else "higher_is_better",
-            min_rows=config.trigger.min_rows,
-            patience=config.trigger.patience,
-            cost=config.weights,
-        )
+        finding = detection.point(config, measurements)
     return replace(finding, because=f"{finding.because}; {_waiting(config, waiting)}") if waiting else finding
 
 
@@ -253,20 +246,11 @@ def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
     latest = measurements[-1]
-    detector = evidence.folded(_begin(config), measurements, memo)
+    detector = evidence.folded(detection.begin(config), measurements, memo)
     at = latest.at.isoformat() if latest.at else None
     finding = evidence.check(detector, note=f"{sum(latest.counts or ()):,} labelled rows, {latest.where}")
     more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
     return replace(finding, evidence={**finding.evidence, **more})
-
-
-def _begin(config: Config) -> Detector:
-    return Detector.begin(
-        config.metric,
-        threshold=config.performance_threshold,
-        false_alarm_every=config.trigger.false_alarm_every,
-        cost=config.weights,
-    )
 
 
 def _moved(case: _Case) -> Finding | None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from retrain_trigger import detection
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding
-from retrain_trigger.judge import evidence, performance, slices
-from retrain_trigger.judge.evidence import RATIOS, Detector, Memo
+from retrain_trigger.judge import evidence, slices
+from retrain_trigger.judge.evidence import RATIOS, Memo
 from retrain_trigger.judge.windows import WindowCounts, measured
-from retrain_trigger.measurements import Measurement
 from retrain_trigger.sections import Evidence
 
 
@@ -27,28 +27,11 @@ def sliced(config: Config, windows: Sequence[WindowCounts], *, positive: str, me
         for which, own in found.windows.items()
     }
     if config.trigger.evidence is not Evidence.POINT and config.metric in RATIOS:
-        begin = Detector.begin(
-            config.metric,
-            threshold=config.performance_threshold,
-            false_alarm_every=config.trigger.false_alarm_every * len(measurements),
-            cost=config.weights,
-        )
+        begin = detection.begin(config, among=len(measurements))
         detectors = {
             which: evidence.folded(begin, own, memo, ("slice", which.column, str(which.value)))
             for which, own in measurements.items()
         }
         return slices.check(detectors, found)
-    points = {which: _point(config, own) for which, own in measurements.items() if own[-1].at == judged[-1].at}
+    points = {which: detection.point(config, own) for which, own in measurements.items() if own[-1].at == judged[-1].at}
     return slices.check_points(points, found, metric=config.metric, threshold=config.performance_threshold)
-
-
-def _point(config: Config, measurements: Sequence[Measurement]) -> Finding:
-    return performance.check(
-        measurements,
-        metric=config.metric,
-        threshold=config.performance_threshold,
-        direction="lower_is_better" if config.lower_is_better else "higher_is_better",
-        min_rows=config.trigger.min_rows,
-        patience=config.trigger.patience,
-        cost=config.weights,
-    )

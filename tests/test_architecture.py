@@ -15,7 +15,18 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"printing", "terminal"},),
     (
         {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
-        | {"artefact", "profile", "data_check", "holdouts", "tick", "sliced", "probation", "shadow", "staging"}
+        | {
+            "artefact",
+            "detection",
+            "profile",
+            "data_check",
+            "holdouts",
+            "tick",
+            "sliced",
+            "probation",
+            "shadow",
+            "staging",
+        }
         | {"approval", "by_hand", "collection", "contest", "rehearsal"},
         {"serving"},
     ),

@@ -162,16 +162,9 @@ def opened(
     missing (`column 'label'`), or a row has no readable time.
     """
     try:
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with tables.connected() as connection:
             files = tables.files_of(source, key=key)
-            tables.create_view(connection, "plain", files)
-            joined = "plain"
-            if labels is not None:
-                truth = tables.files_of(labels, key="logs.labels")
-                joined = tables.joined_labels(connection, "plain", truth, columns=columns, now=now, key="logs.labels")
-            connection.execute(f"CREATE VIEW source AS SELECT * FROM {joined}")
-            types = tables.types_of(connection, "source")
+            types = tables.create_labelled(connection, "source", files, labels=labels, columns=columns, now=now)
             for role in ("timestamp", "label") if labelled else ("timestamp",):
                 if columns[role] not in types:
                     raise DataError(

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.errors import DataError
-from retrain_trigger.world import labelled, tables
+from retrain_trigger.world import labelled, tallies
 from retrain_trigger.world.tables import AT, as_time, canonical, is_missing, moment, quoted, text
 
 
@@ -58,11 +58,8 @@ class Said:
     def _answered(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
         """Open the three files as `held`, `c` and `d`; yield the types of the first, too. Raises DataError."""
         try:
-            with duckdb.connect(":memory:") as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                for view, path in (("held", self.requests), ("c", self.champion), ("d", self.challenger)):
-                    connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet({text(str(path))})")
-                yield connection, tables.types_of(connection, "held")
+            with tallies.answered(self.requests, self.champion, self.challenger) as opened:
+                yield opened
         except duckdb.Error as error:
             raise DataError(f"the logged requests cannot be tallied: {str(error).splitlines()[0]}") from error
 

@@ -10,7 +10,7 @@ import duckdb
 from retrain_trigger.errors import CannotJudgeError, DataError
 from retrain_trigger.world import tables, tally
 from retrain_trigger.world.tables import FileState, moment, quoted
-from retrain_trigger.world.tally import Plan, connected
+from retrain_trigger.world.tally import Plan
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
     try:
         files = tables.files_of(plan.predictions, key="logs.predictions")
         labels = tables.files_of(plan.labels, key="logs.labels") if plan.labels else []
-        with connected() as connection:
+        with tables.connected() as connection:
             tally.load(connection, plan, files, labels, until)
             yield Past(connection, plan, files, labels, until)
     except (duckdb.Error, DataError) as error:

@@ -33,7 +33,7 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
         before: dict[str, list[Piece]] = {}
         for piece in known.values():
             before.setdefault(piece["file"][0], []).append(dict(piece))
-        with tally.connected() as connection:
+        with tables.connected() as connection:
             counting = _Counting(connection, plan, labels, before, now)
             return {
                 f"{file.path} {piece['span'][0]}": piece

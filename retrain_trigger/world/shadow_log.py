@@ -30,15 +30,9 @@ def joint_counts(
     long as the log has no `shadow_prediction`. Raises CannotJudgeError where the log cannot be read.
     """
     try:
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            tables.create_view(connection, "plain", tables.files_of(predictions, key="logs.predictions"))
-            rows = "plain"
-            if labels is not None:
-                truth = tables.files_of(labels, key="logs.labels")
-                rows = tables.joined_labels(connection, "plain", truth, columns=columns, now=now, key="logs.labels")
-            connection.execute(f"CREATE VIEW joined AS SELECT * FROM {rows}")
-            types = tables.types_of(connection, "joined")
+        with tables.connected() as connection:
+            files = tables.files_of(predictions, key="logs.predictions")
+            types = tables.create_labelled(connection, "joined", files, labels=labels, columns=columns, now=now)
             if not {columns["timestamp"], columns["prediction"], columns["label"], PREDICTION} <= types.keys():
                 return []
             said = [canonical(quoted(name), types[name]) for name in (columns["prediction"], PREDICTION)]

@@ -1,7 +1,8 @@
 """Files of rows as DuckDB reads them: which files there are, and what their columns mean."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import glob, has_magic
@@ -102,6 +103,14 @@ def told(error: Exception, files: Sequence[FileState] = ()) -> str:
     return "; ".join([lines[0].removeprefix("Invalid Input Error: "), *details[:1]])
 
 
+@contextmanager
+def connected() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory that knows times in UTC and fetches nothing."""
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
 def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[FileState]) -> None:
     """Make a view of files of one kind; nested `features` become columns of their own.
 
@@ -153,6 +162,25 @@ def is_columnar(files: Sequence[FileState]) -> bool:
 def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
     """Return the columns of a relation with their types, in order."""
     return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
+
+
+def create_labelled(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    files: Sequence[FileState],
+    *,
+    labels: str | None,
+    columns: Mapping[str, str],
+    now: datetime,
+) -> dict[str, str]:
+    """Make the view `name` of files and, joined by id, what is known at `now` of a source of labels; return its types."""
+    create_view(connection, "plain", files)
+    rows = "plain"
+    if labels is not None:
+        truth = files_of(labels, key="logs.labels")
+        rows = joined_labels(connection, "plain", truth, columns=columns, now=now, key="logs.labels")
+    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {rows}")
+    return types_of(connection, name)
 
 
 def joined_labels(

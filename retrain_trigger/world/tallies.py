@@ -25,9 +25,20 @@ class GoldenTally:
     first: tuple[str, ...]
 
 
+@contextmanager
+def answered(
+    rows: Path, champion: Path, challenger: Path
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
+    """Open rows as `held` and what two models said for them as `c` and `d`; also give the types of the rows' columns."""
+    with tables.connected() as connection:
+        for name, path in (("held", rows), ("c", champion), ("d", challenger)):
+            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({text(str(path))})")
+        yield connection, tables.types_of(connection, "held")
+
+
 def joint_counts(holdout: Path, *, label: str, champion: Path, challenger: Path) -> list[list[Any]]:
     """Count rows by (label, champion said, challenger said); the three files have the same rows in the same order."""
-    with _answered(holdout, champion, challenger) as (connection, types):
+    with answered(holdout, champion, challenger) as (connection, types):
         return _rows(
             connection,
             f"""
@@ -45,7 +56,7 @@ def sliced_counts(
     Only the `at_most` values with the most rows are there, in this order. Raises PromotionError where the hold-out has
     no such column.
     """
-    with _answered(holdout, champion, challenger) as (connection, types):
+    with answered(holdout, champion, challenger) as (connection, types):
         if column not in types:
             raise PromotionError(
                 f"promotion.slices names {column!r}, and the hold-out has no such column; it has {', '.join(types)}"
@@ -79,7 +90,7 @@ def write_golden(source: str, target: Path, *, columns: Mapping[str, str]) -> No
     label column.
     """
     try:
-        with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
+        with tables.connected() as connection:
             tables.create_view(connection, "golden", tables.files_of(source, key="promotion.golden"))
             types = tables.types_of(connection, "golden")
             label = columns["label"]
@@ -99,23 +110,12 @@ def write_golden(source: str, target: Path, *, columns: Mapping[str, str]) -> No
 
 def golden_tally(golden: Path, *, label: str, predictions: Path) -> GoldenTally:
     """Compare what a model said for the rows that `write_golden` wrote with their labels."""
-    with _answered(golden, predictions, predictions) as (connection, types):
+    with answered(golden, predictions, predictions) as (connection, types):
         wrong = f"{canonical(f'held.{quoted(label)}', types[label])} IS DISTINCT FROM c.prediction"
         joined = "held POSITIONAL JOIN c"
         ((rows, lost),) = _rows(connection, f"SELECT count(*), count(*) FILTER ({wrong}) FROM {joined}")
         first = _rows(connection, f"SELECT held.{_ID} FROM {joined} WHERE {wrong} LIMIT {_NAMED}")
     return GoldenTally(rows, lost, tuple(name for (name,) in first))
-
-
-@contextmanager
-def _answered(
-    rows: Path, champion: Path, challenger: Path
-) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
-    """Open rows as `held` and what two models said for them as `c` and `d`; also give the types of the rows' columns."""
-    with duckdb.connect(":memory:") as connection:
-        for name, path in (("held", rows), ("c", champion), ("d", challenger)):
-            connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({text(str(path))})")
-        yield connection, tables.types_of(connection, "held")
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[list[Any]]:

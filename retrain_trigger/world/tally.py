@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,14 +61,6 @@ class Plan:
     def closed(self, now: datetime) -> datetime:
         """Return the end of the last window that is over at `now`."""
         return ORIGIN + (now - ORIGIN) // self.window * self.window
-
-
-@contextmanager
-def connected() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory that knows times in UTC and fetches nothing."""
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
 
 
 def load(
