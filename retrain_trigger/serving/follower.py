@@ -98,11 +98,11 @@ class Follower:
             self._wait = self._check_every
         self._seen, self._retry_at = seen, math.inf
         pointer = None if seen is None else decoded(self.pointer, seen)
-        if pointer is None:
-            self._exchange(None)
-        elif self._served is None or self._served.pointer != pointer:
-            self._exchange(self._fitting(load(self.pointer, pointer)))
-        self._complaint.clear()
+        same = pointer is not None and self._served is not None and self._served.pointer == pointer
+        fresh = None if same or pointer is None else self._fitting(load(self.pointer, pointer))
+        self._complaint.clear()  # before the exchange: whoever sees the new version sees no error of the old one
+        if not same:
+            self._exchange(fresh)
 
     def _read(self) -> bytes | None:
         try:
