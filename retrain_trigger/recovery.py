@@ -92,6 +92,7 @@ def given_up(tick: Tick, because: str) -> Tick:
 def _tidy(tick: Tick) -> None:
     """Remove what killed runs left half-written; the files of a failed or refused training stay, a message named them."""
     tick.registry.clear_staging()
+    files.clear_beside(staging.path(tick.registry))
     for folder in tick.scratch.parent.glob("*"):
         entries = tick.ledger.entries(run=folder.name)
         if not entries or entries[-1].kind not in {Kind.FAILED, Kind.KEPT}:

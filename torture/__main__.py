@@ -130,8 +130,8 @@ def main() -> int:
         bench = Bench(Path(folder), given.scale, started + 60 * given.minutes, given.lanes)
         faults.build(bench.folder)
         only = given.only.split(",")
-        scored = "mutants" in only and any(of == "compared" for each in _chosen(bench) for _, of in each.seen_by)
-        scenes.build(bench.masters, bench.shim, real=scored or "real" in only or given.scale >= 1)
+        scored = "mutants" in only and any(of not in SIMPLE for each in _chosen(bench) for _, of in each.seen_by)
+        scenes.build(bench.masters, real=scored or "real" in only or given.scale >= 1)
         print("| what | number | of | violations | seconds |\n|---|---|---|---|---|")
         for name in only:
             for line, bad in _printed(bench, PARTS[name]):

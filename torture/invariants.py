@@ -16,7 +16,9 @@ STATE = ".retrain-check"
 LEDGER = f"{STATE}/ledger.sqlite"
 JOURNAL = f"{LEDGER}-journal"
 POINTER = "models/champion.json"
-ENDS = {"training failed", "abandoned", "kept", "promoted"}
+CHALLENGER = "models/challenger.json"
+ENDS = {"training failed", "abandoned", "kept", "promoted", "in shadow", "waits for approval"}
+ASIDE = {"decided", "data refused", "removing", "removed"}
 RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 SPOILED = b"other bytes"
 """What a scene puts in the place of a sealed model: a version may then be broken, and the pointer must not name it."""
@@ -38,7 +40,7 @@ class Told:
         for entry in self.entries:
             if entry["kind"] in ENDS:
                 found = []
-            elif entry["kind"] not in {"decided", "data refused"}:
+            elif entry["kind"] not in ASIDE:
                 found.append(entry)
         return found
 
@@ -46,6 +48,24 @@ class Told:
         """Return the last pointer that was promoted."""
         found = [entry["body"]["pointer"] for entry in self.entries if entry["kind"] == "promoted"]
         return found[-1] if found else None
+
+    def staged(self) -> Mapping[str, Any] | None:
+        """Return the pointer of the challenger that runs in shadow."""
+        found = None
+        for entry in self.entries:
+            if entry["kind"] in ENDS:
+                found = entry["body"]["pointer"] if entry["kind"] == "in shadow" else None
+        return found
+
+    def half_removed(self) -> set[str]:
+        """Return the versions whose removal was begun and is not recorded as done."""
+        found: set[str] = set()
+        for entry in self.entries:
+            if entry["kind"] == "removing":
+                found |= set(entry["body"]["versions"])
+            elif entry["kind"] == "removed":
+                found -= set(entry["body"]["versions"])
+        return found
 
 
 def tree(project: Path) -> dict[str, bytes]:
@@ -64,14 +84,23 @@ def broken(files: Tree) -> list[str]:
     told = told_by(files.get(LEDGER), files.get(JOURNAL, b""))
     if told.faults:
         return list(told.faults)
-    return [*_pointer(files, told), *_versions(files, told), *_promotions(told), *_trainings(files, told)]
+    return [
+        *_pointer(files, told),
+        *_challenger(files, told),
+        *_versions(files, told),
+        *_promotions(told),
+        *_trainings(files, told),
+    ]
 
 
 def left_over(files: Tree, folders: list[str]) -> list[str]:
     """Say what is still there after an ordinary run that nothing disturbed."""
     told = told_by(files.get(LEDGER), files.get(JOURNAL, b""))
     found = [f"left: {name}" for name in files if name.endswith((".tmp", "-journal")) or "/.staging-" in f"/{name}"]
-    found += [f"left: {name}" for name in folders if ".staging-" in name]
+    found += [f"left: {name}" for name in folders if ".staging-" in name or "/.removed-" in name]
+    found += [f"half removed: {version}" for version in sorted(told.half_removed())]
+    if (CHALLENGER in files) != (told.staged() is not None):
+        found.append(f"{CHALLENGER} is {'there' if CHALLENGER in files else 'gone'}, against what the ledger says")
     last = {entry["run"]: entry["kind"] for entry in told.entries}
     for name in folders:
         if (
@@ -117,17 +146,36 @@ def _pointer(files: Tree, told: Told) -> list[str]:
     allowed = [pending[-1]["origin"], pending[-1]["pointer"]] if pending else [last]
     if POINTER not in files:
         return [] if None in allowed else ["the pointer is gone"]
+    found = _named(files, POINTER, allowed)
+    previous = (last or {}).get("previous")
+    if previous is not None and f"models/{previous}/model.joblib" not in files:
+        found.append(f"{previous}, which a rollback goes to, is gone")
+    return found
+
+
+def _challenger(files: Tree, told: Told) -> list[str]:
+    """Say what is wrong with the file that names a challenger: it may be gone only where its shadow is being ended."""
+    begun = {entry["kind"]: entry["body"] for entry in told.unfinished()}
+    allowed = [told.staged(), begun["staging"]["pointer"] if "staging" in begun else None]
+    ending = "ending shadow" in begun or begun.get("compared", {}).get("shadow", False)
+    if CHALLENGER not in files:
+        return [] if told.staged() is None or ending else [f"{CHALLENGER} is gone"]
+    return _named(files, CHALLENGER, allowed)
+
+
+def _named(files: Tree, name: str, allowed: list[Mapping[str, Any] | None]) -> list[str]:
+    """Say what is wrong with a file of the pointer's form, which must be one of those allowed and name a whole model."""
     try:
-        pointer = json.loads(files[POINTER])
+        pointer = json.loads(files[name])
     except ValueError:
-        return [f"the pointer is torn: {files[POINTER][:40]!r}"]
+        return [f"{name} is torn: {files[name][:40]!r}"]
     if pointer not in allowed:
-        return [f"the pointer names {pointer['version']}, which the ledger neither promoted last nor promotes now"]
+        return [f"{name} names {pointer['version']}, which the ledger does not say"]
     model = files.get(os.path.normpath(f"models/{pointer['path']}"))
     if model is None:
-        return [f"the pointer names {pointer['version']}, whose model is gone"]
+        return [f"{name} names {pointer['version']}, whose model is gone"]
     if hashlib.sha256(model).hexdigest() != pointer["sha256"]:
-        return [f"the pointer names {pointer['version']}, whose model is not whole"]
+        return [f"{name} names {pointer['version']}, whose model is not whole"]
     return []
 
 
@@ -164,7 +212,7 @@ def _promotions(told: Told) -> list[str]:
             case "promoting":
                 meant.append(body["pointer"])
                 version = body["pointer"]["version"]
-                if body["by"] == "gate" and version not in better:
+                if body["by"] in {"gate", "shadow", "approval"} and version not in better:
                     found.append(f"{version} was promoted without a verdict")
                 if sealed.get(version) != body["pointer"]["sha256"]:
                     found.append(f"{version} was promoted, and is not what was sealed")

@@ -1,6 +1,7 @@
 """Kills and failing calls: each scene is struck at each call that changes something, then one ordinary run follows."""
 
 import errno
+import math
 import os
 import random
 import time
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import ClassVar
 
 import invariants
-import scenes
+import lab
 from faults import Action, Fault, Page
-from scenes import Done, Lab, Scene
+from lab import Done, Lab
+from scenes import Scene
 
 KILLS = (Action.KILL_BEFORE, Action.KILL_HALF, Action.KILL_AFTER)
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS)
 CONTRACT = frozenset({0, 2, 3, 4, 5, 6, 75})
 """Exit codes that a run may end with when a call fails; 1 would be a bug."""
+LINKS = 3
+"""How many runs are killed one after the other before one is let through."""
 
 
 class EnoughError(Exception):
@@ -55,7 +59,7 @@ class Striker:
     def calls(self, scene: Scene, tally: Tally) -> int:
         """Return how many calls a scene makes undisturbed; what is violated even then is told."""
         source = self.masters / scene.name
-        done, found = scenes.recorded(self.lab, scene.command, source, self.place, self.page)
+        done, found = lab.recorded(self.lab, scene.command, source, self.place, self.page)
         wrong = self._looked_at(done, frozenset({scene.undisturbed}))
         if wrong:
             tally.add("undisturbed", f"{scene.name}, undisturbed", wrong)
@@ -71,7 +75,7 @@ class Striker:
         log: Path | None = None,
     ) -> Done:
         """Put the project there and strike it; with a log, what it changes until then is written down."""
-        project = scenes.copy(source or self.masters / scene.name, self.place)
+        project = lab.copy(source or self.masters / scene.name, self.place)
         self.page.set(project, fault, log=log)
         return self.lab.run(project, scene.after if recovering else scene.command, self.page)
 
@@ -99,13 +103,13 @@ class Striker:
         if "Traceback" in done.said:
             found.append(f"a traceback: {done.said[-300:]}")
         files = invariants.tree(self.place)
-        return found + invariants.broken(files) + invariants.left_over(files, scenes.folders(self.place))
+        return found + invariants.broken(files) + invariants.left_over(files, lab.folders(self.place))
 
 
 def kill_everywhere(
     striker: Striker, chosen: list[Scene], *, share: int, shares: int, again: int, deadline: float, seed: int = 1
 ) -> Tally:
-    """Kill each scene at each point, and the run that recovers it at `again` points of its own.
+    """Kill each scene at each point, and the run that recovers it at `again` points of its own, or the scene's part of it.
 
     Only every `shares`-th point is taken, so that several processes divide the work.
     """
@@ -120,11 +124,11 @@ def kill_everywhere(
             continue
         where = f"{scene.name}, {fault.action.name.lower()} call {fault.at}"
         if again:
-            scenes.copy(striker.place, striker.saved)
+            lab.copy(striker.place, striker.saved)
         found += [f"recovered: {each}" for each in striker.recovered(scene, counting=True)]
         tally.add("kill points", where, found)
         count = striker.page.count
-        for at in chance.sample(range(1, count + 1), min(again, count)):
+        for at in chance.sample(range(1, count + 1), min(math.ceil(again * scene.again), count)):
             second = Fault(at=at, action=chance.choice(KILLS))
             lost = striker.killed(scene, second, source=striker.saved)
             if lost is not None:
@@ -175,38 +179,76 @@ def _points(striker: Striker, chosen: list[Scene], tally: Tally) -> Iterator[tup
                 yield scene, Fault(at=at, action=action)
 
 
-def kill_really(masters: Path, shim: Path, scratch: Path, *, share: int, deadline: float, most: int) -> Tally:
-    """Kill the real command, with real `make`, training and scoring, at points in an order of chance; recover likewise."""
-    scene = Scene("gate", ("run", "--now", scenes.NOW))
-    tally, chance, page, place = Tally(), random.Random(100 + share), Page(scratch / "page-0"), scratch / "project"
-    scenes.copy(masters / "gate", place)
-    page.set(place, Fault(), claim=True)
-    done = scenes.real(place, scene.command, shim=shim, page=page)
-    assert done.code == 0, done.said
-    points = [Fault(at=at, action=action) for at in range(1, page.count + 1) for action in KILLS]
-    chance.shuffle(points)
-    for number, fault in enumerate(points, 1):
-        if time.monotonic() > deadline or tally.counts.get("real kill points", 0) >= most:
+def kill_really(
+    masters: Path, shim: Path, scratch: Path, *, chosen: list[Scene], share: int, shares: int, most: int, deadline: float
+) -> Tally:
+    """Kill the real command, with real `make`, training and scoring, at points in an order of chance.
+
+    The run that follows is killed at a point of its own, and so on, LINKS times at most, until one comes through: that
+    is the ordinary run which must have brought everything back.
+    """
+    tally, chance = Tally(), random.Random(100)
+    struck = _Struck(masters, shim, scratch, random.Random(share), tally)
+    points = [
+        (scene, Fault(at=at, action=action))
+        for scene in chosen
+        for at in range(1, struck.calls(scene) + 1)
+        for action in KILLS
+    ]
+    chance.shuffle(points)  # the same order in every share
+    for scene, fault in points[share::shares]:
+        if time.monotonic() > deadline or sum(tally.counts.values()) >= most:
             break
-        scenes.copy(masters / "gate", place)
-        page = Page(scratch / f"page-{number}")
-        page.set(place, fault, claim=True)
-        done = scenes.real(place, scene.command, shim=shim, page=page)
-        if page.hit is None or (fault.action is Action.KILL_HALF and not page.hit_write):
-            continue
-        where = f"real, {fault.action.name.lower()} call {fault.at} {page.hit}"
-        found = invariants.broken(invariants.tree(place))
+        struck.chain(scene, fault)
+    return tally
+
+
+class _Struck:
+    """A project in which one real run after the other is struck."""
+
+    def __init__(self, masters: Path, shim: Path, scratch: Path, chance: random.Random, tally: Tally) -> None:
+        self.masters, self.shim, self.scratch, self.chance, self.tally = masters, shim, scratch, chance, tally
+        self.place, self.lengths, self.runs = scratch / "project", dict[str, int](), 0
+
+    def calls(self, scene: Scene) -> int:
+        """Return how many calls a scene makes undisturbed."""
+        lab.copy(self.masters / scene.name, self.place)
+        done, page = self._run(scene.command, Fault())
+        assert done.code == scene.undisturbed, done.said
+        self.lengths[scene.name] = page.count
+        return page.count
+
+    def chain(self, scene: Scene, fault: Fault) -> None:
+        """Strike one run after the other until one comes through, and look at what each left."""
+        lab.copy(self.masters / scene.name, self.place)
+        where, found, kind = scene.name, list[str](), "real kill points"
+        for link in range(LINKS + 1):
+            done, page = self._run(scene.after if link else scene.command, fault if link < LINKS else Fault())
+            if page.hit is None:
+                break
+            where += f", {fault.action.name.lower()} call {fault.at} {page.hit}"
+            found += [f"killed: {each}" for each in invariants.broken(invariants.tree(self.place))]
+            if fault.action is not Action.KILL_HALF or page.hit_write:
+                self.tally.add(kind, where, found)
+                found, kind = [], "real kill points in recovery"
+            fault = Fault(at=self.chance.randrange(1, self.lengths[scene.name] + 1), action=self.chance.choice(KILLS))
+        if done.code != 0:
+            found.append(f"recovered: exit {done.code}: {done.said.strip()[:300]}")
+        files = invariants.tree(self.place)
+        found += [*invariants.broken(files), *invariants.left_over(files, lab.folders(self.place))]
+        self.tally.violations += [f"{where}: {each}" for each in found]
+
+    def _run(self, command: tuple[str, ...], fault: Fault) -> tuple[Done, Page]:
+        """Run a command under a page of its own, again while a training that outlived its run is there."""
         for _ in range(400):
-            done = scenes.real(place, scene.after)
+            self.runs += 1
+            page = Page(self.scratch / f"page-{self.runs}")
+            page.set(self.place, fault, claim=True)
+            done = lab.real(self.place, command, shim=self.shim, page=page)
             if done.code != 75:
                 break
             time.sleep(0.05)
-        files = invariants.tree(place)
-        if done.code != 0:
-            found.append(f"recovered: exit {done.code}: {done.said.strip()[:300]}")
-        found += [*invariants.broken(files), *invariants.left_over(files, scenes.folders(place))]
-        tally.add("real kill points", where, found)
-    return tally
+        return done, page
 
 
 def workplace() -> Path:

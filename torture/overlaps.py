@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import invariants
-import scenes
+import lab
 from kills import Striker, Tally
-from scenes import Done, Scene
+from lab import Done
+from scenes import Scene
 
 COOLDOWN = timedelta(days=1)
 _STEPS = (timedelta(hours=-30), timedelta(days=-400), timedelta(0), timedelta(minutes=1), timedelta(hours=5))
@@ -22,7 +23,7 @@ def overlap(striker: Striker, chosen: list[Scene], *, pairs: int, deadline: floa
     for number in range(pairs):
         if time.monotonic() > deadline:
             break
-        place = scenes.copy(striker.masters / scene.name, striker.place)
+        place = lab.copy(striker.masters / scene.name, striker.place)
         first = striker.lab.start(place, scene.command)
         time.sleep(chance.choice((0.0, 0.0, 0.01, 0.03, 0.1)) * chance.random())
         second = striker.lab.start(place, scene.command)
@@ -34,7 +35,7 @@ def overlap(striker: Striker, chosen: list[Scene], *, pairs: int, deadline: floa
 def _one_worked(striker: Striker, ended: list[Done]) -> list[str]:
     codes = sorted(done.code for done in ended)
     files = invariants.tree(striker.place)
-    found = invariants.broken(files) + invariants.left_over(files, scenes.folders(striker.place))
+    found = invariants.broken(files) + invariants.left_over(files, lab.folders(striker.place))
     trained = files.get("trained", b"").count(b"\n")
     if codes not in ([0, 0], [0, 75]):
         found.append(f"they exited with {codes}: {[done.said[-200:] for done in ended]}")
@@ -48,7 +49,7 @@ def jump(striker: Striker, chosen: list[Scene], *, schedules: int, deadline: flo
     for number in range(schedules):
         if time.monotonic() > deadline:
             break
-        place = scenes.copy(striker.masters / scene.name, striker.place)
+        place = lab.copy(striker.masters / scene.name, striker.place)
         now, found = datetime(2026, 1, 23, 12, tzinfo=UTC), []
         for _ in range(8):
             done = striker.lab.run(place, ("run", "--now", now.isoformat()))

@@ -7,21 +7,27 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import kills
 import overlaps
 import power
 import scenes
 from kills import Striker, Tally
-from scenes import Lab, Scene
+from lab import Lab
+from scenes import Scene
 
-RECORDED = ("bootstrap", "breach", "failing", "compared", "by hand", "rollback", "healthy")
+CHANGING = (
+    *("bootstrap", "breach", "failing", "compared", "by hand", "rollback", "healthy"),
+    *("pruned", "asked", "staged", "withdrawn", "concluded", "probation"),
+)
+"""The scenes, without those that differ only in how long a training takes or in a model that was spoiled."""
 
 
 def main() -> None:
     """Do one share of one part."""
     options = argparse.ArgumentParser()
-    options.add_argument("part", choices=[*PARTS, "real"])
+    options.add_argument("part", choices=PARTS)
     options.add_argument("--masters", type=Path, required=True)
     options.add_argument("--shim", type=Path, required=True)
     options.add_argument("--package", type=Path, required=True)
@@ -35,17 +41,14 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="torture-", dir=kills.workplace(), ignore_cleanup_errors=True) as folder:
         scratch, deadline = Path(folder), time.monotonic() + given.seconds
+        found = scenes.built(given.masters)
+        names = given.scenes.split(",") if given.scenes else PARTS[given.part][1]
+        chosen = [found[name] for name in names if name in found]
         if given.part == "real":
-            most = int(given.amount)
-            tally = kills.kill_really(
-                given.masters, given.shim, scratch, share=given.share, deadline=deadline, most=most
-            )
+            tally = _real(chosen, given, scratch, deadline)
         else:
             lab = Lab(given.shim, scratch)
             assert lab.package == given.package, f"{lab.package} is loaded, not {given.package}"
-            found = scenes.built(given.masters)
-            names = given.scenes.split(",") if given.scenes else PARTS[given.part][1]
-            chosen = [found[name] for name in names if name in found]
             striker = Striker(lab, given.masters, scratch)
             kills.Tally.most = given.until
             try:
@@ -53,6 +56,19 @@ def main() -> None:
             except kills.EnoughError as enough:
                 tally = enough.tally
         json.dump(asdict(tally), sys.stdout)
+
+
+def _real(chosen: list[Scene], given: argparse.Namespace, scratch: Path, deadline: float) -> Tally:
+    return kills.kill_really(
+        given.masters,
+        given.shim,
+        scratch,
+        chosen=chosen,
+        share=given.share,
+        shares=given.shares,
+        most=int(given.amount),
+        deadline=deadline,
+    )
 
 
 def _kills(striker: Striker, chosen: list[Scene], given: argparse.Namespace, deadline: float) -> Tally:
@@ -80,15 +96,13 @@ def _clocks(striker: Striker, chosen: list[Scene], given: argparse.Namespace, de
     return overlaps.jump(striker, chosen, schedules=int(given.amount), deadline=deadline, seed=given.share)
 
 
-PARTS = {
-    "kills": (
-        _kills,
-        ("bootstrap", "breach", "failing", "slow", "compared", "by hand", "rollback", "healthy", "spoiled"),
-    ),
-    "errors": (_errors, ("bootstrap", "breach", "failing", "compared", "by hand", "rollback", "healthy")),
-    "power": (_power, RECORDED),
+PARTS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "kills": (_kills, (*CHANGING, "slow", "spoiled")),
+    "errors": (_errors, CHANGING),
+    "power": (_power, CHANGING),
     "pairs": (_pairs, ("breach",)),
     "clocks": (_clocks, ("breach",)),
+    "real": (_real, ("gate", "refit")),
 }
 """What a part does, and to which scenes."""
 

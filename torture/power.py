@@ -6,12 +6,13 @@ the last of them torn; of a folder's changes of names any in their order; each f
 """
 
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import invariants
-import scenes
+import lab
 from faults import Action, Change, Fault, Op
 from faults import changes as read_changes
 from kills import Striker, Tally
@@ -177,7 +178,7 @@ def _tapes(striker: Striker, chosen: list[Scene], chance: random.Random, share: 
     for scene in chosen:
         source = striker.masters / scene.name
         start = invariants.tree(source)
-        _, changes = scenes.recorded(striker.lab, scene.command, source, striker.place, striker.page)
+        _, changes = lab.recorded(striker.lab, scene.command, source, striker.place, striker.page)
         named = [count for count, change in enumerate(changes, 1) if change.op in {Op.RENAME, Op.MKDIR}]
         for at in (0, *named, *(chance.randrange(1, len(changes) + 1) for _ in range(RECOVERIES))):
             number += 1
@@ -193,9 +194,9 @@ def _recovery(striker: Striker, scene: Scene, start: dict[str, bytes], at: int) 
     log.unlink(missing_ok=True)
     striker.struck(scene, Fault(at=at, action=Action.KILL_AFTER), log=log)
     before = read_changes(log, striker.place)
-    scenes.copy(striker.place, striker.saved)
+    lab.copy(striker.place, striker.saved)
     for _ in range(200):
-        done, after = scenes.recorded(striker.lab, scene.after, striker.saved, striker.place, striker.page)
+        done, after = lab.recorded(striker.lab, scene.after, striker.saved, striker.place, striker.page)
         if done.code != 75:
             return Tape(scene, start, [*before, *after], len(before))
         time.sleep(0.02)
@@ -278,7 +279,7 @@ def _forgotten(files: invariants.Tree, disk: Disk) -> list[str]:
 
 
 def _recovered(striker: Striker, scene: Scene, files: invariants.Tree) -> list[str]:
-    scenes.remove(striker.place)
+    lab.remove(striker.place)
     striker.place.mkdir()
     for path, data in files.items():
         target = striker.place / path
@@ -289,8 +290,7 @@ def _recovered(striker: Striker, scene: Scene, files: invariants.Tree) -> list[s
             target.write_bytes(data)
     logs = striker.masters / scene.name / "logs"
     if logs.exists():
-        (striker.place / "logs").mkdir(exist_ok=True)
-        (striker.place / "logs/metrics.jsonl").write_bytes((logs / "metrics.jsonl").read_bytes())
+        shutil.copytree(logs, striker.place / "logs", dirs_exist_ok=True)
     return [f"recovered: {each}" for each in striker.recovered(scene)]
 
 

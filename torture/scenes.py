@@ -1,20 +1,20 @@
 """Scenes: a project on its disk, and the command that the fault will strike in."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import invariants
-from faults import Action, Change, Fault, Op, Page, changes, environment
+import lab
 
 NOW = "2026-01-23T12:00Z"
 LATER = "2026-01-23T13:00Z"
+DAYS_ON = "2026-01-26T12:00Z"
+DAYS_ON_LATER = "2026-01-26T13:00Z"
 CONFIG = "performance_threshold: 0.85\ntrain: {command: sh train.sh, timeout: 20s}\n"
 TRAIN = """\
 exec 9>>training.now
@@ -22,15 +22,32 @@ flock -n 9 || echo two >>two-trainings
 echo "$RETRAIN_RUN_ID" >>trained
 cp new.model "$RETRAIN_OUTPUT"
 """
-PATIENCE = 60.0
-"""Seconds after which a run counts as hanging."""
+CUT_OFF = """\
+import os, sys
+from retrain_trigger import cli
+from retrain_trigger.world.ledger import Ledger
+
+append = Ledger.append
+
+def cut_off(self, kind, **more):
+    append(self, kind, **more)
+    if kind == sys.argv[1]:
+        os.kill(os.getpid(), 9)
+
+Ledger.append = cut_off
+cli.main(sys.argv[2:])
+"""
+"""Runs the real command, and kills it when it has written an entry of a kind."""
+SHADOW = "shadow: {rows: 50, hours: 24}"
+LOGGED = "logs: {predictions: logs/predictions/*.jsonl}\ntrigger: {min_rows: 50, evidence: point}\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """`command` meets the fault; `after` is the ordinary run that follows, which may exit with one of `codes`.
 
-    `undisturbed` is what the command exits with when nothing strikes it.
+    `undisturbed` is what the command exits with when nothing strikes it. `again` is how many of the points at which a
+    recovery may be killed are taken: fewer where a run is long. `made_from` is the settings' part of a gated scene.
     """
 
     name: str
@@ -38,15 +55,12 @@ class Scene:
     after: tuple[str, ...] = ("run", "--now", LATER)
     codes: frozenset[int] = frozenset({0})
     undisturbed: int = 0
+    again: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a run ended: its exit code (negative: the signal), and what it said."""
-
-    code: int
-    said: str
-
+_RUN = ("run", "--now", NOW)
+_PROMOTE = ("promote", "VERSION", "--reason", "looked at", "--now", NOW)
+_ON = {"command": ("run", "--now", DAYS_ON), "after": ("run", "--now", DAYS_ON_LATER)}
 
 BOOTSTRAP = Scene(
     "bootstrap",
@@ -54,21 +68,33 @@ BOOTSTRAP = Scene(
     after=("run", "--bootstrap", "--now", LATER),
     codes=frozenset({0, 2}),  # 2: there is a champion already
 )
-FORKED = (
+SIMPLE = (
     BOOTSTRAP,
-    Scene("breach", ("run", "--now", NOW)),
-    Scene("failing", ("run", "--now", NOW), codes=frozenset({0, 5}), undisturbed=5),
-    Scene("slow", ("run", "--now", NOW), after=("run", "--force", "again", "--now", LATER)),
-    Scene("spoiled", ("promote", "VERSION", "--reason", "looked at", "--now", NOW), undisturbed=6),
-    Scene("compared", ("run", "--now", NOW)),
-    Scene("by hand", ("promote", "VERSION", "--reason", "looked at", "--now", NOW)),
+    Scene("breach", _RUN),
+    Scene("failing", _RUN, codes=frozenset({0, 5}), undisturbed=5),
+    Scene("slow", _RUN, after=("run", "--force", "again", "--now", LATER), again=0.25),
+    Scene("spoiled", _PROMOTE, undisturbed=6),
+    Scene("by hand", _PROMOTE),
     Scene("rollback", ("rollback", "--now", NOW)),
-    Scene("healthy", ("run", "--now", NOW)),
+    Scene("healthy", _RUN),
+    Scene("pruned", _RUN),
 )
+"""They score no models, and are made in a second."""
+GATED_ONES = (
+    Scene("compared", _RUN),
+    Scene("asked", _RUN),
+    Scene("staged", _RUN, again=0.25),
+    Scene("withdrawn", ("promote", "VERSION", "--reason", "seen enough", "--now", DAYS_ON), after=_ON["after"], again=0.25),
+    Scene("concluded", **_ON, again=0.25),
+    Scene("probation", **_ON),
+)
+"""They begin where a real comparison has ended."""
+REAL = (Scene("gate", _RUN), Scene("refit", _RUN))
+"""They train with `make` and score models."""
 
 
-def build(folder: Path, shim: Path, *, real: bool) -> None:
-    """Make every scene's project below a folder, with the real command; `real`: also those that score models."""
+def build(folder: Path, *, real: bool) -> None:
+    """Make every scene's project below a folder, with the real command; `real`: also those of real comparisons."""
     simple = folder / "simple"
     simple.mkdir(parents=True)
     for name, text in {
@@ -90,7 +116,7 @@ def build(folder: Path, shim: Path, *, real: bool) -> None:
     shutil.copytree(folder / "breach", folder / "slow")
     (folder / "slow/train.sh").write_text(TRAIN.replace("cp ", "sleep 0.2; cp "))
     command(simple, "run", "--now", "2026-01-23T00:00Z")
-    version = max(path.parent.name for path in (simple / "models").glob("[!.]*/card.json"))
+    version = newest(simple)
     shutil.copytree(simple, folder / "by hand")
     shutil.copytree(simple, folder / "spoiled")
     spoiled = folder / "spoiled/models" / version / "model.joblib"
@@ -98,135 +124,35 @@ def build(folder: Path, shim: Path, *, real: bool) -> None:
     spoiled.write_bytes(invariants.SPOILED)
     command(simple, "promote", version, "--reason", "looked at", "--now", "2026-01-23T01:00Z")
     shutil.copytree(simple, folder / "rollback")
+    for minute in (10, 20, 30):
+        command(simple, "run", "--force", "again", "--now", f"2026-01-23T01:{minute}Z")
+    (simple / "config.yaml").write_text(f"{CONFIG}model: {{keep: 1}}\n")
+    shutil.copytree(simple, folder / "pruned")
     if real:
-        _build_real(folder / "gate")
-        _cut_off_compared(folder, shim)
+        _build_gated(folder)
 
 
 def built(folder: Path) -> dict[str, Scene]:
     """Return the scenes whose projects are below a folder, by name."""
     found = {}
-    for scene in FORKED:
+    for scene in (*SIMPLE, *GATED_ONES, *REAL):
         if (folder / scene.name).exists():
-            version = max(
-                (path.parent.name for path in (folder / scene.name / "models").glob("[!.]*/card.json")), default=""
-            )
+            version = newest(folder / scene.name)
             command = tuple(version if word == "VERSION" else word for word in scene.command)
             found[scene.name] = replace(scene, command=command)
     return found
 
 
-def command(project: Path, *arguments: str, code: int = 0) -> None:
-    """Run the real command undisturbed. Raises AssertionError where it exits with anything but `code`."""
-    done = real(project, arguments)
+def newest(project: Path) -> str:
+    """Return the newest sealed version; nothing where there is none."""
+    return max((path.parent.name for path in (project / "models").glob("[!.]*/card.json")), default="")
+
+
+def command(project: Path, *arguments: str, code: int = 0) -> str:
+    """Run the real command undisturbed; return what it said. Raises AssertionError where it exits with anything but `code`."""
+    done = lab.real(project, arguments)
     assert done.code == code, f"{arguments}: exit {done.code}\n{done.said}"
-
-
-def real(project: Path, arguments: tuple[str, ...], *, shim: Path | None = None, page: Page | None = None) -> Done:
-    """Run the real command, under the shim where there is one, and wait for its end."""
-    extra = environment(shim, page) if shim and page else {}
-    inherited = {name: value for name, value in os.environ.items() if name not in {"LD_PRELOAD", "TORTURE_STATE"}}
-    done = subprocess.run(
-        [sys.executable, "-m", "retrain_trigger", *arguments],
-        cwd=project,
-        env={**inherited, **extra},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=10 * PATIENCE,
-        check=False,
-    )
-    return Done(done.returncode, done.stdout.decode(errors="replace"))
-
-
-class Lab:
-    """A process in which the product is loaded once; each run is a fork of it, with its working folder its own."""
-
-    def __init__(self, shim: Path, scratch: Path) -> None:
-        import ctypes  # noqa: PLC0415  (loaded here only, beside the shim it speaks to)
-
-        import retrain_trigger.controller  # noqa: PLC0415  (what each fork would load)
-        import retrain_trigger.printing  # noqa: PLC0415
-        from retrain_trigger import cli  # noqa: PLC0415
-
-        self._arm = ctypes.CDLL(str(shim)).torture_arm
-        self._main = cli.main
-        self._said = scratch / f"said-{os.getpid()}"
-        self.package = Path(retrain_trigger.controller.__file__).parent
-
-    def start(self, project: Path, arguments: tuple[str, ...], page: Page | None = None) -> int:
-        """Begin a command in a fork; return its process id."""
-        child = os.fork()
-        if child == 0:
-            self._be_the_run(project, arguments, page)
-        return child
-
-    def run(self, project: Path, arguments: tuple[str, ...], page: Page | None = None) -> Done:
-        """Run one command in a fork and wait for its end; one that hangs is killed, its code is then -14."""
-        return self.wait(self.start(project, arguments, page))
-
-    def wait(self, child: int) -> Done:
-        """Wait for the end of what was started."""
-        deadline = time.monotonic() + PATIENCE
-        pause = 0.0005
-        while True:
-            found, status = os.waitpid(child, os.WNOHANG)
-            if found:
-                break
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                return Done(-signal.SIGALRM, "it hangs")
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.01)
-        return Done(os.waitstatus_to_exitcode(status), self._said.read_text(errors="replace"))
-
-    def _be_the_run(self, project: Path, arguments: tuple[str, ...], page: Page | None) -> None:
-        code = 99
-        try:
-            os.chdir(project)
-            said = os.open(self._said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
-            if page is not None:
-                os.environ["TORTURE_STATE"] = str(page.path)
-                self._arm(os.fsencode(page.path))
-            self._main(list(arguments))
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else 99
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(code)
-
-
-def folders(project: Path) -> list[str]:
-    """Return the folders of a project, by their path relative to it."""
-    return [str(Path(found).relative_to(project)) for found, _, _ in os.walk(project)]
-
-
-def copy(source: Path, target: Path) -> Path:
-    """Put a fresh copy of a project in a place, in the place of what was there."""
-    remove(target)
-    shutil.copytree(source, target, symlinks=True)
-    return target
-
-
-def remove(project: Path) -> None:
-    """Remove a project, read-only folders and all."""
-    if project.exists():
-        for folder in folders(project):
-            (project / folder).chmod(0o700)
-        shutil.rmtree(project)
-
-
-def recorded(lab: Lab, arguments: tuple[str, ...], source: Path, place: Path, page: Page) -> tuple[Done, list[Change]]:
-    """Run a command in a copy of a project without a fault, and write down what it changes, in order."""
-    project, log = copy(source, place), place.with_name(f"{place.name}.changes")
-    log.unlink(missing_ok=True)
-    page.set(project, Fault(), log=log)
-    done = lab.run(project, arguments, page)
-    return done, changes(log, project)
+    return done.said
 
 
 def _log(project: Path, *values: float) -> None:
@@ -239,47 +165,73 @@ def _log(project: Path, *values: float) -> None:
             file.flush()
 
 
-def _build_real(folder: Path) -> None:
-    """Make a project with labelled rows, `make`, and joblib models: the champion is bad, the next one will be good."""
+def _build_gated(folder: Path) -> None:
+    """Make the projects with labelled rows, `make`, and joblib models: the champion is bad, the next one will be good."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from projects import CONFIG as GATED  # noqa: PLC0415  (the tests' own project)
-    from projects import Project, write_rows  # noqa: PLC0415
+    import projects  # noqa: PLC0415  (the tests' own project; it loads what a run of the simple path never does)
 
-    folder.mkdir()
-    project = Project(folder)
-    project.write("config.yaml", GATED.replace("200", "50"))
-    write_rows(folder / "labelled.parquet", per_hour=4)
+    gate = folder / "gate"
+    gate.mkdir()
+    project = projects.Project(gate)
+    settings = project.write("config.yaml", projects.CONFIG.replace("200", "50")).read_text()
+    projects.write_rows(gate / "labelled.parquet", per_hour=4)
     project.trains("old")
-    command(folder, "run", "--bootstrap", "--now", "2026-01-21T00:00Z")
-    project.log(0.7, 0.7, 0.7)
+    command(gate, "run", "--bootstrap", "--now", "2026-01-21T00:00Z")
+    project.log(0.7, 0.7, 0.7, tp=105, fp=45, fn=45, tn=305)
     project.trains("new")
-    (folder / "Makefile").write_text(
+    (gate / "Makefile").write_text(
         "train-model:\n\t@exec 9>>training.now; flock -n 9 || echo two >>two-trainings; "
         f'echo "$$RETRAIN_RUN_ID" >>trained; {sys.executable} train.py new\n'
     )
 
+    def varied(name: str, promotion: str, more: str = "") -> Path:
+        place = lab.copy(gate, folder / name)
+        (place / "config.yaml").write_text(settings.replace("min_rows: 50", f"min_rows: 50{promotion}") + more)
+        return place
 
-def _cut_off_compared(folder: Path, shim: Path) -> None:
-    """Leave the real project as a run does that is killed when it has compared, and has not begun to promote."""
-    page, place = Page(folder / "page"), folder / "compared"
-    copy(folder / "gate", place)
-    log = folder / "changes"
-    page.set(place, Fault(), log=log, claim=True)
-    assert real(place, ("run", "--now", NOW), shim=shim, page=page).code == 0
-    commits = [n for n, c in enumerate(changes(log, place), 1) if c.op is Op.UNLINK and c.path == invariants.JOURNAL]
-    # Half-way from the commit of the verdict to that of the intent: two real runs do not make quite the same calls.
-    page = Page(folder / "page-of-the-killed")
-    copy(folder / "gate", place)
-    page.set(place, Fault(at=(commits[3] + commits[4]) // 2, action=Action.KILL_BEFORE), claim=True)
-    assert real(place, ("run", "--now", NOW), shim=shim, page=page).code == -signal.SIGKILL
-    kinds = [entry["kind"] for entry in invariants.told_by(*_ledger(place)).unfinished()]
-    assert kinds == ["training", "sealed", "compared"], kinds
-    elsewhere = copy(place, folder / "elsewhere")
-    done = real(elsewhere, ("run", "--now", NOW))
-    assert done.said.count("promoted:") == 1, f"what was compared is not promoted in a copy: {done.said}"
-    remove(elsewhere)
+    _cut_off(varied("compared", ""), "compared", promise="promoted: ")
+    _cut_off(varied("asked", ", mode: ask"), "compared", promise="waits for approval")
+    _cut_off(varied("refit", ", out_of_time: 2"), "selected", promise="promoted: ")
+    probation = varied("probation", ", probation: 7d")
+    command(probation, *_RUN)
+    projects.Project(probation).log(0.3, 0.3, since=projects.day(3), tp=45, fp=105, fn=105, tn=245)
+    staged = varied("staged", f", {SHADOW}", LOGGED)
+    _serve(staged, 0, 1, 2)
+    _cut_off(staged, "compared", promise="in shadow: ")
+    concluded = lab.copy(staged, folder / "concluded")
+    command(concluded, *_RUN)
+    lab.copy(concluded, folder / "withdrawn")
+    _serve(concluded, 3, 4)
 
 
-def _ledger(project: Path) -> tuple[bytes | None, bytes]:
-    files = invariants.tree(project)
-    return files.get(invariants.LEDGER), files.get(invariants.JOURNAL, b"")
+def _cut_off(project: Path, kind: str, *, promise: str) -> None:
+    """Leave a project as a run does that is killed when it has written an entry of a kind; a later run must keep the promise."""
+    done = subprocess.run([sys.executable, "-c", CUT_OFF, kind, *_RUN], cwd=project, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    elsewhere = lab.copy(project, project.with_name("elsewhere"))
+    said = command(elsewhere, *_RUN)
+    assert promise in said, f"what was cut off is not gone on with in a copy: {said}"
+    lab.remove(elsewhere)
+
+
+def _serve(project: Path, *days: int) -> None:
+    """Log what a service answered on days after the break: `old`, and where a challenger is named, what that says, too."""
+    import duckdb  # noqa: PLC0415  (as above)
+    import projects  # noqa: PLC0415
+
+    staged = project / "models/challenger.json"
+    challenger = json.loads(staged.read_text())["version"] if staged.exists() else None
+    duckdb.sql("SET TimeZone = 'UTC'")
+    for number in days:
+        rows = duckdb.sql(
+            "SELECT strftime(timestamp::TIMESTAMP, '%Y-%m-%dT%H:%M:%SZ') AS timestamp, id, old AS prediction, "
+            f"new AS shadow_prediction, label FROM '{project}/labelled.parquet' WHERE "
+            f"timestamp::TIMESTAMP::DATE = DATE '{projects.day(number):%Y-%m-%d}'"
+        )
+        lines = (dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall())
+        path = project / f"logs/predictions/{number:03}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w") as file:
+            for line in lines:
+                said = line if challenger else {k: v for k, v in line.items() if k != "shadow_prediction"}
+                file.write(json.dumps({**said, **({"shadow_model": challenger} if challenger else {})}) + "\n")

@@ -161,14 +161,20 @@ class Registry:
         return digest
 
     def remove(self, version: str) -> None:
-        """Remove a sealed version: out of sight at once, then bit by bit; goes on where it was cut off. Raises OSError."""
+        """Remove a sealed version: out of sight at once, then bit by bit; goes on where it was cut off. Raises OSError.
+
+        When this returns, a power loss does not bring it back.
+        """
         hidden = self.folder / f"{_REMOVED}{version}"
-        files.remove_folder(hidden)
         if version in self.versions():
-            files.rename_folder(self.folder / version, hidden)
             files.remove_folder(hidden)
+            files.rename_folder(self.folder / version, hidden)
+        else:
+            self.sync()  # the run that hid it may have been killed before that was safe
+        files.remove_folder(hidden)
         if hidden.exists():
             raise OSError(f"{hidden} is still there")
+        self.sync()
 
     def sync(self) -> None:
         """Make the names of the versions durable."""
