@@ -13,6 +13,8 @@ from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
 
 Left = Mapping[Kind, Entry]
+_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
+"""Intents whose effect a service sees: a run that has begun one is finished, however often that is tried."""
 TRIES = 3
 """How often a later run goes on with one that was cut off after a model was sealed."""
 
@@ -44,17 +46,16 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
 def _may_be_abandoned(tick: Tick, error: Exception) -> bool:
     """Say whether an unfinished run can be closed after an error.
 
-    Not where a promotion has begun and anything but a refusal broke it: the pointer may have moved, and the next run
-    sees how far it came.
+    Not where a service may have seen what it had begun, and anything but a refusal broke it: the next run sees how far
+    it came.
     """
-    unfinished = memory.fold(tick.ledger.effects()).unfinished
-    promoting = any(entry.kind is Kind.PROMOTING for entry in unfinished)
-    return bool(unfinished) and (isinstance(error, PromotionError) or not promoting)
+    kinds = {entry.kind for entry in memory.fold(tick.ledger.effects()).unfinished}
+    return bool(kinds) and (isinstance(error, PromotionError) or not kinds & _SHOWN)
 
 
 def _resumed(tick: Tick, left: Left) -> Outcome | None:
     """Finish a run, unless that has been tried too often: something in it may end each run that touches it."""
-    if Kind.SEALED not in left or Kind.PROMOTING in left:
+    if Kind.SEALED not in left or _SHOWN & set(left):
         return _finished(tick, left)
     tries = sum(entry.kind is Kind.RESUMED for entry in tick.past.unfinished)
     if tries >= TRIES:

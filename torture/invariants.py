@@ -195,6 +195,10 @@ def _versions(files: Tree, told: Told) -> list[str]:
             whole = False
         if not whole and model != SPOILED:
             found.append(f"version {version} is not whole")
+    hidden = {name.split("/")[1].removeprefix(".removed-") for name in files if name.startswith("models/.removed-")}
+    found += [
+        f"{version} is half removed, and the ledger knows of no removal" for version in hidden - told.half_removed()
+    ]
     unfinished = [e["body"]["version"] for e in told.unfinished() if e["kind"] == "sealed"]
     return found + [f"version {version} was sealed and is gone" for version in unfinished if version not in there]
 

@@ -47,6 +47,10 @@ class Tally:
         if len(self.violations) >= self.most:
             raise EnoughError(self)
 
+    def leave_out(self, kind: str, number: int) -> None:
+        """Say how many points the time was too short for."""
+        self.counts[f"{kind} left out"] = self.counts.get(f"{kind} left out", 0) + number
+
 
 class Striker:
     """Strikes scenes in one lab, in a place of its own."""
@@ -116,8 +120,9 @@ def kill_everywhere(
     tally, chance = Tally(), random.Random(seed + share)
     points = list(_points(striker, chosen, tally))[share::shares]
     chance.shuffle(points)  # when the time is too short, what is left out is spread over all scenes
-    for scene, fault in points:
+    for number, (scene, fault) in enumerate(points):
         if time.monotonic() > deadline:
+            tally.leave_out("kill points", len(points) - number)
             break
         found = striker.killed(scene, fault)
         if found is None:
@@ -150,8 +155,9 @@ def fail_everywhere(
         for error in errors
     ][share::shares]
     random.Random(share).shuffle(points)
-    for scene, fault in points:
+    for number, (scene, fault) in enumerate(points):
         if time.monotonic() > deadline:
+            tally.leave_out("injected errors", len(points) - number)
             break
         _fail(striker, scene, fault, tally)
     return tally
@@ -180,7 +186,15 @@ def _points(striker: Striker, chosen: list[Scene], tally: Tally) -> Iterator[tup
 
 
 def kill_really(
-    masters: Path, shim: Path, scratch: Path, *, chosen: list[Scene], share: int, shares: int, most: int, deadline: float
+    masters: Path,
+    shim: Path,
+    scratch: Path,
+    *,
+    chosen: list[Scene],
+    share: int,
+    shares: int,
+    most: int,
+    deadline: float,
 ) -> Tally:
     """Kill the real command, with real `make`, training and scoring, at points in an order of chance.
 

@@ -3,10 +3,8 @@
 Run as `python torture/models.py [--number N] [--seed S]`; prints what went wrong, and exits with 1 where anything did.
 """
 
-import random
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zoo
 from projects import Project
@@ -46,21 +44,9 @@ class Animal(NamedTuple):
     sound: bool = False
 
 
-def run(
-    *, number: int | None = None, seed: int = 7, names: Sequence[str] = (), verbose: bool = False
-) -> tuple[int, list[str]]:
-    """Meet `number` animals (all where it is None), chosen by `seed`, or those named; return how many, and what went wrong."""
-    chosen = list(names) or random.Random(seed).sample(list(MODELS), min(number or len(MODELS), len(MODELS)))
-    violations = []
-    with zoo.ground() as ground:
-        for name in chosen:
-            project = zoo.copied(ground, f"model-{name}")
-            found = [f"{name}: {wrong}" for wrong in met(project, MODELS[name])]
-            if verbose:
-                print(name, *found, sep="\n  ", flush=True)
-            violations += found
-            zoo.released(project)
-    return len(chosen), violations
+def run(**chosen: Any) -> tuple[int, list[str]]:
+    """Meet some or all of them, as `zoo.run` does."""
+    return zoo.run(MODELS, met, **chosen)
 
 
 def met(project: Project, animal: Animal) -> list[str]:
@@ -208,4 +194,4 @@ MODELS: dict[str, Animal] = {
 
 
 if __name__ == "__main__":
-    zoo.visit(run, animals="bad models", about=__doc__)
+    zoo.visit(run, called="bad models", about=__doc__)

@@ -34,6 +34,8 @@ _FLIP = "    tick.registry.point_at(pointer)\n"
 _OUTCOME = "    _record(tick, pointer, **told)\n"
 _BEGUN = "    tick.record(Kind.TRAINING, **begun)\n"
 _SEALED = "    tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)\n"
+_STAGING = "    tick.record(Kind.STAGING, champion=champion.version, pointer=asdict(pointer), because=because)\n"
+_NAMED = "    _write(tick, pointer, champion.version, because)\n"
 _POWER_LOSS = (("power", "bootstrap,compared"),)
 _KILL = (("kills", "bootstrap,compared"),)
 
@@ -193,11 +195,72 @@ MUTANTS = (
         (
             (
                 "recovery.py",
-                "return bool(unfinished) and (isinstance(error, PromotionError) or not promoting)",
-                "return bool(unfinished)",
+                "return bool(kinds) and (isinstance(error, PromotionError) or not kinds & _SHOWN)",
+                "return bool(kinds)",
             ),
         ),
         (("errors", "compared"),),
+    ),
+    Mutant(
+        "a shadow that a failing disk cut off is abandoned",
+        (("recovery.py", "_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,", "_SHOWN = frozenset({Kind.PROMOTING,"),),
+        (("errors", "staged"),),
+    ),
+    Mutant(
+        "a challenger is named before the ledger means it",
+        (
+            ("staging.py", _STAGING, ""),
+            ("staging.py", _NAMED, _NAMED + _STAGING),
+        ),
+        (("kills", "staged"),),
+    ),
+    Mutant(
+        "the end of a shadow is not synced",
+        (("staging.py", "    files.sync_folder(path(tick.registry).parent)\n", ""),),
+        (("power", "withdrawn,judged"),),
+    ),
+    Mutant(
+        "what was half-written of a challenger's name stays",
+        (("recovery.py", "    files.clear_beside(staging.path(tick.registry))\n", ""),),
+        (("kills", "staged"),),
+    ),
+    Mutant(
+        "an old version is removed in its place",
+        (
+            (
+                "world/registry.py",
+                "            files.rename_folder(self.folder / version, hidden)\n",
+                "            files.remove_folder(self.folder / version)\n",
+            ),
+        ),
+        (("kills", "pruned"),),
+    ),
+    Mutant(
+        "an old version is removed without a word",
+        (
+            (
+                "collection.py",
+                "            tick.record(Kind.REMOVING, versions=free, keep=keep)\n",
+                "            pass\n",
+            ),
+        ),
+        (("kills", "pruned"),),
+    ),
+    Mutant(
+        "a removal that a killed run had begun is relied on, and not synced",
+        (("world/registry.py", "            self.sync()  # the run", "            pass  # the run"),),
+        (("power", "pruned"),),
+    ),
+    Mutant(
+        "a removal is recorded before it is safe",
+        (
+            (
+                "world/registry.py",
+                'raise OSError(f"{hidden} is still there")\n        self.sync()\n',
+                'raise OSError(f"{hidden} is still there")\n',
+            ),
+        ),
+        (("power", "pruned"),),
     ),
     Mutant(
         "what was half-copied stays",

@@ -19,7 +19,7 @@ from scenes import Scene
 
 CHANGING = (
     *("bootstrap", "breach", "failing", "compared", "by hand", "rollback", "healthy"),
-    *("pruned", "asked", "staged", "withdrawn", "concluded", "probation"),
+    *("pruned", "asked", "staged", "withdrawn", "concluded", "judged", "probation"),
 )
 """The scenes, without those that differ only in how long a training takes or in a model that was spoiled."""
 

@@ -47,7 +47,7 @@ class Scene:
     """`command` meets the fault; `after` is the ordinary run that follows, which may exit with one of `codes`.
 
     `undisturbed` is what the command exits with when nothing strikes it. `again` is how many of the points at which a
-    recovery may be killed are taken: fewer where a run is long. `made_from` is the settings' part of a gated scene.
+    recovery may be killed are taken: fewer where a run is long.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Scene:
 
 _RUN = ("run", "--now", NOW)
 _PROMOTE = ("promote", "VERSION", "--reason", "looked at", "--now", NOW)
-_ON = {"command": ("run", "--now", DAYS_ON), "after": ("run", "--now", DAYS_ON_LATER)}
+_RUN_ON, _AFTER_ON = ("run", "--now", DAYS_ON), ("run", "--now", DAYS_ON_LATER)
 
 BOOTSTRAP = Scene(
     "bootstrap",
@@ -84,9 +84,12 @@ GATED_ONES = (
     Scene("compared", _RUN),
     Scene("asked", _RUN),
     Scene("staged", _RUN, again=0.25),
-    Scene("withdrawn", ("promote", "VERSION", "--reason", "seen enough", "--now", DAYS_ON), after=_ON["after"], again=0.25),
-    Scene("concluded", **_ON, again=0.25),
-    Scene("probation", **_ON),
+    Scene(
+        "withdrawn", ("promote", "VERSION", "--reason", "seen enough", "--now", DAYS_ON), after=_AFTER_ON, again=0.25
+    ),
+    Scene("concluded", _RUN_ON, after=_AFTER_ON, again=0.25),
+    Scene("judged", _RUN_ON, after=_AFTER_ON, again=0.25),
+    Scene("probation", _RUN_ON, after=_AFTER_ON),
 )
 """They begin where a real comparison has ended."""
 REAL = (Scene("gate", _RUN), Scene("refit", _RUN))
@@ -105,7 +108,7 @@ def build(folder: Path, *, real: bool) -> None:
     }.items():
         (simple / name).write_text(text)
     shutil.copytree(simple, folder / "bootstrap")
-    command(simple, "run", "--bootstrap", "--adopt", "old.model", "--now", "2026-01-20T00:00Z")
+    undisturbed(simple, "run", "--bootstrap", "--adopt", "old.model", "--now", "2026-01-20T00:00Z")
     _log(simple, 0.9)
     shutil.copytree(simple, folder / "healthy")
     _log(simple, 0.7)
@@ -115,17 +118,17 @@ def build(folder: Path, *, real: bool) -> None:
         script.write("echo no data; exit 3\n")
     shutil.copytree(folder / "breach", folder / "slow")
     (folder / "slow/train.sh").write_text(TRAIN.replace("cp ", "sleep 0.2; cp "))
-    command(simple, "run", "--now", "2026-01-23T00:00Z")
+    undisturbed(simple, "run", "--now", "2026-01-23T00:00Z")
     version = newest(simple)
     shutil.copytree(simple, folder / "by hand")
     shutil.copytree(simple, folder / "spoiled")
     spoiled = folder / "spoiled/models" / version / "model.joblib"
     spoiled.chmod(0o644)
     spoiled.write_bytes(invariants.SPOILED)
-    command(simple, "promote", version, "--reason", "looked at", "--now", "2026-01-23T01:00Z")
+    undisturbed(simple, "promote", version, "--reason", "looked at", "--now", "2026-01-23T01:00Z")
     shutil.copytree(simple, folder / "rollback")
     for minute in (10, 20, 30):
-        command(simple, "run", "--force", "again", "--now", f"2026-01-23T01:{minute}Z")
+        undisturbed(simple, "run", "--force", "again", "--now", f"2026-01-23T01:{minute}Z")
     (simple / "config.yaml").write_text(f"{CONFIG}model: {{keep: 1}}\n")
     shutil.copytree(simple, folder / "pruned")
     if real:
@@ -148,7 +151,7 @@ def newest(project: Path) -> str:
     return max((path.parent.name for path in (project / "models").glob("[!.]*/card.json")), default="")
 
 
-def command(project: Path, *arguments: str, code: int = 0) -> str:
+def undisturbed(project: Path, *arguments: str, code: int = 0) -> str:
     """Run the real command undisturbed; return what it said. Raises AssertionError where it exits with anything but `code`."""
     done = lab.real(project, arguments)
     assert done.code == code, f"{arguments}: exit {done.code}\n{done.said}"
@@ -176,7 +179,7 @@ def _build_gated(folder: Path) -> None:
     settings = project.write("config.yaml", projects.CONFIG.replace("200", "50")).read_text()
     projects.write_rows(gate / "labelled.parquet", per_hour=4)
     project.trains("old")
-    command(gate, "run", "--bootstrap", "--now", "2026-01-21T00:00Z")
+    undisturbed(gate, "run", "--bootstrap", "--now", "2026-01-21T00:00Z")
     project.log(0.7, 0.7, 0.7, tp=105, fp=45, fn=45, tn=305)
     project.trains("new")
     (gate / "Makefile").write_text(
@@ -193,23 +196,26 @@ def _build_gated(folder: Path) -> None:
     _cut_off(varied("asked", ", mode: ask"), "compared", promise="waits for approval")
     _cut_off(varied("refit", ", out_of_time: 2"), "selected", promise="promoted: ")
     probation = varied("probation", ", probation: 7d")
-    command(probation, *_RUN)
+    undisturbed(probation, *_RUN)
     projects.Project(probation).log(0.3, 0.3, since=projects.day(3), tp=45, fp=105, fn=105, tn=245)
     staged = varied("staged", f", {SHADOW}", LOGGED)
     _serve(staged, 0, 1, 2)
     _cut_off(staged, "compared", promise="in shadow: ")
     concluded = lab.copy(staged, folder / "concluded")
-    command(concluded, *_RUN)
+    undisturbed(concluded, *_RUN)
     lab.copy(concluded, folder / "withdrawn")
     _serve(concluded, 3, 4)
+    _cut_off(lab.copy(concluded, folder / "judged"), "compared", promise="promoted: ", command=_RUN_ON)
 
 
-def _cut_off(project: Path, kind: str, *, promise: str) -> None:
+def _cut_off(project: Path, kind: str, *, promise: str, command: tuple[str, ...] = _RUN) -> None:
     """Leave a project as a run does that is killed when it has written an entry of a kind; a later run must keep the promise."""
-    done = subprocess.run([sys.executable, "-c", CUT_OFF, kind, *_RUN], cwd=project, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CUT_OFF, kind, *command], cwd=project, capture_output=True, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     elsewhere = lab.copy(project, project.with_name("elsewhere"))
-    said = command(elsewhere, *_RUN)
+    said = undisturbed(elsewhere, *command)
     assert promise in said, f"what was cut off is not gone on with in a copy: {said}"
     lab.remove(elsewhere)
 

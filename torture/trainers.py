@@ -4,11 +4,9 @@ Run as `python torture/trainers.py [--number N] [--seed S] [NAME ...]`; exits wi
 """
 
 import hashlib
-import random
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import zoo
 from projects import CONFIG, Project
@@ -23,7 +21,7 @@ class Animal(NamedTuple):
 
     `good` says that what it leaves is a better model, which may be promoted. `timeout` is of `train.timeout`. `later`
     are the exit codes of the next run, when the trainer is a good one again; `spoils` says that the trainer itself
-    changed the pointer or the champion.
+    changed the pointer or the champion; `small_disk` that it is to meet one.
     """
 
     script: str
@@ -33,34 +31,27 @@ class Animal(NamedTuple):
     timeout: str = "60s"
     later: frozenset[int] = frozenset({0})
     spoils: bool = False
+    small_disk: bool = False
 
 
-def run(
-    *, number: int | None = None, seed: int = 7, names: Sequence[str] = (), verbose: bool = False
-) -> tuple[int, list[str]]:
-    """Meet `number` animals (all where it is None), chosen by `seed`, or those named; return how many, and what went wrong."""
-    chosen = list(names) or random.Random(seed).sample(list(TRAINERS), min(number or len(TRAINERS), len(TRAINERS)))
-    violations, met_ones = [], 0
-    with zoo.ground() as ground:
-        for name in chosen:
-            project = zoo.copied(ground, f"trainer-{name}")
-            full = name == "fills_the_disk"
-            if full and not _small_disk(project):
-                zoo.released(project)
-                continue
-            met_ones += 1
-            found = [f"{name}: {wrong}" for wrong in met(project, TRAINERS[name])]
-            if verbose:
-                print(name, *found, sep="\n  ", flush=True)
-            violations += found
-            if full:
-                subprocess.run(["umount", str(project.folder / ".retrain-check")], check=False)
-            zoo.released(project)
-    return met_ones, violations
+def run(**chosen: Any) -> tuple[int, list[str]]:
+    """Meet some or all of them, as `zoo.run` does."""
+    return zoo.run(TRAINERS, met, **chosen)
 
 
-def met(project: Project, animal: Animal) -> list[str]:
-    """Let a run train with one trainer; return what was not as it must be."""
+def met(project: Project, animal: Animal) -> list[str] | None:
+    """Let a run train with one trainer; return what was not as it must be, None where it cannot be met here."""
+    if not animal.small_disk:
+        return _met(project, animal)
+    if not _small_disk(project):
+        return None
+    try:
+        return _met(project, animal)
+    finally:
+        subprocess.run(["umount", str(project.folder / ".retrain-check")], check=False)
+
+
+def _met(project: Project, animal: Animal) -> list[str]:
     project.write("config.yaml", f"{CONFIG}train: {{command: sh train.sh, timeout: {animal.timeout}}}\n")
     project.write("train.sh", animal.script + "\n")
     pointer, model = project.pointer, _champion(project)
@@ -161,7 +152,7 @@ TRAINERS: dict[str, Animal] = {
     "prints_much": Animal(f"head -c 100000000 /dev/zero | tr '\\0' 'x'; {GOOD}", BETTER, good=True),
     "prints_much_then_fails": Animal("yes | head -c 100000000; echo the end; exit 1", says="the end"),
     "prints_control_characters": Animal("printf 'a\\033[31mb\\342\\200\\256c\\000d\\377\\n'; exit 1", says="a[31mb"),
-    "fills_the_disk": Animal("head -c 100000000 /dev/zero > $RETRAIN_OUTPUT", frozenset({5, 6})),
+    "fills_the_disk": Animal("head -c 100000000 /dev/zero > $RETRAIN_OUTPUT", frozenset({5, 6}), small_disk=True),
     "writes_into_models": Animal(
         f"mkdir models/junk models/.staging-x; date > models/junk/x; {GOOD}", BETTER, good=True
     ),
@@ -213,4 +204,4 @@ TRAINERS: dict[str, Animal] = {
 
 
 if __name__ == "__main__":
-    zoo.visit(run, animals="bad trainers", about=__doc__)
+    zoo.visit(run, called="bad trainers", about=__doc__)

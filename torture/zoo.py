@@ -2,15 +2,18 @@
 
 import argparse
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -18,6 +21,8 @@ os.environ["PYTHONPATH"] = str(ROOT)  # the commands are those of this tree, whe
 
 from projects import CONFIG, Project, write_rows  # noqa: E402  (found only now)
 
+LANES = (os.cpu_count() or 1) + 1
+"""Animals that are met at a time: most of them wait."""
 HUNG = -1000
 """Stands for the exit code of a run that did not end."""
 
@@ -109,7 +114,36 @@ def untidy(project: Project) -> list[str]:
     return [str(path.relative_to(project.folder)) for path in left]
 
 
-def visit(run: Callable[..., tuple[int, list[str]]], *, animals: str, about: str | None) -> None:
+def run(
+    animals: Mapping[str, Any],
+    met: Callable[[Project, Any], list[str] | None],
+    *,
+    number: int | None = None,
+    seed: int = 7,
+    names: Sequence[str] = (),
+    verbose: bool = False,
+) -> tuple[int, list[str]]:
+    """Meet `number` animals (all where it is None), chosen by `seed`, or those named, several at a time.
+
+    Return how many were met, and what went wrong; `met` returns None where this machine has no place for an animal.
+    """
+    chosen = list(names) or random.Random(seed).sample(list(animals), min(number or len(animals), len(animals)))
+
+    def meet(place: int) -> list[str] | None:
+        project = copied(ground_project, f"{place:03}-{chosen[place]}")
+        wrong = met(project, animals[chosen[place]])
+        found = None if wrong is None else [f"{chosen[place]}: {each}" for each in wrong]
+        if verbose:
+            print(chosen[place], *(found or ()), sep="\n  ", flush=True)
+        released(project)
+        return found
+
+    with ground() as ground_project, ThreadPoolExecutor(LANES) as pool:
+        results = [found for found in pool.map(meet, range(len(chosen))) if found is not None]
+    return len(results), [each for found in results for each in found]
+
+
+def visit(visited: Callable[..., tuple[int, list[str]]], *, called: str, about: str | None) -> None:
     """Meet the animals that the command line names, or all, and say what went wrong; ends with 1 where anything did."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--number", type=int)
@@ -117,6 +151,6 @@ def visit(run: Callable[..., tuple[int, list[str]]], *, animals: str, about: str
     parser.add_argument("-v", "--verbose", action="store_true", help="name each as it is met")
     parser.add_argument("names", nargs="*")
     asked = parser.parse_args()
-    count, violations = run(number=asked.number, seed=asked.seed, names=asked.names, verbose=asked.verbose)
-    print("\n".join([*violations, f"{count} {animals}, {len(violations)} violations"]))
+    count, violations = visited(number=asked.number, seed=asked.seed, names=asked.names, verbose=asked.verbose)
+    print("\n".join([*violations, f"{count} {called}, {len(violations)} violations"]))
     sys.exit(bool(violations))
