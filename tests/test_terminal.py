@@ -94,7 +94,8 @@ def test_signals_that_come_together_end_the_run_once(adopted: Project) -> None:
 
 
 def test_a_signal_while_the_command_is_being_loaded_ends_it(adopted: Project) -> None:
-    adopted.write("click.py", "open('loading', 'w').close()\nimport time\ntime.sleep(60)\n")  # stands before the real one
+    slow = "open('loading', 'w').close()\nimport time\ntime.sleep(60)\n"
+    adopted.write("click.py", slow)  # it is found before the real one
     run = begun(adopted)
     wait_for((adopted.folder / "loading").exists)
     run.send_signal(signal.SIGINT)
