@@ -41,12 +41,13 @@ def start(
     standing: Mapping[str, Any] | None = None,
     promotes: bool = True,
 ) -> Outcome:
-    """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out.
+    """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out, BusyError.
 
     `served` is what the champion has said so far; later champions are compared with it. `standing` is how it is doing:
     a challenger that takes its place is held against that while on probation. `promotes=False` stops short of the
     pointer, also where a later tick finishes the attempt.
     """
+    training.check_ended(tick.training_lock)
     if prepared.uncompared and not bootstrap:
         tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
     worn = _worn(tick, prepared)

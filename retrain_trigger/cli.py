@@ -308,10 +308,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     terminal.make_ready()
     try:
         code = cli.main(arguments, prog_name="retrain-check", standalone_mode=False)
+        terminal.settle()
         _exit(code if isinstance(code, int) else ExitCode.OK)
     except SystemExit:
+        terminal.settle()
         raise
     except BaseException as error:  # noqa: BLE001  (whatever broke has a message and an exit code here)
+        terminal.settle()
         _fail(*_translated(error))
 
 

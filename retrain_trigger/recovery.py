@@ -22,8 +22,8 @@ TRIES = 3
 def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     """Finish or give up what a killed run left; an outcome where this tick was spent on finishing it.
 
-    Raises BusyError while its training is still running and has time left, ConflictError where somebody moved the
-    pointer meanwhile.
+    Raises BusyError while its training is still running and has time left, TrainingError where it cannot be ended,
+    ConflictError where somebody moved the pointer meanwhile.
     """
     if not tick.past.unfinished:
         _tidy(tick)
@@ -31,9 +31,11 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     left = {entry.kind: entry for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     tick.say(f"run {earlier.run} was cut off; finishing it first")
+    if Kind.PROMOTING not in left:
+        _wait_for_training(earlier, left)  # what cannot be ended is not given up either
     try:
         outcome = _resumed(earlier, left)
-    except (BusyError, ConflictError):
+    except ConflictError:
         raise
     except Exception as error:
         if _may_be_abandoned(tick, error):  # else each run from now on would break at the same place
@@ -59,7 +61,6 @@ def _resumed(tick: Tick, left: Left) -> Outcome | None:
         return _finished(tick, left)
     tries = sum(entry.kind is Kind.RESUMED for entry in tick.past.unfinished)
     if tries >= TRIES:
-        training.end_tree(tick.run, tick.training_lock)
         files.remove_folder(tick.scratch)
         tick.record(
             Kind.ABANDONED, because=f"it was cut off again each of the {tries} times that a run went on with it"
@@ -121,19 +122,23 @@ def _unused(tick: Tick, _left: Left) -> None:
     tick.record(Kind.ABANDONED, because="it was cut off before its model was in use")
 
 
-def _wait_for_training(tick: Tick, begun: Entry) -> None:
-    if not training.is_alive(tick.run, tick.training_lock):
+def _wait_for_training(tick: Tick, left: Left) -> None:
+    """End what is left of a training whose time is over. Raises BusyError while it has time."""
+    begun = left.get(Kind.REFITTING, left.get(Kind.TRAINING))
+    if begun is None or not training.is_alive(tick.run, tick.training_lock):
         return
     remaining = begun.body["deadline"] - time()
     if remaining > 0:
-        raise BusyError(f"the training of run {tick.run} is still running, {remaining:.0f} s before its deadline")
+        raise BusyError(
+            f"the training of run {tick.run} is still running, {remaining:.0f} s before its deadline; nothing was done. "
+            f"The first run after that ends it"
+        )
     training.end_tree(tick.run, tick.training_lock)
 
 
 def _compared(tick: Tick, left: Left) -> Outcome | None:
     """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
     begun = left[Kind.TRAINING]
-    _wait_for_training(tick, begun)
     sealed = _sealed(tick)
     if not sealed:
         _abandoned(tick, "it was cut off before a model was sealed")
@@ -149,8 +154,6 @@ def _refitted(tick: Tick, left: Left) -> Outcome | None:
     begun, body, refitting = left[Kind.TRAINING], left[Kind.SELECTED].body, left.get(Kind.REFITTING)
     if body["verdict"] is None:
         return attempt.refitted(tick, begun.body, None, body["because"])
-    if refitting is not None:
-        _wait_for_training(tick, refitting)
     version = refitting.body["version"] if refitting else None
     if version is not None and version not in _sealed(tick):
         _abandoned(tick, f"it was cut off before the refit of {body['verdict']} was sealed")

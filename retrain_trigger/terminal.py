@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from io import TextIOWrapper
 from types import FrameType
-from typing import IO, NoReturn
+from typing import IO
 
 from retrain_trigger.outcomes import ExitCode
 
@@ -19,6 +19,7 @@ ENDINGS = {
 """The signals that end a command in order, the word for each, and its exit code."""
 
 _received: list[int] = []
+_settled: list[bool] = []
 
 
 class Ended(BaseException):
@@ -44,9 +45,15 @@ def make_ready() -> None:
             stream.reconfigure(errors="backslashreplace")
     # Where it is ignored, how a child ended would never be known, and a failed training would look like a good one.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _settled.clear()
     for number in ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
+
+
+def settle() -> None:
+    """Let signals change nothing from now on: the work is over, and only its exit code is still to be handed over."""
+    _settled.append(True)
 
 
 def ended() -> tuple[str, ExitCode] | None:
@@ -79,9 +86,10 @@ def _silence(stream: IO[str]) -> None:
         os.close(nowhere)
 
 
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
+def _end(number: int, _frame: FrameType | None) -> None:
     # Cleaning up takes seconds at most; a second signal must not leave a training behind. SIGKILL always works.
-    for other in ENDINGS:
-        signal.signal(other, signal.SIG_IGN)
+    # The handlers stay: Python complains aloud of one that is taken away while its signal is on the way.
+    if _received or _settled:
+        return
     _received.append(number)
     raise Ended

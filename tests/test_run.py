@@ -261,6 +261,48 @@ def test_a_run_that_is_ended_in_training_is_given_up_by_the_next(champion: Proje
     assert "abandoned" in champion.kinds()
 
 
+def test_a_training_that_outlives_its_run_is_waited_for_however_often_cron_looks(champion: Project) -> None:
+    config = (champion.folder / "config.yaml").read_text()
+    champion.write("config.yaml", config.replace("holdout: 40%", "holdout: 40%, windows: [30d, all]"))
+    champion.trains("new")
+    makefile = (champion.folder / "Makefile").read_text()
+    hang = "\t@if [ -e sealed ]; then echo $$$$ > training.pid; exec sleep 600; fi; touch sealed\n"
+    champion.write("Makefile", makefile + hang)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "retrain_trigger", "run", "--now", day(3).isoformat()],
+        cwd=champion.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (champion.folder / "training.pid").exists():
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    before = champion.kinds()
+    for _ in range(5):
+        assert "is still running" in champion.run(day=3.1, code=75).stderr
+    assert champion.kinds() == before
+    os.killpg(os.getpgid(int((champion.folder / "training.pid").read_text())), signal.SIGKILL)
+    assert champion.run(day=3.1).stdout.startswith("promoted: ")
+    assert champion.trainings() == 2
+
+
+def test_no_attempt_is_spent_while_an_earlier_training_cannot_be_ended(champion: Project) -> None:
+    champion.trains("new")
+    hold = "import fcntl, sys\nwith open('.retrain-check/training.lock', 'a') as file:\n"
+    hold += "    fcntl.flock(file, fcntl.LOCK_EX)\n    print(flush=True)\n    sys.stdin.read()\n"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", hold], cwd=champion.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    said = champion.run(day=3, code=75).stderr
+    assert f"an earlier training is still running (process {holder.pid})" in said
+    assert champion.trainings() == 1
+    holder.communicate()
+    assert champion.run(day=3.1).stdout.startswith("promoted: ")
+
+
 def test_a_run_killed_after_sealing_goes_on_at_the_comparison(champion: Project) -> None:
     champion.trains("new")
     scorer = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)\n"

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,10 +29,11 @@ def adopted(adopted_once: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "project")
 
 
-def begun(project: Project, *arguments: str, number: float = 3) -> "subprocess.Popen[str]":
+def begun(project: Project, *arguments: str, number: float = 3, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "retrain_trigger", "run", "--now", day(number).isoformat(), *arguments],
         cwd=project.folder,
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -76,6 +78,42 @@ def test_a_signal_while_logs_are_read_ends_the_run(adopted: Project, how: signal
     log.unlink()
     adopted.log(0.9, 0.9, 0.9, 0.9, 0.9)
     assert adopted.run(day=5.1).stdout.startswith("healthy")
+
+
+def test_signals_that_come_together_end_the_run_once(adopted: Project) -> None:
+    log = adopted.write_folder("logs/metrics.jsonl")
+    os.mkfifo(log)
+    run = begun(adopted, number=5)
+    writing = opened_once_it_is_read(log)
+    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCONT):
+        run.send_signal(number)
+    _, said = run.communicate()
+    os.close(writing)
+    assert re.fullmatch(r"[a-z ]+; the next run finishes or gives up what was begun\n", said), said
+    assert run.returncode in {130, 143}
+
+
+def test_a_signal_while_the_command_is_being_loaded_ends_it(adopted: Project) -> None:
+    slow = "open('loading', 'w').close()\nimport time\ntime.sleep(60)\n"
+    adopted.write("click.py", slow)  # it is found before the real one
+    run = begun(adopted)
+    wait_for((adopted.folder / "loading").exists)
+    run.send_signal(signal.SIGINT)
+    assert (run.communicate(), run.returncode) == (("", "interrupted; nothing was done\n"), 130)
+
+
+def test_a_signal_after_the_work_is_over_changes_nothing(adopted: Project, tmp_path: Path) -> None:
+    adopted.log(0.9, 0.9, 0.9)
+    late = "import atexit, os, time\n\n@atexit.register\ndef wait():\n    open('ending', 'w').close()\n"
+    late += "    while not os.path.exists('go'):\n        time.sleep(0.02)\n"
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late/sitecustomize.py").write_text(late)
+    run = begun(adopted, PYTHONPATH=str(tmp_path / "late"))
+    wait_for((adopted.folder / "ending").exists)
+    run.send_signal(signal.SIGTERM)
+    adopted.write("go", "")
+    out, said = run.communicate()
+    assert (out.split(":")[0], said, run.returncode) == ("healthy", "", 0)
 
 
 def opened_once_it_is_read(pipe: Path) -> int:

@@ -82,6 +82,16 @@ def is_alive(run: str, training_lock: Path) -> bool:
     return lock.is_held(training_lock) or any(_carriers(run))
 
 
+def check_ended(training_lock: Path) -> None:
+    """Raise BusyError, naming the processes that can be seen, while anything of an earlier training holds the lock."""
+    if lock.is_held(training_lock):
+        seen = ", ".join(f"process {pid}" for pid in sorted(_holders(training_lock)))
+        raise BusyError(
+            f"an earlier training is still running ({seen or 'as a user whose processes cannot be seen'}) and could not "
+            f"be ended; nothing was started. End it by hand"
+        )
+
+
 def end_tree(run: str, training_lock: Path) -> None:
     """End every process of a training: ask, wait up to GRACE seconds, then kill until none is left.
 
