@@ -156,7 +156,7 @@ MUTANTS = (
         (
             (
                 "recovery.py",
-                "    if not training.is_alive(tick.run, tick.training_lock):\n        return\n",
+                "    if begun is None or not training.is_alive(tick.run, tick.training_lock):\n        return\n",
                 "    return\n",
             ),
             ("world/training.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),

@@ -13,6 +13,8 @@ from retrain_trigger.errors import BusyError, TrainingError
 from retrain_trigger.world import descendants, files, lock, output
 
 RUN_ID = "RETRAIN_RUN_ID"
+LOCK_ID = "RETRAIN_LOCK_ID"
+"""Tells whose run it is: a project that was copied has the same runs, and another lock."""
 GRACE = 5.0
 """Seconds between asking a training tree to end (SIGTERM) and ending it (SIGKILL)."""
 _POLL = 0.05
@@ -52,7 +54,7 @@ def completed(
             process = subprocess.Popen(
                 ["/bin/sh", "-c", command],
                 cwd=folder,
-                env={**_inherited(), **environment},
+                env={**_inherited(), **environment, LOCK_ID: _identity(training_lock)},
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
@@ -79,7 +81,7 @@ def _inherited() -> dict[str, str]:
 
 def is_alive(run: str, training_lock: Path) -> bool:
     """Say whether anything of a training is still running: the lock is held, or a process carries the run's id."""
-    return lock.is_held(training_lock) or any(_carriers(run))
+    return lock.is_held(training_lock) or any(_carriers(run, training_lock))
 
 
 def check_ended(training_lock: Path) -> None:
@@ -95,7 +97,7 @@ def check_ended(training_lock: Path) -> None:
 def end_tree(run: str, training_lock: Path) -> None:
     """End every process of a training: ask, wait up to GRACE seconds, then kill until none is left.
 
-    Members are the processes that carry the run's id in their environment, those that hold the training lock, and the
+    Members are the processes that carry the ids of run and lock in their environment, those that hold the training lock, and the
     descendants of this process that such a training left behind. Raises TrainingError when some cannot be ended.
     """
     try:
@@ -123,18 +125,25 @@ def _end(run: str, training_lock: Path) -> None:
 
 def _members(run: str, training_lock: Path) -> set[int]:
     """Return the live members of a training tree, reaping those that have already ended."""
-    members = descendants.of(os.getpid()) | set(_carriers(run)) | _holders(training_lock)
+    members = descendants.of(os.getpid()) | set(_carriers(run, training_lock)) | _holders(training_lock)
     members.discard(os.getpid())
     return {pid for pid in members if not descendants.is_gone(pid)}
 
 
-def _carriers(run: str) -> Iterator[int]:
-    """Yield the processes whose environment names the run."""
-    wanted = f"{RUN_ID}={run}".encode()
+def _carriers(run: str, training_lock: Path) -> Iterator[int]:
+    """Yield the processes whose environment names the run and its lock; the run alone where that lock is gone."""
+    wanted = {f"{RUN_ID}={run}".encode()}
+    with suppress(OSError):
+        wanted.add(f"{LOCK_ID}={_identity(training_lock)}".encode())
     for pid in descendants.processes():
         with suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if wanted <= set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
                 yield pid
+
+
+def _identity(path: Path) -> str:
+    found = path.stat()
+    return f"{found.st_dev}:{found.st_ino}"
 
 
 def _holders(training_lock: Path) -> set[int]:

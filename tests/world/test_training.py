@@ -66,7 +66,9 @@ def test_only_the_variables_of_this_run_are_set_and_the_rest_of_the_environment_
     monkeypatch.setenv("OF_THE_USER", "kept")
     said = train("env", tmp_path, RETRAIN_OUTPUT="out")
     assert "OF_THE_USER=kept" in said.splitlines()
-    assert variables(said) == {"RETRAIN_RUN_ID": RUN, "RETRAIN_OUTPUT": "out"}
+    found = (tmp_path / "training.lock").stat()
+    identity = f"{found.st_dev}:{found.st_ino}"
+    assert variables(said) == {"RETRAIN_RUN_ID": RUN, "RETRAIN_LOCK_ID": identity, "RETRAIN_OUTPUT": "out"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,8 @@ training.train(command, folder=folder, environment={{"RETRAIN_RUN_ID": {RUN!r}}}
     assert lock.is_held(tmp_path / "training.lock")
     assert training.is_alive(RUN, tmp_path / "training.lock")
     assert not training.is_alive("another run", tmp_path / "no.lock")
+    (tmp_path / "copy.lock").touch()
+    assert not training.is_alive(RUN, tmp_path / "copy.lock"), "a copied project would end the training of its original"
     # In a process of its own: those that are left have become children of this one, where that is a subreaper.
     end = f"training.end_tree({RUN!r}, Path({str(tmp_path / 'training.lock')!r}))"
     program = f"from pathlib import Path\nfrom retrain_trigger.world import training\n{end}"
