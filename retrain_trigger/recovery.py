@@ -51,8 +51,14 @@ def _may_be_abandoned(tick: Tick, error: Exception) -> bool:
     Not where a service may have seen what it had begun, and anything but a refusal broke it: the next run sees how far
     it came.
     """
-    kinds = {entry.kind for entry in memory.fold(tick.ledger.effects()).unfinished}
-    return bool(kinds) and (isinstance(error, PromotionError) or not kinds & _SHOWN)
+    unfinished = memory.fold(tick.ledger.effects()).unfinished
+    shown = any(entry.kind in _SHOWN or _ends_shadow(entry) for entry in unfinished)
+    return bool(unfinished) and (isinstance(error, PromotionError) or not shown)
+
+
+def _ends_shadow(entry: Entry) -> bool:
+    """Say whether an entry is the verdict on a shadow: its file is removed before anything else is done."""
+    return entry.kind is Kind.COMPARED and entry.body.get("shadow", False)
 
 
 def _resumed(tick: Tick, left: Left) -> Outcome | None:
@@ -219,7 +225,7 @@ def _acted(tick: Tick, left: Left) -> Outcome | None:
     """Act on a verdict that is bound to what it was reached on; give up where any of that has changed."""
     champion = tick.past.champion.version if tick.past.champion else None
     body = left[Kind.COMPARED].body
-    shadow = body.get("shadow", False)
+    shadow = _ends_shadow(left[Kind.COMPARED])
     try:
         sealed = (
             {body["verdict"]: body["sha256"]}

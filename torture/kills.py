@@ -20,7 +20,7 @@ KILLS = (Action.KILL_BEFORE, Action.KILL_HALF, Action.KILL_AFTER)
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EROFS)
 CONTRACT = frozenset({0, 2, 3, 4, 5, 6, 75})
 """Exit codes that a run may end with when a call fails; 1 would be a bug."""
-LINKS = 3
+LINKS = 4
 """How many runs are killed one after the other before one is let through."""
 
 
@@ -245,12 +245,16 @@ class _Struck:
             if fault.action is not Action.KILL_HALF or page.hit_write:
                 self.tally.add(kind, where, found)
                 found, kind = [], "real kill points in recovery"
-            fault = Fault(at=self.chance.randrange(1, self.lengths[scene.name] + 1), action=self.chance.choice(KILLS))
+            fault = Fault(at=self._somewhere(self.lengths[scene.name]), action=self.chance.choice(KILLS))
         if done.code != 0:
             found.append(f"recovered: exit {done.code}: {done.said.strip()[:300]}")
         files = invariants.tree(self.place)
         found += [*invariants.broken(files), *invariants.left_over(files, lab.folders(self.place))]
         self.tally.violations += [f"{where}: {each}" for each in found]
+
+    def _somewhere(self, calls: int) -> int:
+        """Draw a call of a run that goes on with another: it may have as many calls as that, and mostly has fewer."""
+        return self.chance.choice((self.chance.randrange(1, calls + 1), math.ceil(calls ** self.chance.random())))
 
     def _run(self, command: tuple[str, ...], fault: Fault) -> tuple[Done, Page]:
         """Run a command under a page of its own, again while a training that outlived its run is there."""

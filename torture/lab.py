@@ -1,6 +1,8 @@
 """The lab: runs of the product as a program of its own, and in forks of one process that has it loaded."""
 
+import importlib
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -50,14 +52,16 @@ class Lab:
         import duckdb  # noqa: F401, PLC0415  (what each fork would load)
         import numpy as np  # noqa: F401, PLC0415
 
-        import retrain_trigger.controller  # noqa: PLC0415
-        import retrain_trigger.printing  # noqa: PLC0415
+        import retrain_trigger  # noqa: PLC0415
         from retrain_trigger import cli  # noqa: PLC0415
 
+        for module in pkgutil.walk_packages(retrain_trigger.__path__, "retrain_trigger."):
+            if not module.name.endswith(".__main__"):
+                importlib.import_module(module.name)
         self._arm = ctypes.CDLL(str(shim)).torture_arm
         self._main = cli.main
         self._said = scratch / f"said-{os.getpid()}"
-        self.package = Path(retrain_trigger.controller.__file__).parent
+        self.package = Path(retrain_trigger.__path__[0])
 
     def start(self, project: Path, arguments: tuple[str, ...], page: Page | None = None) -> int:
         """Begin a command in a fork; return its process id."""

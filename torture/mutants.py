@@ -195,8 +195,8 @@ MUTANTS = (
         (
             (
                 "recovery.py",
-                "return bool(kinds) and (isinstance(error, PromotionError) or not kinds & _SHOWN)",
-                "return bool(kinds)",
+                "return bool(unfinished) and (isinstance(error, PromotionError) or not shown)",
+                "return bool(unfinished)",
             ),
         ),
         (("errors", "compared"),),
@@ -205,6 +205,11 @@ MUTANTS = (
         "a shadow that a failing disk cut off is abandoned",
         (("recovery.py", "_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,", "_SHOWN = frozenset({Kind.PROMOTING,"),),
         (("errors", "staged"),),
+    ),
+    Mutant(
+        "the end of a shadow that a failing disk cut off is abandoned",
+        (("recovery.py", "entry.kind in _SHOWN or _ends_shadow(entry)", "entry.kind in _SHOWN"),),
+        (("errors", "judged"),),
     ),
     Mutant(
         "a challenger is named before the ledger means it",

@@ -39,7 +39,7 @@ cli.main(sys.argv[2:])
 """
 """Runs the real command, and kills it when it has written an entry of a kind."""
 SHADOW = "shadow: {rows: 50, hours: 24}"
-LOGGED = "logs: {predictions: logs/predictions/*.jsonl}\ntrigger: {min_rows: 50, evidence: point}\n"
+LOGGED = "logs: {predictions: logs/predictions.jsonl}\ntrigger: {min_rows: 50, evidence: point}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +235,7 @@ def _serve(project: Path, *days: int) -> None:
             f"timestamp::TIMESTAMP::DATE = DATE '{projects.day(number):%Y-%m-%d}'"
         )
         lines = (dict(zip(rows.columns, row, strict=True)) for row in rows.fetchall())
-        path = project / f"logs/predictions/{number:03}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        with path.open("w") as file:
+        with (project / "logs/predictions.jsonl").open("a") as file:
             for line in lines:
                 said = line if challenger else {k: v for k, v in line.items() if k != "shadow_prediction"}
                 file.write(json.dumps({**said, **({"shadow_model": challenger} if challenger else {})}) + "\n")
