@@ -32,7 +32,7 @@ AGAIN = 6
 SIMPLE = {scene.name for scene in scenes.SIMPLE}
 SMALL = 0.1
 """A scale under which each part has one scene."""
-PAIRS, SCHEDULES, STATES, REAL, KILLED = 500, 200, 100_000, 1_000, 20_000
+PAIRS, SCHEDULES, STATES, REAL, FAILED, KILLED = 500, 200, 100_000, 1_000, 60, 20_000
 GOALS = {
     "power-loss states": STATES,
     "overlapping pairs": PAIRS,
@@ -42,6 +42,7 @@ GOALS = {
     "bad trainers": 30,
     "bad models": 40,
     "planted secrets": 20,
+    "real injected errors": FAILED,
     "real kill points, all": REAL,
     "all kill points": KILLED,
 }
@@ -77,7 +78,7 @@ class Bench:
         self, name: str, *, amount: float, seconds: float, package: Path = mutants.PACKAGE, **more: Any
     ) -> dict[str, Any]:
         """Do one share of one part in a process of its own; return its tally."""
-        preload = {} if name == "real" else {"LD_PRELOAD": str(self.shim)}  # there each run is told for itself
+        preload = {} if name.startswith("real") else {"LD_PRELOAD": str(self.shim)}  # there each run is told for itself
         options = {"share": 0, "shares": 1, "amount": amount, "seconds": seconds, "package": package, **more}
         words = [f"--{key}={value}" for key, value in options.items()]
         done = subprocess.run(
@@ -134,7 +135,7 @@ def main() -> int:
         scored = "mutants" in only and any(
             set(of.split(",")) - SIMPLE for each in _chosen(bench) for _, of in each.seen_by
         )
-        scenes.build(bench.masters, real=scored or "real" in only or given.scale >= 1)
+        scenes.build(bench.masters, real=scored or {"real", "real_errors"} & set(only) or given.scale >= 1)
         print("| what | number | of | violations | seconds |\n|---|---|---|---|---|")
         for name in only:
             for line, bad in _printed(bench, PARTS[name]):
@@ -181,6 +182,10 @@ def _real(bench: Bench) -> None:
     real = sum(count for kind, count in bench.counts.items() if kind.startswith("real kill points"))
     forked = sum(count for kind, count in bench.counts.items() if kind in {"kill points", "kill points in recovery"})
     bench.counts |= {"real kill points, all": real, "all kill points": real + forked}
+
+
+def _real_errors(bench: Bench) -> None:
+    bench.shared("real_errors", amount=FAILED * bench.scale, seconds=bench.left(0.5), split=True)
 
 
 def _errors(bench: Bench) -> None:
@@ -272,6 +277,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "errors": _errors,
     "kills": _kills,
     **{name: _other(name) for name in OTHERS if importlib.util.find_spec(name)},
+    "real_errors": _real_errors,
     "real": _real,
 }
 """In the order in which they are done; the last gets what time is left."""

@@ -5,7 +5,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -167,15 +167,24 @@ def _fail(striker: Striker, scene: Scene, fault: Fault, tally: Tally) -> None:
     done = striker.struck(scene, fault)
     if striker.page.hit is None:
         return
-    where = f"{scene.name}, {fault.action.name.lower()} {errno.errorcode[fault.error]} at {fault.at} {striker.page.hit}"
+    found = [*_complained(done), *invariants.broken(invariants.tree(striker.place))]
+    found += [f"recovered: {each}" for each in striker.recovered(scene, codes=scene.codes | {0})]
+    tally.add("injected errors", f"{scene.name}, {_told(fault)} {striker.page.hit}", found)
+
+
+def _complained(done: Done) -> list[str]:
+    """Say what is wrong with how a run took a failing call."""
     found = [] if done.code in CONTRACT else [f"exit {done.code}: {done.said.strip()[:400]}"]
     if "Traceback" in done.said:
         found.append(f"a traceback: {done.said[-300:]}")
     if "restore it from a backup" in done.said:
         found.append(f"a sound ledger is called damaged: {done.said[-300:]}")
-    found += invariants.broken(invariants.tree(striker.place))
-    found += [f"recovered: {each}" for each in striker.recovered(scene, codes=scene.codes | {0})]
-    tally.add("injected errors", where, found)
+    return found
+
+
+def _told(fault: Fault) -> str:
+    error = f" {errno.errorcode[fault.error]}" if fault.error else ""
+    return f"{fault.action.name.lower()}{error} at call {fault.at}"
 
 
 def _points(striker: Striker, chosen: list[Scene], tally: Tally) -> Iterator[tuple[Scene, Fault]]:
@@ -185,35 +194,36 @@ def _points(striker: Striker, chosen: list[Scene], tally: Tally) -> Iterator[tup
                 yield scene, Fault(at=at, action=action)
 
 
-def kill_really(
+def strike_really(
     masters: Path,
     shim: Path,
     scratch: Path,
     *,
     chosen: list[Scene],
+    errors: Sequence[int] = (),
     share: int,
     shares: int,
     most: int,
     deadline: float,
 ) -> Tally:
-    """Kill the real command, with real `make`, training and scoring, at points in an order of chance.
+    """Strike the real command, with real `make`, training and scoring, at points in an order of chance.
 
-    The run that follows is killed at a point of its own, and so on, LINKS times at most, until one comes through: that
-    is the ordinary run which must have brought everything back.
+    It is killed, or with `errors` its calls fail. The points are divided among the shares, and `most` are taken.
     """
     tally, chance = Tally(), random.Random(100)
     struck = _Struck(masters, shim, scratch, random.Random(share), tally)
+    kinds = [(Action.FAIL_ONCE, error) for error in errors] or [(action, 0) for action in KILLS]
     points = [
-        (scene, Fault(at=at, action=action))
+        (scene, Fault(at=at, action=action, error=error))
         for scene in chosen
         for at in range(1, struck.calls(scene) + 1)
-        for action in KILLS
+        for action, error in kinds
     ]
     chance.shuffle(points)  # the same order in every share
     for scene, fault in points[share::shares]:
         if time.monotonic() > deadline or sum(tally.counts.values()) >= most:
             break
-        struck.chain(scene, fault)
+        (struck.fail if errors else struck.chain)(scene, fault)
     return tally
 
 
@@ -232,25 +242,37 @@ class _Struck:
         self.lengths[scene.name] = page.count
         return page.count
 
+    def fail(self, scene: Scene, fault: Fault) -> None:
+        """Let one call fail, of the run or of what it started, then let an ordinary run follow."""
+        lab.copy(self.masters / scene.name, self.place)
+        done, page = self._run(scene.command, fault)
+        if page.hit is None:
+            return
+        found = [*_complained(done), *invariants.broken(invariants.tree(self.place))]
+        done, _ = self._run(scene.after, Fault())
+        self.tally.add("real injected errors", f"{scene.name}, {_told(fault)} {page.hit}", [*found, *self._left(done)])
+
     def chain(self, scene: Scene, fault: Fault) -> None:
-        """Strike one run after the other until one comes through, and look at what each left."""
+        """Kill one run after the other, LINKS at most, until one comes through: that must have brought everything back."""
         lab.copy(self.masters / scene.name, self.place)
         where, found, kind = scene.name, list[str](), "real kill points"
         for link in range(LINKS + 1):
             done, page = self._run(scene.after if link else scene.command, fault if link < LINKS else Fault())
             if page.hit is None:
                 break
-            where += f", {fault.action.name.lower()} call {fault.at} {page.hit}"
+            where += f", {_told(fault)} {page.hit}"
             found += [f"killed: {each}" for each in invariants.broken(invariants.tree(self.place))]
             if fault.action is not Action.KILL_HALF or page.hit_write:
                 self.tally.add(kind, where, found)
                 found, kind = [], "real kill points in recovery"
             fault = Fault(at=self._somewhere(self.lengths[scene.name]), action=self.chance.choice(KILLS))
-        if done.code != 0:
-            found.append(f"recovered: exit {done.code}: {done.said.strip()[:300]}")
+        self.tally.violations += [f"{where}: {each}" for each in [*found, *self._left(done)]]
+
+    def _left(self, done: Done) -> list[str]:
+        """Say what is wrong after an ordinary run."""
+        found = [f"recovered: exit {done.code}: {done.said.strip()[:300]}"] if done.code != 0 else []
         files = invariants.tree(self.place)
-        found += [*invariants.broken(files), *invariants.left_over(files, lab.folders(self.place))]
-        self.tally.violations += [f"{where}: {each}" for each in found]
+        return [*found, *invariants.broken(files), *invariants.left_over(files, lab.folders(self.place))]
 
     def _somewhere(self, calls: int) -> int:
         """Draw a call of a run that goes on with another: it may have as many calls as that, and mostly has fewer."""

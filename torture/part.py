@@ -23,6 +23,8 @@ CHANGING = (
 )
 """The scenes, without those that differ only in how long a training takes or in a model that was spoiled."""
 
+REAL = ("gate", "refit")
+
 
 def main() -> None:
     """Do one share of one part."""
@@ -44,7 +46,7 @@ def main() -> None:
         found = scenes.built(given.masters)
         names = given.scenes.split(",") if given.scenes else PARTS[given.part][1]
         chosen = [found[name] for name in names if name in found]
-        if given.part == "real":
+        if PARTS[given.part][0] is _real:
             tally = _real(chosen, given, scratch, deadline)
         else:
             lab = Lab(given.shim, scratch)
@@ -59,11 +61,12 @@ def main() -> None:
 
 
 def _real(chosen: list[Scene], given: argparse.Namespace, scratch: Path, deadline: float) -> Tally:
-    return kills.kill_really(
+    return kills.strike_really(
         given.masters,
         given.shim,
         scratch,
         chosen=chosen,
+        errors=kills.ERRORS if given.part == "real_errors" else (),
         share=given.share,
         shares=given.shares,
         most=int(given.amount),
@@ -102,7 +105,8 @@ PARTS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "power": (_power, CHANGING),
     "pairs": (_pairs, ("breach",)),
     "clocks": (_clocks, ("breach",)),
-    "real": (_real, ("gate", "refit")),
+    "real": (_real, REAL),
+    "real_errors": (_real, REAL),
 }
 """What a part does, and to which scenes."""
 
