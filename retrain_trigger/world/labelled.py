@@ -168,7 +168,7 @@ def opened(
             for role in ("timestamp", "label") if labelled else ("timestamp",):
                 if columns[role] not in types:
                     raise DataError(
-                        f"column {columns[role]!r} ({role}) is missing in {source}; it has {', '.join(types)}. "
+                        f"column {columns[role]!r} ({role}) is missing in {source}; {tables.has(types)}. "
                         f"Name it in logs.columns.{role}"
                     )
             kind = "VIEW" if tables.is_columnar(files) else "TABLE"
