@@ -77,8 +77,7 @@ def files_of(source: str, *, key: str) -> list[FileState]:
     for file in found:
         if not _is_utf8(file):
             raise DataError(f"{source} holds a file whose name is not UTF-8 ({str(file)!a}); rename it")
-    states = [(file, file.stat()) for file in sorted(found)]
-    return [FileState(str(file), (at.st_dev, at.st_ino), at.st_size, at.st_mtime_ns) for file, at in states]
+    return [state for file in sorted(found) if (state := _state(file)) is not None]
 
 
 def reading(files: Sequence[FileState], *, growing: bool = False) -> str:
@@ -190,17 +189,16 @@ def create_labelled(
     name: str,
     files: Sequence[FileState],
     *,
-    labels: str | None,
+    labels: Sequence[FileState],
     columns: Mapping[str, str],
     now: datetime,
 ) -> dict[str, str]:
-    """Make the view `name` of files and, joined by id, what is known at `now` of a source of labels; return its types."""
+    """Make the view `name` of files and, joined by id, what is known at `now` of any files of labels; return its types."""
     create_view(connection, "plain", files)
     rows = "plain"
-    if labels is not None:
-        truth = files_of(labels, key="logs.labels")
-        rows = joined_labels(connection, "plain", truth, columns=columns, now=now, key="logs.labels")
-    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {rows}")
+    if labels:
+        rows = joined_labels(connection, "plain", labels, columns=columns, now=now, key="logs.labels")
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {rows}")
     return types_of(connection, name)
 
 
@@ -380,6 +378,15 @@ def _ends_whole(path: str) -> bool:
         size = file.seek(0, 2)
         file.seek(max(0, size - 1))
         return file.read(1) in {b"\n", b"\r", b""}
+
+
+def _state(file: Path) -> FileState | None:
+    """Return a file as it is now; None where it is gone since its name was read."""
+    try:
+        at = file.stat()
+    except FileNotFoundError:
+        return None
+    return FileState(str(file), (at.st_dev, at.st_ino), at.st_size, at.st_mtime_ns)
 
 
 def _is_utf8(path: Path) -> bool:
