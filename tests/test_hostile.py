@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 import time
@@ -135,6 +136,30 @@ def test_what_is_no_log_of_rows_says_why(tmp_path: Path, name: str, content: byt
     log.write_bytes(content)
     with pytest.raises(CannotJudgeError, match=why):
         windows(log)
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "why"),
+    [
+        ("labels.csv", "r1,", "the last line of {labels} has no end yet"),
+        ("labels.csv", "r1\n", "{labels} cannot be read: its lines do not have the same number of fields"),
+        (
+            "labels.jsonl",
+            '{{"id": ' + "[" * 200 + "]" * 200 + "}}\n",
+            "{labels} cannot be read: a value in a line is nested",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_read_are_named_and_not_the_log(tmp_path: Path, name: str, end: str, why: str) -> None:
+    labels, log = tmp_path / name, tmp_path / "log.jsonl"
+    log.write_text('{"timestamp": "2026-01-05", "id": "r1", "prediction": 1}\n')
+    rows = "id,label,region\n" + "r1,1,x\n" * 300 if name == "labels.csv" else '{"id": "r1", "label": 1}\n' * 300
+    labels.write_text(rows + end.format())
+    plan = Plan(
+        predictions=str(log), labels=str(labels), columns=COLUMNS, window=timedelta(days=1), bins={}, score_edges=()
+    )
+    with pytest.raises(CannotJudgeError, match=re.escape(why.format(labels=labels))):
+        prediction_log.count(plan, now=NOW, known={})
 
 
 @pytest.mark.parametrize("name", ["a*", "b?", "c[1]", "d'", "e\n", "{f,g}"])

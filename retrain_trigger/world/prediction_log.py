@@ -121,9 +121,8 @@ class _Counting:
                     yield {**self._part(file, span, part), "mixed": False, "mark": parts.mark(span, data)}
                 except (duckdb.Error, DataError) as error:
                     where = f"{file.path} (from byte {span.start:,} on)" if span.start else file.path
-                    why = tables.told(error) if isinstance(error, duckdb.Error) else str(error)
-                    named = part.path in why
-                    raise DataError(why.replace(part.path, where) if named else f"{where}: {why}") from error
+                    why = str(error) if isinstance(error, DataError) else f"{part.path}: {tables.told(error)}"
+                    raise DataError(why.replace(part.path, where)) from error
 
     def _part(self, file: FileState, span: Span, part: FileState) -> Piece:
         json = not part.path.endswith(".csv")

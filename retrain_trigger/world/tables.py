@@ -245,14 +245,20 @@ def load_labels(
         create_view(connection, "read_labels", labels)
     else:
         json = not _is_csv(labels)
-        read = reading(labels, growing=json)
-        connection.execute(f"CREATE OR REPLACE TABLE read_labels_raw AS SELECT * FROM {read}")  # text: parsed only once
+        _load(connection, "read_labels_raw", labels, growing=json)  # text: parsed only once
         flatten(connection, "read_labels", json=json)
         if json:
             check_lines(labels[0].path, *lines(connection, "read_labels"))
     known = _known_labels(connection, "read_labels", columns, key)
     chosen = ", ".join(quoted(columns[role]) for role in ("id", "label", "labelled_at") if columns[role] in known)
     connection.execute(f"CREATE OR REPLACE TABLE labels AS SELECT {chosen} FROM read_labels")
+
+
+def _load(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[FileState], *, growing: bool) -> None:
+    try:
+        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {reading(files, growing=growing)}")
+    except duckdb.Error as error:
+        raise DataError(f"{files[0].path} cannot be read: {told(error, files)}") from error
 
 
 def arrival(name: str, kind: str) -> str:
