@@ -106,6 +106,18 @@ def test_a_quotation_mark_that_is_never_closed_is_named_at_once(tmp_path: Path) 
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.jsonl", '{"timestamp": "2026-01-05", "prediction": 1, "prediction": 0, "label": 1, "label": 0}\n'),
+        ("log.csv", "timestamp,prediction,prediction,label,label\n2026-01-05,1,0,1,0\n"),
+    ],
+)
+def test_of_a_name_that_stands_twice_the_first_counts(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert windows(tmp_path / name) == [("2026-01-05T00:00:00+00:00", [["1", "1", 1]])]
+
+
 @pytest.mark.parametrize("padding", [1, 5_000, 20 << 20])
 @pytest.mark.parametrize("before", [True, False])
 def test_nuls_of_a_log_that_was_emptied_in_place_are_no_rows(tmp_path: Path, *, before: bool, padding: int) -> None:
