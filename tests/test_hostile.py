@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -88,6 +90,88 @@ def test_a_line_without_end_takes_little_memory_and_is_named(tmp_path: Path) -> 
     said, memory = done.stdout.splitlines()
     assert "metrics.log:1: longer than 1048576 bytes" in said
     assert int(memory) * 1024 < 100 << 20
+
+
+def test_a_line_without_end_takes_little_memory_in_every_kind_of_file(torture: Any) -> None:
+    assert torture("long_line").run(megabytes=150) == (22, [])
+
+
+def test_a_quotation_mark_that_is_never_closed_is_named_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    row = "2026-01-05,a,1,1\n"
+    log.write_text("timestamp,id,prediction,label\n" + row * 300 + '2026-01-06,"q,1,1\n' + row * 1_500_000)
+    began = time.monotonic()
+    with pytest.raises(CannotJudgeError, match=r"log\.csv:302: longer than 16 MB, or a quotation mark is not closed"):
+        windows(log)
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.jsonl", '{"timestamp": "2026-01-05", "prediction": 1, "prediction": 0, "label": 1, "label": 0}\n'),
+        ("log.csv", "timestamp,prediction,prediction,label,label\n2026-01-05,1,0,1,0\n"),
+    ],
+)
+def test_of_a_name_that_stands_twice_the_first_counts(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert windows(tmp_path / name) == [("2026-01-05T00:00:00+00:00", [["1", "1", 1]])]
+
+
+@pytest.mark.parametrize("padding", [1, 5_000, 20 << 20])
+@pytest.mark.parametrize("before", [True, False])
+def test_nuls_of_a_log_that_was_emptied_in_place_are_no_rows(tmp_path: Path, *, before: bool, padding: int) -> None:
+    log = tmp_path / "log.jsonl"
+    rows = "".join(
+        f'{{"timestamp": "2026-01-05", "id": "{place}", "prediction": 1, "label": 1}}\n' for place in range(9)
+    )
+    log.write_bytes(rows.encode() * before + b"\0" * padding + rows.encode())
+    assert sum(cells[0][2] for _, cells in windows(log)) == 9 + 9 * before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        (
+            "log.csv",
+            b"\0" * 5000 + b"2026-01-05,a,1,1\n",
+            "it begins with NUL bytes, not with the names of its columns",
+        ),
+        ("log.csv", "timestamp,id,prediction,label\n2026-01-05,a,1,1\n".encode("utf-16"), "it is UTF-16"),
+        ("log.jsonl", b"[1, 2]\n", "a line of it is JSON but no object"),
+        ("log.jsonl", b'{"a": ' * 200 + b"1" + b"}" * 200 + b"\n", r"log\.jsonl: a value in a line is nested deeper"),
+    ],
+    ids=["NUL bytes", "UTF-16", "a list", "nested"],
+)
+def test_what_is_no_log_of_rows_says_why(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+    log = tmp_path / name
+    log.write_bytes(content)
+    with pytest.raises(CannotJudgeError, match=why):
+        windows(log)
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "why"),
+    [
+        ("labels.csv", "r1,", "the last line of {labels} has no end yet"),
+        ("labels.csv", "r1\n", "{labels} cannot be read: its lines do not have the same number of fields"),
+        (
+            "labels.jsonl",
+            '{{"id": ' + "[" * 200 + "]" * 200 + "}}\n",
+            "{labels} cannot be read: a value in a line is nested",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_read_are_named_and_not_the_log(tmp_path: Path, name: str, end: str, why: str) -> None:
+    labels, log = tmp_path / name, tmp_path / "log.jsonl"
+    log.write_text('{"timestamp": "2026-01-05", "id": "r1", "prediction": 1}\n')
+    rows = "id,label,region\n" + "r1,1,x\n" * 300 if name == "labels.csv" else '{"id": "r1", "label": 1}\n' * 300
+    labels.write_text(rows + end.format())
+    plan = Plan(
+        predictions=str(log), labels=str(labels), columns=COLUMNS, window=timedelta(days=1), bins={}, score_edges=()
+    )
+    with pytest.raises(CannotJudgeError, match=re.escape(why.format(labels=labels))):
+        prediction_log.count(plan, now=NOW, known={})
 
 
 @pytest.mark.parametrize("name", ["a*", "b?", "c[1]", "d'", "e\n", "{f,g}"])
@@ -214,5 +298,5 @@ def test_what_is_no_label_is_refused(value: Any) -> None:
 
 def windows(log: Path) -> list[tuple[str, list[list[Any]]]]:
     plan = Plan(predictions=str(log), labels=None, columns=COLUMNS, window=timedelta(days=1), bins={}, score_edges=())
-    (piece,) = prediction_log.count(plan, now=NOW, known={}).values()
-    return [(window["start"], window["confusion"]) for window in piece["windows"]]
+    pieces = prediction_log.count(plan, now=NOW, known={}).values()
+    return [(window["start"], window["confusion"]) for piece in pieces for window in piece["windows"]]

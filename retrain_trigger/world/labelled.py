@@ -1,6 +1,6 @@
 """Labelled rows, counted and split by DuckDB: what may be trained on, and what decides."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,12 +13,14 @@ from retrain_trigger.errors import DataError
 from retrain_trigger.world import columns as columns_of
 from retrain_trigger.world import tables
 from retrain_trigger.world.description import NOTHING_KNOWN, Known, described
+from retrain_trigger.world.rotation import undisturbed
 from retrain_trigger.world.shadow_log import COLUMNS as SHADOW
 from retrain_trigger.world.tables import (
     AT,
     HASH,
     LABEL,
     ROW_HASH,
+    FileState,
     as_time,
     canonical,
     is_missing,
@@ -163,19 +165,26 @@ def opened(
     """
     try:
         with tables.connected() as connection:
-            files = tables.files_of(source, key=key)
-            types = tables.create_labelled(connection, "source", files, labels=labels, columns=columns, now=now)
-            for role in ("timestamp", "label") if labelled else ("timestamp",):
-                if columns[role] not in types:
-                    raise DataError(
-                        f"column {columns[role]!r} ({role}) is missing in {source}; it has {', '.join(types)}. "
-                        f"Name it in logs.columns.{role}"
-                    )
-            kind = "VIEW" if tables.is_columnar(files) else "TABLE"
-            _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled)
-            yield LabelledRows(connection, columns, types)
+
+            def load(files: Sequence[FileState], truth: Sequence[FileState]) -> dict[str, str]:
+                types = tables.create_labelled(connection, "source", files, labels=truth, columns=columns, now=now)
+                _check_roles(columns, types, source=source, labelled=labelled)
+                kind = "VIEW" if tables.is_columnar(files) else "TABLE"
+                _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled)
+                return types
+
+            yield LabelledRows(connection, columns, undisturbed({key: source, "logs.labels": labels}, load))
     except duckdb.Error as error:
         raise DataError(f"{source} cannot be read: {tables.told(error)}") from error
+
+
+def _check_roles(columns: Mapping[str, str], types: Mapping[str, str], *, source: str, labelled: bool) -> None:
+    for role in ("timestamp", "label") if labelled else ("timestamp",):
+        if columns[role] not in types:
+            raise DataError(
+                f"column {columns[role]!r} ({role}) is missing in {source}; {tables.has(types)}. "
+                f"Name it in logs.columns.{role}"
+            )
 
 
 def _create_known(
@@ -211,7 +220,7 @@ def _create_known(
     identity = f"coalesce(md5(lower(trim({name}::VARCHAR))), {row_hash})" if columns["id"] in types else row_hash
     connection.execute(
         f"""
-        CREATE {kind} known AS SELECT *, {at} AS {AT}, {truth} AS {LABEL},
+        CREATE OR REPLACE {kind} known AS SELECT *, {at} AS {AT}, {truth} AS {LABEL},
             {row_hash} AS {ROW_HASH}, ('0x' || substr({identity}, 1, 8))::UBIGINT AS {HASH}
         FROM source WHERE {known}
         """

@@ -65,7 +65,7 @@ def measurement(
         return None
     rows = _whole(record, roles.rows, number)
     return Measurement(
-        value=None if roles.metric is None else _number(record, roles.metric, number),
+        value=None if roles.metric is None else _value(record, roles.metric, number, bounded=names[0] in _BOUNDED),
         where=where,
         file=file,
         end=end,
@@ -180,6 +180,14 @@ def _number(record: Record, name: str, number: Number) -> float | None:
     return found if found is not None and math.isfinite(found) else None
 
 
+def _value(record: Record, name: str, number: Number, *, bounded: bool) -> float | None:
+    found = _number(record, name, number)
+    # A percentage would stand above every threshold, and be called healthy.
+    if bounded and found is not None and not -_ROUNDING <= found <= 1 + _ROUNDING:
+        raise ValueError(f"{name} is {found:.12g}, not from 0 to 1")
+    return found
+
+
 def _single(record: Record, name: str) -> object:
     value = record[name]
     if value is TWICE:
@@ -233,6 +241,8 @@ _SYNONYMS = (
     ("precision", "precision_score"),
     ("recall", "recall_score"),
 )
+_BOUNDED = frozenset(group[0] for group in _SYNONYMS)
+_ROUNDING = 1e-9
 _FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10
 _FIRST_YEAR, _LAST_YEAR = 1970, 2285
 _TIMES = ("timestamp", "ts", "@timestamp", "time", "datetime", "date", "asctime")

@@ -25,6 +25,9 @@ OPENING_LINES = 20
 BAD_SHARE = 0.01
 """A file with a larger share of bad lines is refused; a single bad line never is where others are good."""
 
+TRIES = 3
+"""Times that a file is read which is emptied meanwhile."""
+
 BAD_LINES_NAMED = 5
 """Bad lines that get a note of their own."""
 
@@ -129,9 +132,7 @@ class _Line(NamedTuple):
 def _read_one(source: Path | BinaryIO, names: tuple[str, ...], *, final: bool) -> _Log:
     log = _Log(_shown(source) if isinstance(source, Path) else "stdin")
     try:
-        with _opened(source) as stream:
-            final = not _describe(log, stream, source) or final
-            _read_lines(log, stream, names, final=final)
+        log = _undisturbed(source, names, log.name, final=final)
     except IsADirectoryError:
         raise CannotJudgeError(f"{log.name} is a folder; name a file in it") from None
     except FileNotFoundError:
@@ -145,6 +146,28 @@ def _read_one(source: Path | BinaryIO, names: tuple[str, ...], *, final: bool) -
             f"{BAD_SHARE:.0%} may be; correct or remove them"
         )
     return log
+
+
+def _undisturbed(source: Path | BinaryIO, names: tuple[str, ...], name: str, *, final: bool) -> _Log:
+    """Read a file, and again where it was emptied in place meanwhile. A renamed one is read to its end all the same."""
+    for _ in range(TRIES):
+        log = _Log(name)
+        with _opened(source) as stream:
+            regular = _describe(log, stream, source)
+            first = os.pread(stream.fileno(), _FIRST, 0) if regular else b""
+            _read_lines(log, stream, names, final=final or not regular)
+            if not regular or _goes_on(stream, first):
+                return log
+    raise CannotJudgeError(
+        f"{name} was emptied while it was read, {TRIES} times; nothing is judged on half of it, and a later run reads "
+        f"it again"
+    )
+
+
+def _goes_on(stream: BinaryIO, first: bytes) -> bool:
+    """Say whether a file still begins as it did, and has all that was read of it."""
+    size = os.fstat(stream.fileno()).st_size
+    return size >= stream.tell() and os.pread(stream.fileno(), len(first), 0) == first
 
 
 def _shown(path: Path) -> str:
@@ -294,6 +317,7 @@ def _newest(newest: datetime | None, logs: list[_Log], now: datetime | None) -> 
 
 
 _TOO_LONG = f"longer than {LONGEST_LINE} bytes"
+_FIRST = 4096
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _NOT_TEXT = {
     b"\xff\xfe": "UTF-16",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrain_trigger.errors import DataError
+from retrain_trigger.world import tables
 from retrain_trigger.world.tables import FileState
 
 LARGEST = 4 << 20
@@ -79,12 +80,13 @@ def goes_on(before: Sequence[object], file: FileState, marks: Sequence[tuple[Spa
 def spans(file: FileState, start: int, end: int) -> Iterator[tuple[Span, bytes]]:
     """Yield the lines between two offsets in parts of about LARGEST bytes, and what stands in them.
 
-    A last line without a newline is a part of its own where it is a whole row, and is left out where it is half of one.
+    NULs before a line are left out: where a log was emptied in place, a program writes on at its old end. A last line
+    without a newline is a part of its own where it is a whole row, and is left out where it is half of one.
     Raises DataError for a line longer than LONGEST, and for more than OPEN lines in open quotation marks.
     """
     header = _header(file)
     with Path(file.path).open("rb") as source:
-        while start < end:
+        while (start := _after_padding(source.fileno(), start, end)) < end:
             data = _lines(file.path, source.fileno(), start, end, quoted=header is not None)
             if data:
                 yield Span(start, start + len(data)), data
@@ -111,7 +113,8 @@ def readable(file: FileState, span: Span, data: bytes) -> Iterator[FileState]:
     header = _header(file)
     with tempfile.TemporaryDirectory(prefix="retrain-check-") as folder:
         path = Path(folder) / f"part{Path(file.path).suffix}"
-        path.write_bytes((header or b"") + data if span.start else data)
+        text = data.replace(b"\0", b"")  # a crash leaves NULs where a line begins; no text has them
+        path.write_bytes((header or b"") + text if span.start else text)
         yield FileState(str(path), (0, 0), path.stat().st_size, 0)
 
 
@@ -121,14 +124,20 @@ def _blocks(length: int) -> list[tuple[int, int]]:
     return [((length - _BLOCK) * number // (_BLOCKS - 1), _BLOCK) for number in range(_BLOCKS)]
 
 
+def _after_padding(descriptor: int, start: int, end: int) -> int:
+    """Return the first offset from `start` on with anything but NUL, however many there are."""
+    while start < end and os.pread(descriptor, 1, start) == b"\0":
+        data = os.pread(descriptor, min(LARGEST, end - start), start)
+        start += len(data) - len(data.lstrip(b"\0"))
+    return start
+
+
 def _lines(path: str, descriptor: int, start: int, end: int, *, quoted: bool) -> bytes:
     """Return whole lines from `start`, at least one where there is one; between quotes a newline ends no row."""
     length = LARGEST
     while True:
         data = os.pread(descriptor, min(length, end - start), start)
-        cut = data.rfind(b"\n") + 1
-        while quoted and cut and data.count(b'"', 0, cut) % 2:
-            cut = data.rfind(b"\n", 0, cut - 1) + 1
+        cut = _end_of_rows(data) if quoted else data.rfind(b"\n") + 1
         if cut or len(data) < length:
             return data[:cut]
         if length >= LONGEST:
@@ -137,13 +146,27 @@ def _lines(path: str, descriptor: int, start: int, end: int, *, quoted: bool) ->
         length *= 2
 
 
+def _end_of_rows(data: bytes) -> int:
+    """Return the offset after the last newline that does not stand between quotes; 0 where there is none."""
+    cut = data.rfind(b"\n") + 1
+    odd = data.count(b'"', 0, cut) % 2
+    while odd and cut:  # each byte is looked at once, however many lines stand in open quotes
+        before = data.rfind(b"\n", 0, cut - 1) + 1
+        odd ^= data.count(b'"', before, cut) % 2
+        cut = before
+    return cut
+
+
 def _line_number(descriptor: int, offset: int) -> int:
     """Count the lines up to an offset; for a message, so that a person finds the place."""
     return 1 + sum(os.pread(descriptor, min(LARGEST, offset - at), at).count(b"\n") for at in range(0, offset, LARGEST))
 
 
 def _tail(file: FileState) -> int:
-    """Return where a JSON line begins, near the end; 0 for CSV: only what lies before says where a row ends."""
+    """Return where a JSON line begins, near the end; 0 for CSV: only what lies before says where a row ends.
+
+    Raises DataError where the last line is longer than LONGEST.
+    """
     if _header(file) is not None or file.size <= _BLOCK:
         return 0
     with Path(file.path).open("rb") as source:
@@ -153,6 +176,9 @@ def _tail(file: FileState) -> int:
             first = source.read(reach).find(b"\n")
             if 0 <= first < reach - 1:
                 return file.size - reach + first + 1
+            if reach >= LONGEST:
+                line = _line_number(source.fileno(), file.size - reach)
+                raise DataError(f"{file.path}:{line}: longer than {LONGEST >> 20} MB")
             reach *= 2
     return 0
 
@@ -161,8 +187,7 @@ def _header(file: FileState) -> bytes | None:
     """Return the first line of a CSV file, None for JSON lines."""
     if not file.path.endswith(".csv"):
         return None
-    with Path(file.path).open("rb") as source:
-        return source.readline()
+    return tables.header_of(file.path)
 
 
 def _is_row(line: bytes, header: bytes | None) -> bool:

@@ -9,6 +9,7 @@ import duckdb
 
 from retrain_trigger.errors import CannotJudgeError, DataError
 from retrain_trigger.world import tables, tally
+from retrain_trigger.world.rotation import undisturbed
 from retrain_trigger.world.tables import FileState, moment, quoted
 from retrain_trigger.world.tally import Plan
 
@@ -17,11 +18,13 @@ from retrain_trigger.world.tally import Plan
 def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
     """Load a log once, to be asked what was known at any time up to `until`. Raises CannotJudgeError."""
     try:
-        files = tables.files_of(plan.predictions, key="logs.predictions")
-        labels = tables.files_of(plan.labels, key="logs.labels") if plan.labels else []
         with tables.connected() as connection:
-            tally.load(connection, plan, files, labels, until)
-            yield Past(connection, plan, files, labels, until)
+
+            def load(files: Sequence[FileState], labels: Sequence[FileState]) -> "Past":
+                tally.load(connection, plan, files, labels, until)
+                return Past(connection, plan, files, labels, until)
+
+            yield undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, load)
     except (duckdb.Error, DataError) as error:
         raise CannotJudgeError(f"{plan.predictions} cannot be counted: {str(error).splitlines()[0]}") from error
 

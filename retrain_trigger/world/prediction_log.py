@@ -10,6 +10,7 @@ from retrain_trigger.errors import CannotJudgeError, DataError
 from retrain_trigger.world import late_labels, parts, tables, tally
 from retrain_trigger.world.late_labels import MOST_WAITING, News
 from retrain_trigger.world.parts import Span
+from retrain_trigger.world.rotation import undisturbed
 from retrain_trigger.world.tables import FileState, kind_of, quoted, text
 from retrain_trigger.world.tally import Plan
 
@@ -25,14 +26,14 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
     a window that was open has closed, when a label came that may be of its rows, and when its file was rewritten; the
     counts are those of counting everything. Each piece holds `windows`, one for each window and model: its start, rows,
     labelled rows, confusion, histograms, scores, exposed rows and slices; and `newest` and `newest_label`, ISO times,
-    null where there is none. Raises CannotJudgeError where a file cannot be read or lacks a column.
+    null where there is none. Raises CannotJudgeError where a file cannot be read, does not hold still while it is read
+    (see `undisturbed`), or lacks a column.
     """
-    try:
-        files = tables.files_of(plan.predictions, key="logs.predictions")
-        labels = tables.files_of(plan.labels, key="logs.labels") if plan.labels else []
-        before: dict[str, list[Piece]] = {}
-        for piece in known.values():
-            before.setdefault(piece["file"][0], []).append(dict(piece))
+    before: dict[str, list[Piece]] = {}
+    for piece in known.values():
+        before.setdefault(piece["file"][0], []).append(dict(piece))
+
+    def counted(files: Sequence[FileState], labels: Sequence[FileState]) -> Pieces:
         with tables.connected() as connection:
             counting = _Counting(connection, plan, labels, before, now)
             return {
@@ -40,6 +41,9 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
                 for file in files
                 for piece in counting.of(file, before.get(file.path, []))
             }
+
+    try:
+        return undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, counted)
     except (duckdb.Error, DataError) as error:
         raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
 
@@ -117,7 +121,8 @@ class _Counting:
                     yield {**self._part(file, span, part), "mixed": False, "mark": parts.mark(span, data)}
                 except (duckdb.Error, DataError) as error:
                     where = f"{file.path} (from byte {span.start:,} on)" if span.start else file.path
-                    raise DataError(str(error).replace(part.path, where)) from error
+                    why = str(error) if isinstance(error, DataError) else f"{part.path}: {tables.told(error)}"
+                    raise DataError(why.replace(part.path, where)) from error
 
     def _part(self, file: FileState, span: Span, part: FileState) -> Piece:
         json = not part.path.endswith(".csv")

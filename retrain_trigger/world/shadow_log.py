@@ -1,6 +1,6 @@
 """What champion and challenger both said of the same requests, counted from the prediction log by DuckDB."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +8,8 @@ import duckdb
 
 from retrain_trigger.errors import CannotJudgeError, DataError
 from retrain_trigger.world import tables
-from retrain_trigger.world.tables import as_time, canonical, moment, quoted, text
+from retrain_trigger.world.rotation import undisturbed
+from retrain_trigger.world.tables import FileState, as_time, canonical, moment, quoted, text
 
 COLUMNS = PREDICTION, MODEL = "shadow_prediction", "shadow_model"
 """Columns of the prediction log, by these names: what the challenger said, and its version."""
@@ -29,10 +30,10 @@ def joint_counts(
     A row that says which version it is of (`model`, `shadow_model`) counts only for these two. Nothing is counted as
     long as the log has no `shadow_prediction`. Raises CannotJudgeError where the log cannot be read.
     """
-    try:
+
+    def counted(files: Sequence[FileState], truth: Sequence[FileState]) -> list[list[Any]]:
         with tables.connected() as connection:
-            files = tables.files_of(predictions, key="logs.predictions")
-            types = tables.create_labelled(connection, "joined", files, labels=labels, columns=columns, now=now)
+            types = tables.create_labelled(connection, "joined", files, labels=truth, columns=columns, now=now)
             if not {columns["timestamp"], columns["prediction"], columns["label"], PREDICTION} <= types.keys():
                 return []
             said = [canonical(quoted(name), types[name]) for name in (columns["prediction"], PREDICTION)]
@@ -48,5 +49,8 @@ def joint_counts(
                 known.append(f"coalesce({as_time(arrived, types[arrived])} <= {moment(now)}, true)")
             query = f"SELECT {label}, {', '.join(said)}, count(*) FROM joined WHERE {' AND '.join(known)} GROUP BY ALL ORDER BY ALL"
             return [list(row) for row in connection.execute(query).fetchall()]
+
+    try:
+        return undisturbed({"logs.predictions": predictions, "logs.labels": labels}, counted)
     except (duckdb.Error, DataError) as error:
         raise CannotJudgeError(f"{predictions} cannot be counted: {str(error).splitlines()[0]}") from error

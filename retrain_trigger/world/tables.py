@@ -21,7 +21,7 @@ EARLIEST, LATEST = "TIMESTAMP '1970-01-01'", "TIMESTAMP '2286-01-01'"
 
 FORMATS = {
     ".parquet": "read_parquet({files}, union_by_name = true)",
-    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, quote = '\"', escape = '\"'{delimiter}, ignore_errors = {growing}, null_padding = {growing})",
+    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, quote = '\"', escape = '\"'{delimiter}, ignore_errors = {growing}, null_padding = {growing}, max_line_size = 2000000, buffer_size = 8000000)",
     ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, ignore_errors = {growing})",
     ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, ignore_errors = {growing})",
 }
@@ -77,8 +77,7 @@ def files_of(source: str, *, key: str) -> list[FileState]:
     for file in found:
         if not _is_utf8(file):
             raise DataError(f"{source} holds a file whose name is not UTF-8 ({str(file)!a}); rename it")
-    states = [(file, file.stat()) for file in sorted(found)]
-    return [FileState(str(file), (at.st_dev, at.st_ino), at.st_size, at.st_mtime_ns) for file, at in states]
+    return [state for file in sorted(found) if (state := _state(file)) is not None]
 
 
 def reading(files: Sequence[FileState], *, growing: bool = False) -> str:
@@ -89,12 +88,26 @@ def reading(files: Sequence[FileState], *, growing: bool = False) -> str:
     return form.format(files=names, growing=str(growing).lower(), delimiter=delimiter)
 
 
+def header_of(path: str) -> bytes:
+    """Return the first line of a CSV file. Raises DataError where it is longer than LONGEST_HEADER, or no text."""
+    with Path(path).open("rb") as file:
+        header = file.readline(LONGEST_HEADER + 1)
+    for start, why in _NO_HEADERS.items():
+        if header.startswith(start):
+            raise DataError(f"{path} cannot be read: {why}")
+    if len(header) > LONGEST_HEADER:
+        raise DataError(f"{path} cannot be read: its first line is longer than {LONGEST_HEADER} bytes")
+    return header
+
+
 def told(error: Exception, files: Sequence[FileState] = ()) -> str:
     """Say in one sentence why DuckDB could not read files, in its own words where they are clear."""
     lines = str(error).splitlines() or [type(error).__name__]
     cut = next((file.path for file in files if _is_csv([file]) and not _ends_whole(file.path)), None)
     if cut is not None:
         return f"the last line of {cut} has no end yet; a later run reads it when it is whole"
+    if "recursion depth" in lines[0]:
+        return "a value in a line is nested deeper than 128 levels"
     if "maximum_object_size" in lines[0]:
         return "a line is longer than 16 MB"
     if "Error when sniffing" in lines[0]:
@@ -164,22 +177,28 @@ def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
     return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
 
 
+def has(types: Mapping[str, str]) -> str:
+    """Say which columns there are, for a message that one is missing."""
+    if list(types) == ["json"]:  # DuckDB's name for lines of which one is a list or a number, and for no line at all
+        return "it is empty, or a line of it is JSON but no object, as {...} is"
+    return f"it has {', '.join(types)}"
+
+
 def create_labelled(
     connection: duckdb.DuckDBPyConnection,
     name: str,
     files: Sequence[FileState],
     *,
-    labels: str | None,
+    labels: Sequence[FileState],
     columns: Mapping[str, str],
     now: datetime,
 ) -> dict[str, str]:
-    """Make the view `name` of files and, joined by id, what is known at `now` of a source of labels; return its types."""
+    """Make the view `name` of files and, joined by id, what is known at `now` of any files of labels; return its types."""
     create_view(connection, "plain", files)
     rows = "plain"
-    if labels is not None:
-        truth = files_of(labels, key="logs.labels")
-        rows = joined_labels(connection, "plain", truth, columns=columns, now=now, key="logs.labels")
-    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM {rows}")
+    if labels:
+        rows = joined_labels(connection, "plain", labels, columns=columns, now=now, key="logs.labels")
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {rows}")
     return types_of(connection, name)
 
 
@@ -226,14 +245,20 @@ def load_labels(
         create_view(connection, "read_labels", labels)
     else:
         json = not _is_csv(labels)
-        read = reading(labels, growing=json)
-        connection.execute(f"CREATE OR REPLACE TABLE read_labels_raw AS SELECT * FROM {read}")  # text: parsed only once
+        _load(connection, "read_labels_raw", labels, growing=json)  # text: parsed only once
         flatten(connection, "read_labels", json=json)
         if json:
             check_lines(labels[0].path, *lines(connection, "read_labels"))
     known = _known_labels(connection, "read_labels", columns, key)
     chosen = ", ".join(quoted(columns[role]) for role in ("id", "label", "labelled_at") if columns[role] in known)
     connection.execute(f"CREATE OR REPLACE TABLE labels AS SELECT {chosen} FROM read_labels")
+
+
+def _load(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[FileState], *, growing: bool) -> None:
+    try:
+        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {reading(files, growing=growing)}")
+    except duckdb.Error as error:
+        raise DataError(f"{files[0].path} cannot be read: {told(error, files)}") from error
 
 
 def arrival(name: str, kind: str) -> str:
@@ -329,7 +354,7 @@ def _known_labels(
     known = types_of(connection, relation)
     for role in ("id", "label"):
         if columns[role] not in known:
-            raise DataError(f"column {columns[role]!r} ({role}) is missing in {key}; it has {', '.join(known)}")
+            raise DataError(f"column {columns[role]!r} ({role}) is missing in {key}; {has(known)}")
     return known
 
 
@@ -349,10 +374,7 @@ def _literal(path: str) -> str:
 
 def _delimiter(path: str) -> str:
     """Return the option for what separates the names in the first line of a CSV file, as a guess over all lines is slow."""
-    with Path(path).open("rb") as file:
-        header = file.readline(LONGEST_HEADER + 1)
-    if len(header) > LONGEST_HEADER:
-        raise DataError(f"{path} cannot be read: its first line is longer than {LONGEST_HEADER} bytes")
+    header = header_of(path)
     separator = max(",;\t|", key=lambda each: header.count(each.encode()))
     return f", delim = {text(separator)}" if separator.encode() in header else ""
 
@@ -362,6 +384,15 @@ def _ends_whole(path: str) -> bool:
         size = file.seek(0, 2)
         file.seek(max(0, size - 1))
         return file.read(1) in {b"\n", b"\r", b""}
+
+
+def _state(file: Path) -> FileState | None:
+    """Return a file as it is now; None where it is gone since its name was read."""
+    try:
+        at = file.stat()
+    except FileNotFoundError:
+        return None
+    return FileState(str(file), (at.st_dev, at.st_ino), at.st_size, at.st_mtime_ns)
 
 
 def _is_utf8(path: Path) -> bool:
@@ -376,4 +407,10 @@ def _is_csv(files: Sequence[FileState]) -> bool:
     return files[0].path.endswith(".csv")
 
 
+_NO_HEADERS = {
+    b"\0": "it begins with NUL bytes, not with the names of its columns: it was emptied in place, and the program that "
+    "writes it went on at its old end; begin it again with that line",
+    b"\xff\xfe": "it is UTF-16; write it as UTF-8",
+    b"\xfe\xff": "it is UTF-16; write it as UTF-8",
+}
 _CLEAR = ("Expected Number of Columns", "Invalid unicode", "Maximum line size", "Value with unterminated quote")

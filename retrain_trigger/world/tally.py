@@ -87,7 +87,7 @@ def join(connection: duckdb.DuckDBPyConnection, plan: Plan, labels: Sequence[Fil
     types = tables.types_of(connection, "joined")
     for role in ("timestamp", "prediction"):
         if plan.columns[role] not in types:
-            raise DataError(f"column {plan.columns[role]!r} ({role}) is missing; it has {', '.join(types)}")
+            raise DataError(f"column {plan.columns[role]!r} ({role}) is missing; {tables.has(types)}")
     at = as_time(plan.columns["timestamp"], types[plan.columns["timestamp"]])
     named = [name for name in plan.bins if name not in _ROLES] + [name for name in plan.slices if name not in plan.bins]
     watched = "".join(f", {quoted(name)}" for name in named if name in types)

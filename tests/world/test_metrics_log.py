@@ -233,6 +233,18 @@ def test_chatter_in_a_text_log_is_no_measurement(line: str, tmp_path: Path) -> N
     assert found.notes == ()
 
 
+@pytest.mark.parametrize("value", ["82", "1.5", "-0.1"])
+def test_a_share_outside_0_and_1_is_no_value_and_a_metric_of_ones_own_may_be_anything(
+    value: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"f1": {value}, "revenue": {value}}}\n')
+    with pytest.raises(CannotJudgeError, match=f"f1 is {value}, not from 0 to 1"):
+        read([path], metric="f1", now=None)
+    (found,) = read([path], metric="revenue", now=None).measurements
+    assert found.value == float(value)
+
+
 def test_one_percent_of_bad_lines_is_borne_and_more_is_not(tmp_path: Path) -> None:
     assert len(log(tmp_path, '{"f1": 0.9}\n' * 693 + "{\n" * 7).measurements) == 693
     with pytest.raises(CannotJudgeError, match=r"metrics.log:693: .* 8 of 700 lines of .* at most 1% may be"):
@@ -459,11 +471,11 @@ def assert_plain(each: Measurement, *, longest: int, now: datetime) -> None:
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
 def test_every_format_gives_back_the_numbers_that_were_written(numbers: list[float]) -> None:
-    for line in ("{}", '{{"f1": {}}}', "f1={}", "INFO eval: f1: {} ok"):
+    for line in ("{}", '{{"gain": {}}}', "gain={}", "INFO eval: gain: {} ok"):
         raw = "".join(line.format(number) + "\n" for number in numbers).encode()
-        assert values(read([io.BytesIO(raw)], metric="f1", now=None)) == numbers
-    raw = b"f1,note\n" + b"".join(f"{number},x\n".encode() for number in numbers)
-    assert values(read([io.BytesIO(raw)], metric="f1", now=None)) == numbers
+        assert values(read([io.BytesIO(raw)], metric="gain", now=None)) == numbers
+    raw = b"gain,note\n" + b"".join(f"{number},x\n".encode() for number in numbers)
+    assert values(read([io.BytesIO(raw)], metric="gain", now=None)) == numbers
 
 
 def test_sample_logs_read_as_they_are_meant() -> None:
