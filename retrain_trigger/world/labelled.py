@@ -1,5 +1,7 @@
 """Labelled rows, counted and split by DuckDB: what may be trained on, and what decides."""
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,11 +88,16 @@ class LabelledRows:
         return {"rows": int(count), "oldest": oldest, "newest": newest}
 
     def write(self, where: str, target: Path) -> None:
-        """Write the rows that fulfil a condition as Parquet, with the names and types of the source."""
+        """Write the rows that fulfil a condition as Parquet, with the names and types of the source. Raises OSError."""
         names = ", ".join(quoted(name) for name in self.types)
-        self.connection.execute(
-            f"COPY (SELECT {names} FROM known WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
-        )
+        try:
+            self.connection.execute(
+                f"COPY (SELECT {names} FROM known WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
+            )
+        except duckdb.IOException as error:
+            if target.name in str(error):  # else it is the source that cannot be read
+                raise _unwritten(error, target) from error
+            raise
 
     def labels(self, where: str = "true") -> dict[str, int]:
         """Count the rows of each label among those that fulfil a condition."""
@@ -176,6 +183,12 @@ def opened(
             yield LabelledRows(connection, columns, types)
     except duckdb.Error as error:
         raise DataError(f"{source} cannot be read: {tables.told(error)}") from error
+
+
+def _unwritten(error: Exception, target: Path) -> OSError:
+    """Return what the system refused, which DuckDB says in words only."""
+    code = next((code for code in errno.errorcode if f": {os.strerror(code)}" in str(error)), errno.EIO)
+    return OSError(code, os.strerror(code), str(target))
 
 
 def _create_known(
