@@ -1,21 +1,18 @@
 """The command: signals end it in order from its first moment on, also while its modules are still being loaded."""
 
-import sys
+import signal
 from typing import NoReturn
-
-from retrain_trigger import terminal
 
 
 def main() -> NoReturn:
     """Run a command of the command line."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it without a word, where Python would print a traceback
+    from retrain_trigger import terminal  # noqa: PLC0415  (it takes a moment, in which a signal may come)
+
     terminal.make_ready()
-    try:
-        from retrain_trigger import cli  # noqa: PLC0415  (it takes a moment, in which a signal may come)
-    except terminal.Ended:
-        ending = terminal.ended()
-        assert ending is not None
-        terminal.write(sys.stderr, f"{ending[0]}; nothing was done")
-        raise SystemExit(int(ending[1])) from None
+    from retrain_trigger import cli  # noqa: PLC0415  (as above)
+
     cli.main()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from retrain_trigger import approval, artefact, promotion, staging, trial
 from retrain_trigger.entries import Kind
-from retrain_trigger.errors import PromotionError, TrainingError
+from retrain_trigger.errors import PromotionError, TrainingError, refused
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import noninferiority, wear
 from retrain_trigger.judge.feedback import VersionCounts
@@ -334,7 +334,7 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], *
     try:
         digest = tick.registry.seal(version, model=model, card=card, profile=split.profile, log=log)
     except OSError as error:
-        raise TrainingError(f"the model at {model} cannot be sealed: {error}") from error
+        raise TrainingError(f"the model at {model} cannot be sealed: {refused(error)}") from error
     tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)
     return version
 

@@ -14,7 +14,7 @@ import click
 from retrain_trigger import __version__, terminal, units
 from retrain_trigger import config as settings
 from retrain_trigger.config import Config
-from retrain_trigger.errors import RetrainCheckError, UsageError
+from retrain_trigger.errors import RetrainCheckError, UsageError, refused
 from retrain_trigger.outcomes import ExitCode, Outcome
 from retrain_trigger.redaction import redacted, redacted_texts
 
@@ -332,7 +332,7 @@ def _translated(error: BaseException) -> tuple[str, ExitCode]:
         case click.Abort() | KeyboardInterrupt():
             return "interrupted; nothing was done", ExitCode.INTERRUPTED
         case OSError():
-            return f"{error}; what this run had begun, the next one finishes or gives up", ExitCode.NOT_PROMOTED
+            return f"{refused(error)}. What was begun, the next run finishes or gives up", ExitCode.NOT_PROMOTED
     return f"this is a bug in retrain-check; what is needed to mend it is in {_saved_traceback()}", ExitCode.BUG
 
 

@@ -1,8 +1,31 @@
 """What can break. A break is raised once and translated to an exit code once, in `cli`."""
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
 
 from retrain_trigger.outcomes import ExitCode
+
+_REMEDIES: Final = {
+    errno.EACCES: "run this as the user who owns it, or change its permissions",
+    errno.EPERM: "run this as the user who owns it, or change its permissions",
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room within the quota",
+    errno.EROFS: "make that file system writable",
+    errno.EIO: "look after that disk",
+    errno.ENOENT: "mount or make what should be there",
+    errno.ENOTDIR: "move away what stands there, or mount what should",
+}
+
+
+def refused(error: OSError) -> str:
+    """Say what the system refused, where, and what to do.
+
+    >>> refused(PermissionError(errno.EACCES, "Permission denied", "models"))
+    'models: Permission denied; run this as the user who owns it, or change its permissions'
+    """
+    seen = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{seen}; {remedy}" if remedy else seen
 
 
 class RetrainCheckError(Exception):

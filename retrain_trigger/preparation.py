@@ -80,8 +80,9 @@ def prepare(
 
     `breached` are the starts of the windows that the hold-out must contain. `forced` trains even where too few rows
     can decide. `because` is told to a check of the user's own. Raises DataError where the data cannot be read,
-    PromotionError where it is too old to judge by.
+    PromotionError where it is too old to judge by, or a new version would have no place.
     """
+    tick.registry.check_writable()  # else a training of hours would end in a model that has no place
     prepared = _prepared(tick, champion, breached, forced=forced)
     if isinstance(prepared, Outcome):
         return prepared

@@ -18,6 +18,9 @@ ENDINGS = {
 }
 """The signals that end a command in order, the word for each, and its exit code."""
 
+_IMPORT = "<frozen importlib._bootstrap>"
+_SOON = 0.005
+"""Seconds after which a signal that came while a module was being loaded is looked at again."""
 _received: list[int] = []
 _settled: list[bool] = []
 
@@ -86,10 +89,21 @@ def _silence(stream: IO[str]) -> None:
         os.close(nowhere)
 
 
-def _end(number: int, _frame: FrameType | None) -> None:
+def _end(number: int, frame: FrameType | None) -> None:
     # Cleaning up takes seconds at most; a second signal must not leave a training behind. SIGKILL always works.
     # The handlers stay: Python complains aloud of one that is taken away while its signal is on the way.
     if _received or _settled:
         return
+    if _is_loading(frame):
+        signal.signal(signal.SIGALRM, lambda _, later: _end(number, later))
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+        return
     _received.append(number)
     raise Ended
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Say whether a module is being loaded: an exception in the midst of one in C++ would abort the whole process."""
+    while frame is not None and frame.f_code.co_filename != _IMPORT:
+        frame = frame.f_back
+    return frame is not None

@@ -192,3 +192,26 @@ def test_an_older_copy_of_the_ledger_does_not_fit_the_pointer(adopted: Project, 
     project.retrain_check("promote", version, "--reason", "by hand", "--now", day(2.1).isoformat())
     path.write_bytes(older)
     assert "somebody moved it by hand" in project.run(day=2.2, code=6).stderr
+
+
+def test_a_ledger_that_is_away_for_now_is_not_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.symlink_to(tmp_path / "not mounted/ledger.sqlite")
+    with pytest.raises(PromotionError, match="cannot be used now"), Ledger.writing(path):
+        pass
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize("way", ["a link that leads nowhere", "a file"])
+def test_a_state_folder_that_cannot_be_reached_is_not_an_empty_history(adopted: Project, way: str) -> None:
+    state, aside = adopted.folder / ".retrain-check", adopted.folder / "aside"
+    state.rename(aside)
+    try:
+        state.write_text("") if way == "a file" else state.symlink_to("not-mounted")
+        for question in ("status", "history", "run"):
+            said = adopted.retrain_check(question, code=6).stderr
+            assert f"{state}" in said
+            assert "mount" in said
+    finally:
+        state.unlink()
+        aside.rename(state)

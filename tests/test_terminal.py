@@ -94,12 +94,30 @@ def test_signals_that_come_together_end_the_run_once(adopted: Project) -> None:
 
 
 def test_a_signal_while_the_command_is_being_loaded_ends_it(adopted: Project) -> None:
-    slow = "open('loading', 'w').close()\nimport time\ntime.sleep(60)\n"
-    adopted.write("click.py", slow)  # it is found before the real one
+    slow = "import sys, time\nopen('loading', 'w').close()\ntime.sleep(1)\ndel sys.modules['click'], sys.path[0]\n"
+    adopted.write("click.py", f"{slow}import click\n")  # it is found before the real one
+    os.mkfifo(adopted.write_folder("logs/metrics.jsonl"))  # reading it would not end
     run = begun(adopted)
     wait_for((adopted.folder / "loading").exists)
     run.send_signal(signal.SIGINT)
-    assert (run.communicate(), run.returncode) == (("", "interrupted; nothing was done\n"), 130)
+    said = "interrupted; the next run finishes or gives up what was begun\n"
+    assert (run.communicate(), run.returncode) == (("", said), 130)
+
+
+def test_a_signal_while_a_module_in_c_is_loaded_waits_until_it_can_be_raised(adopted: Project) -> None:
+    """DuckDB calls Python while it is being loaded, and ends the process where an exception comes back."""
+    early = "import enum\nbefore = enum.EnumType.__call__\ndef slow(*given, **named):\n    import os, time\n"
+    early += "    if not os.path.exists('loading') and 'module' in named and 'duckdb' in str(named['module']):\n"
+    early += "        open('loading', 'w').close()\n        time.sleep(1)\n    return before(*given, **named)\n"
+    early += "enum.EnumType.__call__ = slow\n"
+    adopted.write("early/sitecustomize.py", early)
+    adopted.write("config.yaml", "performance_threshold: 0.85\nlogs: {predictions: 'p.jsonl'}\n")
+    adopted.write("p.jsonl", '{"timestamp": "2026-01-22", "id": 1, "prediction": 1, "label": 1}\n')
+    run = begun(adopted, PYTHONPATH=str(adopted.folder / "early"))
+    wait_for((adopted.folder / "loading").exists)
+    run.send_signal(signal.SIGTERM)
+    said = "terminated; the next run finishes or gives up what was begun\n"
+    assert (run.communicate(), run.returncode) == (("", said), 143)
 
 
 def test_a_signal_after_the_work_is_over_changes_nothing(adopted: Project, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every change to a file or folder: written beside, synced, renamed, and the folder synced."""
 
+import errno
 import glob
 import hashlib
 import os
@@ -66,6 +67,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_writable(folder: Path) -> bool:
+    """Say whether this user may change names in a folder, or make it where it is still missing."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return os.access(there, os.W_OK | os.X_OK)
+
+
 def is_empty(path: Path) -> bool:
     """Say whether there is a file with nothing in it."""
     try:
@@ -102,6 +109,8 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
     with suppress(FileExistsError):
         path.mkdir(mode)  # never wider than wanted, not even for a moment
         path.chmod(mode)  # whatever the umask is: the service may run under another user
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "Not a folder, nor a link to one", str(path))
     sync_folder(path.parent)
 
 

@@ -1,5 +1,7 @@
 """Labelled rows, counted and split by DuckDB: what may be trained on, and what decides."""
 
+import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,11 +90,16 @@ class LabelledRows:
         return {"rows": int(count), "oldest": oldest, "newest": newest}
 
     def write(self, where: str, target: Path) -> None:
-        """Write the rows that fulfil a condition as Parquet, with the names and types of the source."""
+        """Write the rows that fulfil a condition as Parquet, with the names and types of the source. Raises OSError."""
         names = ", ".join(quoted(name) for name in self.types)
-        self.connection.execute(
-            f"COPY (SELECT {names} FROM known WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
-        )
+        try:
+            self.connection.execute(
+                f"COPY (SELECT {names} FROM known WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
+            )
+        except duckdb.IOException as error:
+            if target.name in str(error):  # else it is the source that cannot be read
+                raise _unwritten(error, target) from error
+            raise
 
     def labels(self, where: str = "true") -> dict[str, int]:
         """Count the rows of each label among those that fulfil a condition."""
@@ -160,8 +167,9 @@ def opened(
     """Open labelled rows: Parquet, CSV or JSONL; a file, a folder of one kind of them, or a glob.
 
     `labels` is a source of ground truth to join by id, where it does not stand in the rows. `key` is the setting that
-    names the source. `labelled=False` keeps rows that have no label, too, and asks for no column of it. Raises DataError where there is no file, a file cannot be read, the label or timestamp column is
-    missing (`column 'label'`), or a row has no readable time.
+    names the source. `labelled=False` keeps rows that have no label, too, and asks for no column of it. Raises
+    DataError where there is no file, a file cannot be read, the label or timestamp column is missing (`column
+    'label'`), or a row has no readable time.
     """
     try:
         with tables.connected() as connection:
@@ -185,6 +193,12 @@ def _check_roles(columns: Mapping[str, str], types: Mapping[str, str], *, source
                 f"column {columns[role]!r} ({role}) is missing in {source}; {tables.has(types)}. "
                 f"Name it in logs.columns.{role}"
             )
+
+
+def _unwritten(error: Exception, target: Path) -> OSError:
+    """Return what the system refused, which DuckDB says in words only."""
+    code = next((code for code in errno.errorcode if f": {os.strerror(code)}" in str(error)), errno.EIO)
+    return OSError(code, os.strerror(code), str(target))
 
 
 def _create_known(

@@ -58,7 +58,7 @@ class Ledger:
     @contextmanager
     def writing(cls, path: Path) -> Iterator["Ledger"]:
         """Open for appending, creating and migrating where needed; raises PromotionError when it is damaged."""
-        if not path.exists():
+        if not _is_there(path):
             _create(path)
         with _opened(path, f"{path.as_uri()}?mode=rw") as connection:
             _be_durable(connection)
@@ -72,7 +72,7 @@ class Ledger:
 
         Not `mode=ro`: SQLite could then not roll back what a killed run had begun, and would not answer.
         """
-        exists = path.exists()
+        exists = _is_there(path)
         with _opened(path, f"{path.as_uri()}?mode=rw" if exists else "file::memory:") as connection:
             if not exists:
                 _migrate(connection, 0)
@@ -191,6 +191,20 @@ def _check(row: tuple[Any, ...], found: str, previous: str | None) -> None:
         raise sqlite3.DatabaseError(f"the entry before entry {seq} is missing")
     if chained(previous or "", row) != found:
         raise sqlite3.DatabaseError(f"entry {seq} is not what was written: it, or one before it, was changed")
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is a ledger; a link that leads nowhere is one that cannot be reached now, not a missing one.
+
+    Raises OSError where nobody can say.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        if path.parent.is_symlink() and not path.parent.exists():
+            raise
+        return False
+    return True
 
 
 def _create(path: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,16 @@ class Pointer:
 
     @classmethod
     def decoded(cls, document: Any) -> "Pointer":
-        """Read back what `encoded` wrote. Raises ValueError or TypeError for anything else."""
+        """Read back what `encoded` wrote. Raises ValueError, TypeError or OverflowError for anything else."""
         pointer = cls(**document)
         if pointer.schema != SCHEMA:
             raise ValueError(f"its schema is {pointer.schema!r}, not {SCHEMA}")
         texts = (pointer.version, pointer.path, pointer.sha256, pointer.promoted_at, pointer.run)
         if not all(isinstance(text, str) for text in texts) or not isinstance(pointer.generation, int):
             raise TypeError("a value is of the wrong type")
-        datetime.fromisoformat(pointer.promoted_at)
+        if not isinstance(pointer.previous, str | None):
+            raise TypeError("its previous version is no text")
+        datetime.fromisoformat(pointer.promoted_at).astimezone(UTC)
         if not _NAME.fullmatch(pointer.version):
             raise ValueError(f"{pointer.version!r} is not the name of a version")
         return pointer
@@ -66,7 +68,7 @@ class Registry:
             return self._read_pointer()
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise PromotionError(
                 f"the pointer {self.pointer} cannot be read ({error}); see `retrain-check history` for what was live "
                 f"and restore it with `retrain-check promote VERSION --reason ...`"
@@ -83,6 +85,15 @@ class Registry:
         """Flip the pointer in one rename."""
         files.make_folder(self.pointer.parent)
         files.write(self.pointer, pointer.encoded())
+
+    def check_writable(self) -> None:
+        """Raise PromotionError where no version could be sealed, or the pointer not be replaced."""
+        for folder in (self.folder, self.pointer.parent):
+            if not files.is_writable(folder):
+                raise PromotionError(
+                    f"{folder} cannot be written to by this user, or is on a read-only file system; nothing was "
+                    f"trained. Run this as the user who owns it, or make it writable"
+                )
 
     def model(self, version: str) -> Path:
         """Return the path of a sealed model."""

@@ -433,6 +433,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content:
         counted(tmp_path / name)
 
 
+def test_rows_that_cannot_be_written_are_not_taken_for_rows_that_cannot_be_read(tmp_path: Path) -> None:
+    source = parquet(tmp_path / "rows.parquet", "SELECT TIMESTAMP '2026-01-01' AS timestamp, 1 AS id, 1 AS label")
+    with opened(str(source), columns=COLUMNS, now=NOW) as rows, pytest.raises(FileNotFoundError) as refused:
+        rows.write(ANY, tmp_path / "missing/train.parquet")
+    assert refused.value.filename == str(tmp_path / "missing/train.parquet")
+
+
 def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for source in ("empty", "missing.parquet", "*.parquet", "no/such/folder/*.csv"):

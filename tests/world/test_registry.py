@@ -1,6 +1,8 @@
 import json
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,3 +190,36 @@ def test_a_broken_card_is_named(registry: Registry, content: str) -> None:
     card.write_text(content)
     with pytest.raises(PromotionError, match=r"v1/card\.json"):
         registry.verified("v1")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"promoted_at": "0001-01-01T00:00:00+14:00"},
+        {"promoted_at": "9999-12-31T23:59:59-14:00"},
+        {"previous": {"version": "v0"}},
+    ],
+)
+def test_a_pointer_with_a_value_that_cannot_be_is_said_to_be_unreadable(
+    registry: Registry, wrong: dict[str, Any]
+) -> None:
+    registry.folder.mkdir()
+    registry.pointer.write_text(json.dumps({**json.loads(POINTER.encoded()), **wrong}))
+    with pytest.raises(PromotionError, match="cannot be read"):
+        registry.champion()
+
+
+def test_a_folder_that_takes_no_new_version_is_said_before_a_training(registry: Registry) -> None:
+    registry.check_writable()  # it can still be made
+    with tempfile.TemporaryDirectory() as own:  # where another user may go: root may write everywhere
+        Path(own).chmod(0o555)
+        locked = Registry(Path(own), Path(own) / "champion.json")
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                os.setuid(65534 if os.geteuid() == 0 else os.geteuid())
+                locked.check_writable()
+                os._exit(0)
+            os._exit(6)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 6
+        Path(own).chmod(0o700)
