@@ -1,6 +1,9 @@
+import os
 import shutil
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import forks
 import pytest
@@ -12,6 +15,13 @@ def pytest_configure(config: pytest.Config) -> None:
         waiting = ExitStack()
         waiting.enter_context(forks.offered())
         config.add_cleanup(waiting.close)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """Take back what the tests of a module, or what they load, leave in the environment."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture
