@@ -1,14 +1,33 @@
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
+import forks
 import pytest
 from projects import CONFIG, Project, write_rows
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # pytest-xdist's word for a process that others gave its tests
+        waiting = ExitStack()
+        waiting.enter_context(forks.offered())
+        config.add_cleanup(waiting.close)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """Take back what the tests of a module, or what they load, leave in the environment."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture
 def simple(tmp_path: Path) -> Project:
     """The simple path: an F1 log, a Makefile and two thresholds."""
-    project = Project(tmp_path)
+    project = Project(tmp_path, forked=False)
     project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
     project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
     project.write("production.model", "the model in production")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,12 @@ from random import Random
 from typing import Any
 
 import duckdb
+import forks
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BREAK = START + timedelta(days=20)
+PATIENCE = 120.0
+"""Seconds that a command may take."""
 
 ECHO = '''
 """A model that repeats one column of its input: how right it is, is written in the data."""
@@ -36,9 +40,14 @@ joblib.dump(Echo(sys.argv[1]), os.environ["RETRAIN_OUTPUT"])
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with everything that `retrain-check` needs, and ways to work in it."""
+    """A folder with everything that `retrain-check` needs, and ways to work in it.
+
+    Its commands are forks of a process that has loaded them, or, where `forked` is false or a command is given an
+    environment of its own, `python -m retrain_trigger` from the start.
+    """
 
     folder: Path
+    forked: bool = True
 
     def write(self, name: str, text: str) -> Path:
         """Write a file, making its folder."""
@@ -76,19 +85,28 @@ class Project:
         self, *arguments: str, code: int | None = 0, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run the real command; `code` is the exit code to expect, None for any."""
-        done = subprocess.run(
+        done = self._forked(arguments, environment) if self.forked else None
+        done = done or self._started(arguments, environment)
+        said = f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert code is None or done.returncode == code, said
+        assert "Traceback" not in done.stdout + done.stderr, said
+        return done
+
+    def _forked(
+        self, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str] | None:
+        return forks.run(arguments, folder=self.folder, environment=environment, within=PATIENCE)
+
+    def _started(self, arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [sys.executable, "-m", "retrain_trigger", *arguments],
             cwd=self.folder,
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
-        said = f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert code is None or done.returncode == code, said
-        assert "Traceback" not in done.stdout + done.stderr, said
-        return done
 
     def run(self, *arguments: str, day: float, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a tick so many days after the break."""

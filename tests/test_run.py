@@ -203,12 +203,13 @@ def test_the_simple_path(simple: Project) -> None:
 
 
 def test_twenty_days_of_standing_breach_cause_at_most_six_trainings(simple: Project) -> None:
+    project = Project(simple.folder)
     simple.run("--bootstrap", "--adopt", "production.model", day=0)
     for number in range(20):
-        simple.log(0.8, since=day(number))
+        project.log(0.8, since=day(number))
         for hour in (20, 23):
-            assert "f1 0.8 is under performance_threshold 0.85" in simple.run(day=number + hour / 24).stdout
-    assert 2 <= simple.trainings() <= 6
+            assert "f1 0.8 is under performance_threshold 0.85" in project.run(day=number + hour / 24).stdout
+    assert 2 <= project.trainings() <= 6
 
 
 def test_a_training_command_that_leaves_its_model_elsewhere(simple: Project) -> None:
