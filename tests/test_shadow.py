@@ -23,7 +23,11 @@ from retrain_trigger.world import files
 def killing(effect, when):
     def instead(path, *rest, **more):
         aimed = path.name == "challenger.json" and os.environ["KILL_AT"] == effect.__name__
-        if aimed and os.environ["KILL_WHEN"] == "before":
+        if aimed and os.environ["KILL_WHEN"] == "half-way":
+            path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(b"{")
+        if aimed and os.environ["KILL_WHEN"] == "failing":
+            raise OSError(5, os.strerror(5), str(path))
+        if aimed and os.environ["KILL_WHEN"] != "after":
             os.kill(os.getpid(), 9)
         effect(path, *rest, **more)
         if aimed:
@@ -66,13 +70,13 @@ class Service:
         self.project.write(f"predictions/{number:03}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
     def run_killed(self, effect: str, when: str, *, day: float) -> None:
-        """Run a tick that is killed just before or after challenger.json is written or removed."""
+        """Run a tick that is killed just before, half-way through or after challenger.json is written or removed; or fails at it."""
         site = self.project.write("site/sitecustomize.py", KILLER).parent
         path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
         os.environ |= {"KILL_AT": effect, "KILL_WHEN": when}
         before, os.environ["PYTHONPATH"] = os.environ.get("PYTHONPATH"), path
         try:
-            self.project.run(day=day, code=-9)
+            self.project.run(day=day, code=6 if when == "failing" else -9)
         finally:
             os.environ.pop("PYTHONPATH")
             if before is not None:
@@ -163,12 +167,17 @@ def test_a_run_killed_while_it_stages_is_finished_by_the_next(service: Service) 
     service.run_killed("write", "before", day=3)
     assert service.project.kinds()[-1] == "staging"
     assert not service.challenger.exists()
+    for number in range(4):
+        service.run_killed("write", "half-way", day=3.01 + number / 100)
+    assert not service.challenger.exists()
+    service.run_killed("write", "failing", day=3.05)
     service.run_killed("write", "after", day=3.1)
-    assert service.project.kinds()[-2:] == ["staging", "resumed"]
+    assert service.project.kinds()[-2:] == ["compared", "staging"]
     assert service.challenger.exists()
     done = service.project.run(day=3.2)
     assert done.stdout.startswith("in shadow: finished the interrupted staging")
     assert service.challenger.exists()
+    assert not list(service.challenger.parent.glob(".*.tmp"))
     assert service.project.trainings() == 2
 
 
@@ -176,6 +185,8 @@ def test_a_run_killed_at_the_verdict_is_finished_by_the_next(staged: Service) ->
     staged.serve(3)
     staged.serve(4)
     staged.run_killed("remove", "before", day=5)
+    assert staged.project.kinds()[-1] == "compared"
+    staged.run_killed("remove", "failing", day=5.05)
     assert staged.project.kinds()[-1] == "compared"
     staged.run_killed("remove", "after", day=5.1)
     assert not staged.challenger.exists()
