@@ -27,6 +27,10 @@ CALLS = {
     ("world/training.py", "os.ftruncate"): "as in world/lock.py",
     ("world/training.py", "os.pwrite"): "as in world/lock.py",
     ("world/ledger.py", "sqlite3.connect"): "SQLite writes and syncs its file by itself",
+    (
+        "world/ledger.py",
+        "tempfile.TemporaryDirectory",
+    ): "a copy for a question, where the ledger's own disk is read-only",
     ("world/labelled.py", "COPY TO"): "DuckDB writes training data and hold-out to the scratch of the run",
     ("world/tallies.py", "COPY TO"): "as above, the golden rows",
     ("world/logged_requests.py", "COPY TO"): "as above, the requests that a comparison asks again",

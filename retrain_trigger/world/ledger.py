@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from retrain_trigger.entries import Entry, Kind
@@ -73,7 +75,10 @@ class Ledger:
         Not `mode=ro`: SQLite could then not roll back what a killed run had begun, and would not answer.
         """
         exists = _is_there(path)
-        with _opened(path, f"{path.as_uri()}?mode=rw" if exists else "file::memory:") as connection:
+        with (
+            _answering(path) as there,
+            _opened(path, f"{there.as_uri()}?mode=rw" if exists else "file::memory:") as connection,
+        ):
             if not exists:
                 _migrate(connection, 0)
             version = _version(connection, path)
@@ -222,6 +227,22 @@ def _create(path: Path) -> None:
 def _be_durable(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=DELETE")
     connection.execute("PRAGMA synchronous=EXTRA")
+
+
+@contextmanager
+def _answering(path: Path) -> Iterator[Path]:
+    """Yield where a question reads: a copy where a run was cut off and its disk has become read-only since.
+
+    What that run had begun can then not be rolled back in its place, and nobody writes there.
+    """
+    journal = path.with_name(f"{path.name}-journal")
+    if not journal.exists() or not os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+        yield path
+        return
+    with TemporaryDirectory(prefix="retrain-check-") as folder:
+        for each in (path, journal):
+            files.copy_hashing(each, Path(folder, each.name), mode=0o600)
+        yield Path(folder, path.name)
 
 
 @contextmanager

@@ -110,8 +110,8 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path
     assert path.read_bytes() == before
 
 
-def test_what_was_appended_is_there_after_a_kill_and_what_was_begun_is_not(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.sqlite"
+def cut_off(path: Path) -> None:
+    """Append two entries, and leave the ledger as a run does that is killed while it writes a third."""
     script = f"""
 import os, signal
 from datetime import UTC, datetime
@@ -126,10 +126,30 @@ with Ledger.writing(Path({str(path)!r})) as ledger:
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
     assert Path(f"{path}-journal").stat().st_size > 0, "the kill came too early to show anything"
+
+
+def test_what_was_appended_is_there_after_a_kill_and_what_was_begun_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    cut_off(path)
     assert kinds(path) == [Kind.TRAINING, Kind.SEALED], "a question is answered before the next run has tidied up"
     append(path, Kind.KEPT)
     assert kinds(path) == [Kind.TRAINING, Kind.SEALED, Kind.KEPT]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_question_is_answered_when_the_disk_has_become_read_only_with_the_crash(tmp_path: Path) -> None:
+    cut_off(tmp_path / "ledger.sqlite")
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    mounted = tmp_path.with_name("mounted")
+    mounted.mkdir()
+    if subprocess.run(["mount", "--bind", tmp_path, mounted], capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", mounted], check=True)
+        assert kinds(mounted / "ledger.sqlite") == [Kind.TRAINING, Kind.SEALED]
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
 def test_a_ledger_that_was_cut_off_while_it_was_made_is_not_there_yet(tmp_path: Path) -> None:
