@@ -9,7 +9,7 @@ from typing import Any
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.redaction import redacted
 from retrain_trigger.tick import Tick
-from retrain_trigger.world import output, training
+from retrain_trigger.world import lock, output, training
 
 TIME = timedelta(minutes=10)
 """How long the check of one split may take; then its whole tree is ended, and the data is refused."""
@@ -25,14 +25,16 @@ def judged(tick: Tick, splits: Mapping[str, Path | None], *, reason: Mapping[str
     command = tick.config.data.command
     if command is None:
         return ()
-    lock = tick.config.state / "check.lock"
-    training.end_tree(tick.run, lock)  # what a killed run left of its check would keep this one waiting
-    return tuple(_judged(tick, command, reach, rows, reason, lock) for reach, rows in splits.items())
+    return tuple(_judged(tick, command, reach, rows, reason) for reach, rows in splits.items())
 
 
-def _judged(  # noqa: PLR0917  (private, and called once)
-    tick: Tick, command: str, reach: str, rows: Path | None, reason: Mapping[str, Any], lock: Path
-) -> Finding:
+def end_leftover(tick: Tick) -> None:
+    """End what a killed run left of its check: nobody waits for it any more. Raises TrainingError where that cannot be."""
+    if lock.is_held(_lock(tick)):
+        training.end_tree(tick.run, _lock(tick))
+
+
+def _judged(tick: Tick, command: str, reach: str, rows: Path | None, reason: Mapping[str, Any]) -> Finding:
     environment = {training.RUN_ID: tick.run, "RETRAIN_REASON": json.dumps(reason)}
     if rows is not None:
         environment["RETRAIN_TRAIN_DATA"] = str(rows)
@@ -45,10 +47,14 @@ def _judged(  # noqa: PLR0917  (private, and called once)
         environment=environment,
         timeout=TIME.total_seconds(),
         log=log,
-        training_lock=lock,
+        training_lock=_lock(tick),
     )
     said = " / ".join(output.last_lines(log))
     because = f"{NAME} `{redacted(command)}` {how or 'exited with 0'} on the rows of {reach}"
     because += f": {said}" if said else "; it printed nothing"
     verdict = Verdict.PASS if how is None else Verdict.BREACH
     return Finding(name=NAME, verdict=verdict, value=float(how is not None), limit=0.0, because=because)
+
+
+def _lock(tick: Tick) -> Path:
+    return tick.config.state / "check.lock"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import time
 
-from retrain_trigger import attempt, promotion, staging
+from retrain_trigger import attempt, data_check, promotion, staging
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory
@@ -98,7 +98,8 @@ def given_up(tick: Tick, because: str) -> Tick:
 
 
 def _tidy(tick: Tick) -> None:
-    """Remove what killed runs left half-written; the files of a failed or refused training stay, a message named them."""
+    """Take away what killed runs left; the files of a failed or refused training stay, a message named them."""
+    data_check.end_leftover(tick)
     tick.registry.clear_staging()
     files.clear_beside(staging.path(tick.registry))
     for folder in tick.scratch.parent.glob("*"):

@@ -11,6 +11,7 @@ from projects import BREAK, CONFIG, Project, day, write_rows
 from retrain_trigger import config, controller
 from retrain_trigger.errors import TrainingError
 from retrain_trigger.outcomes import ExitCode, Outcome
+from retrain_trigger.world import lock
 
 MORE = """*,
     10 * exp((hash(id) % 1000) / 250.0 - 2) AS amount,
@@ -165,3 +166,13 @@ def test_a_check_of_ones_own_that_hangs_is_ended_with_everything_it_started(cham
     assert "data.command `sh check.sh` did not end within 1 s and was stopped" in done.stdout
     assert not Path(f"/proc/{(champion.folder / 'escaped.pid').read_text().strip()}").exists()
     assert not started(champion)
+
+
+def test_a_check_of_ones_own_that_outlived_its_run_is_ended_by_the_next(champion: Project) -> None:
+    with_check(champion, "kill -KILL $(cat .retrain-check/lock); sleep 600\n")
+    champion.run(day=DAY, code=-9)
+    held = champion.folder / ".retrain-check/check.lock"
+    assert lock.is_held(held)
+    champion.log(0.95, since=day(3))
+    assert champion.run(day=4).stdout.startswith("healthy: ")
+    assert not lock.is_held(held)

@@ -97,8 +97,9 @@ def check_ended(training_lock: Path) -> None:
 def end_tree(run: str, training_lock: Path) -> None:
     """End every process of a training: ask, wait up to GRACE seconds, then kill until none is left.
 
-    Members are the processes that carry the ids of run and lock in their environment, those that hold the training lock, and the
-    descendants of this process that such a training left behind. Raises TrainingError when some cannot be ended.
+    Members are the processes that carry the ids of run and lock in their environment, those that hold the training
+    lock, and the descendants of this process that such a training left behind. Raises TrainingError when some cannot
+    be ended.
     """
     try:
         _end(run, training_lock)
