@@ -9,6 +9,7 @@ where there is a violation, where a deliberate omission was not found, or where 
 import argparse
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -101,7 +102,7 @@ class Bench:
 
         `split`: `amount` is for all of them together. `thinned`: only one point in so many is taken.
         """
-        each = max(1.0, amount / self.lanes) if split else amount
+        each = math.ceil(amount / self.lanes) if split else amount
         with ThreadPoolExecutor(self.lanes) as pool:
             jobs = [
                 pool.submit(
@@ -200,11 +201,11 @@ def _power(bench: Bench) -> None:
 
 
 def _pairs(bench: Bench) -> None:
-    bench.take(bench.part("pairs", amount=max(1, PAIRS * bench.scale), seconds=bench.left(0.3)))
+    bench.shared("pairs", amount=PAIRS * bench.scale, seconds=bench.left(0.3), split=True)
 
 
 def _clocks(bench: Bench) -> None:
-    bench.shared("clocks", amount=max(1, SCHEDULES * bench.scale), seconds=bench.left(0.3), split=True)
+    bench.shared("clocks", amount=SCHEDULES * bench.scale, seconds=bench.left(0.3), split=True)
 
 
 def _mutants(bench: Bench) -> None:

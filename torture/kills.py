@@ -145,16 +145,17 @@ def kill_everywhere(
 def fail_everywhere(
     striker: Striker, chosen: list[Scene], *, share: int, shares: int, deadline: float, errors: tuple[int, ...] = ERRORS
 ) -> Tally:
-    """Let each call of each scene fail with each error, once and from then on; then an ordinary run follows."""
+    """Let each call of each scene fail with each error, and with one of them from then on; then an ordinary run follows."""
     tally = Tally()
     points = [
         (scene, Fault(at=at, action=action, error=error))
         for scene in chosen
         for at in range(1, striker.calls(scene, tally) + 1)
-        for action in (Action.FAIL_ONCE, Action.FAIL_FROM)
-        for error in errors
+        for action, kinds in ((Action.FAIL_ONCE, errors), (Action.FAIL_FROM, (errors[at % len(errors)],)))
+        for error in kinds
     ][share::shares]
     random.Random(share).shuffle(points)
+    points.sort(key=lambda point: point[1].action)  # each call alone before any with all that follow
     for number, (scene, fault) in enumerate(points):
         if time.monotonic() > deadline:
             tally.leave_out("injected errors", len(points) - number)
