@@ -28,7 +28,7 @@ import scenes
 
 HERE = Path(__file__).parent
 SHOWN = 10
-AGAIN = 6
+AGAIN = 7
 """Points at which a recovery is killed, for each point at which the run was."""
 SIMPLE = {scene.name for scene in scenes.SIMPLE}
 SMALL = 0.1

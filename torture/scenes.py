@@ -72,7 +72,7 @@ SIMPLE = (
     BOOTSTRAP,
     Scene("breach", _RUN),
     Scene("failing", _RUN, codes=frozenset({0, 5}), undisturbed=5),
-    Scene("slow", _RUN, after=("run", "--force", "again", "--now", LATER), again=0.25),
+    Scene("slow", _RUN, after=("run", "--force", "again", "--now", LATER), again=0.1),
     Scene("spoiled", _PROMOTE, undisturbed=6),
     Scene("by hand", _PROMOTE),
     Scene("rollback", ("rollback", "--now", NOW)),
@@ -83,12 +83,12 @@ SIMPLE = (
 GATED_ONES = (
     Scene("compared", _RUN),
     Scene("asked", _RUN),
-    Scene("staged", _RUN, again=0.25),
+    Scene("staged", _RUN, again=0.1),
     Scene(
-        "withdrawn", ("promote", "VERSION", "--reason", "seen enough", "--now", DAYS_ON), after=_AFTER_ON, again=0.25
+        "withdrawn", ("promote", "VERSION", "--reason", "seen enough", "--now", DAYS_ON), after=_AFTER_ON, again=0.1
     ),
-    Scene("concluded", _RUN_ON, after=_AFTER_ON, again=0.25),
-    Scene("judged", _RUN_ON, after=_AFTER_ON, again=0.25),
+    Scene("concluded", _RUN_ON, after=_AFTER_ON, again=0.1),
+    Scene("judged", _RUN_ON, after=_AFTER_ON, again=0.1),
     Scene("probation", _RUN_ON, after=_AFTER_ON),
 )
 """They begin where a real comparison has ended."""
