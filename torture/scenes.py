@@ -84,9 +84,7 @@ GATED_ONES = (
     Scene("compared", _RUN),
     Scene("asked", _RUN),
     Scene("staged", _RUN, again=0.1),
-    Scene(
-        "withdrawn", ("promote", "VERSION", "--reason", "seen enough", "--now", DAYS_ON), after=_AFTER_ON, again=0.1
-    ),
+    Scene("withdrawn", ("promote", "VERSION", "--reason", "seen enough", "--now", DAYS_ON), after=_AFTER_ON, again=0.1),
     Scene("concluded", _RUN_ON, after=_AFTER_ON, again=0.1),
     Scene("judged", _RUN_ON, after=_AFTER_ON, again=0.1),
     Scene("probation", _RUN_ON, after=_AFTER_ON),
