@@ -223,16 +223,22 @@ def test_a_training_command_that_leaves_its_model_elsewhere(simple: Project) -> 
     assert (simple.folder / "models" / simple.pointer["path"]).read_text() == "newer\n"
 
 
-def test_two_runs_at_once(champion: Project) -> None:
-    champion.makefile("@touch started; while [ ! -e go ]; do sleep 0.05; done; exit 1")
-    first = subprocess.Popen(
+def begun(project: Project, *, until: str) -> "subprocess.Popen[bytes]":
+    """Start a tick of the third day, and wait until its training has made a file."""
+    run = subprocess.Popen(
         [sys.executable, "-m", "retrain_trigger", "run", "--now", day(3).isoformat()],
-        cwd=champion.folder,
+        cwd=project.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not (champion.folder / "started").exists():
+    while not (project.folder / until).exists():
         time.sleep(0.02)
+    return run
+
+
+def test_two_runs_at_once(champion: Project) -> None:
+    champion.makefile("@touch started; while [ ! -e go ]; do sleep 0.05; done; exit 1")
+    first = begun(champion, until="started")
     before = champion.kinds()
     done = champion.run(day=3, code=75)
     assert f"another run is active (process {first.pid})" in done.stderr
@@ -244,14 +250,7 @@ def test_two_runs_at_once(champion: Project) -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_in_training_is_given_up_by_the_next(champion: Project, how: signal.Signals) -> None:
     champion.makefile("@echo $$$$ > training.pid; sleep 600")
-    first = subprocess.Popen(
-        [sys.executable, "-m", "retrain_trigger", "run", "--now", day(3).isoformat()],
-        cwd=champion.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (champion.folder / "training.pid").exists():
-        time.sleep(0.02)
+    first = begun(champion, until="training.pid")
     first.send_signal(how)
     assert first.wait() == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[how]
     if how is signal.SIGKILL:
@@ -269,14 +268,7 @@ def test_a_training_that_outlives_its_run_is_waited_for_however_often_cron_looks
     makefile = (champion.folder / "Makefile").read_text()
     hang = "\t@if [ -e sealed ]; then echo $$$$ > training.pid; exec sleep 600; fi; touch sealed\n"
     champion.write("Makefile", makefile + hang)
-    first = subprocess.Popen(
-        [sys.executable, "-m", "retrain_trigger", "run", "--now", day(3).isoformat()],
-        cwd=champion.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (champion.folder / "training.pid").exists():
-        time.sleep(0.02)
+    first = begun(champion, until="training.pid")
     first.kill()
     first.wait()
     before = champion.kinds()
