@@ -176,7 +176,7 @@ def _missed(bench: Bench, only: Sequence[str]) -> Iterator[str]:
 def _kills(bench: Bench) -> None:
     again = round(AGAIN * bench.scale)
     few: dict[str, Any] = {"scenes": "bootstrap"} if bench.scale < SMALL else {}
-    bench.shared("kills", amount=again, seconds=bench.left(0.5), thinned=max(1, round(0.25 / bench.scale)), **few)
+    bench.shared("kills", amount=again, seconds=bench.left(0.6), thinned=max(1, round(0.25 / bench.scale)), **few)
 
 
 def _real(bench: Bench) -> None:
