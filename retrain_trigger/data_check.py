@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from retrain_trigger.errors import TrainingError
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.redaction import redacted
 from retrain_trigger.tick import Tick
@@ -29,9 +31,13 @@ def judged(tick: Tick, splits: Mapping[str, Path | None], *, reason: Mapping[str
 
 
 def end_leftover(tick: Tick) -> None:
-    """End what a killed run left of its check: nobody waits for it any more. Raises TrainingError where that cannot be."""
+    """End what a killed run left of its check: nobody waits for it any more.
+
+    What cannot be ended holds up the next check, which says so, and no run that needs none.
+    """
     if lock.is_held(_lock(tick)):
-        training.end_tree(tick.run, _lock(tick))
+        with suppress(TrainingError):
+            training.end_tree(tick.run, _lock(tick))
 
 
 def _judged(tick: Tick, command: str, reach: str, rows: Path | None, reason: Mapping[str, Any]) -> Finding:

@@ -127,7 +127,7 @@ def kill_everywhere(
         found = striker.killed(scene, fault)
         if found is None:
             continue
-        where = f"{scene.name}, {fault.action.name.lower()} call {fault.at}"
+        where = f"{scene.name}, {_told(fault)}"
         if again:
             lab.copy(striker.place, striker.saved)
         found += [f"recovered: {each}" for each in striker.recovered(scene, counting=True)]
@@ -138,7 +138,7 @@ def kill_everywhere(
             lost = striker.killed(scene, second, source=striker.saved)
             if lost is not None:
                 lost += [f"recovered: {each}" for each in striker.recovered(scene)]
-                tally.add("kill points in recovery", f"{where}, then {second.action.name.lower()} call {at}", lost)
+                tally.add("kill points in recovery", f"{where}, then {_told(second)}", lost)
     return tally
 
 
