@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from retrain_trigger.findings import Finding, Verdict, figures, unknown
-from retrain_trigger.judge.evidence import RATIOS, Counts, Detector, Ratio, ratio_of
+from retrain_trigger.judge.evidence import RATIOS, Counts, Detector, Ratio, ratio_of, swing_between
+from retrain_trigger.judge.overdispersion import PRIOR_PAIRS, overdispersion
 
 ONE_PERCENT = 100.0
 """An equally good champion may be rolled back in at most one of so many probations."""
@@ -20,9 +21,6 @@ MOST_WINDOWS = 60
 
 MIN_PAIRS = 3
 """Pairs of neighbouring windows from which a spread can be told, where only values are known."""
-
-PRIOR_PAIRS = 5
-"""Pairs of windows, without overdispersion, that its estimate begins with (as in the evidence of decay)."""
 
 DIFFERENCES = 2 / 3
 """Degrees of freedom of a variance from successive differences, for each of them (von Neumann, 1941)."""
@@ -203,14 +201,14 @@ def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
 
     SE^2 = O v (1/D_x + 1/D_y), v = sum over cells of count (n - r d)^2 / D with both champions' rows together (n and d
     are what a row adds to N and D, r = N/D: as if they were equally good).
-    O = max(1, (5 + sum (x_w - x_{w-1})^2 / (v (1/D_w + 1/D_{w-1}))) / (5 + pairs)) is how much more windows swing than
-    their rows explain, from neighbouring windows of one champion, v its own; the pair where the predecessor's level
-    begins is left out, as is the change of champion. P is the normal tail; where O > 1 that of Student's t, with
-    DIFFERENCES degrees of freedom for each pair (Wallace's approximation).
+    O is the overdispersion (judge/overdispersion.py) of neighbouring windows of one champion, with g = n - r d, r the
+    metric over both; the pair where the predecessor's level begins is left out, as is the change of champion. P is the
+    normal tail; where O > 1 that of Student's t, with DIFFERENCES degrees of freedom for each pair (Wallace's
+    approximation).
     """
     tables = [[each.counts for each in group if each.counts is not None] for group in groups]
-    excesses = [excess for group in tables for excess in _excesses(group, ratio)]
-    swing = max(1.0, (PRIOR_PAIRS + sum(excesses)) / (PRIOR_PAIRS + len(excesses)))
+    swings = [found for group in tables for found in _swings(group, ratio)]
+    swing = overdispersion(swings)
     then, now = (_total(group) for group in tables[1:])
     (before, weight_before), (value, weight) = _estimate(then, ratio), _estimate(now, ratio)
     fall, error = ratio.sign * (before - value), 0.0
@@ -220,7 +218,7 @@ def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
         before,
         value,
         fall,
-        _odds(fall, error, freedom=DIFFERENCES * (PRIOR_PAIRS + len(excesses)) if swing > 1 else math.inf),
+        _odds(fall, error, freedom=DIFFERENCES * (PRIOR_PAIRS + len(swings)) if swing > 1 else math.inf),
         swing,
         sum(then),
         sum(now),
@@ -229,13 +227,11 @@ def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
     )
 
 
-def _excesses(tables: Sequence[Counts], ratio: Ratio) -> list[float]:
-    """Return, for each pair of neighbours, the square of their difference over what their rows explain of it."""
-    unit = _unit_variance(_total(tables), ratio) if tables else 0.0
-    seen = [(value, whole) for value, whole in (_estimate(counts, ratio) for counts in tables) if whole]
-    if not unit:
-        return []
-    return [(x - y) ** 2 / (unit * (1 / d + 1 / e)) for (x, d), (y, e) in pairwise(seen)]
+def _swings(tables: Sequence[Counts], ratio: Ratio) -> list[float]:
+    """Return how far neighbours are apart; those whose rows are all alike say nothing."""
+    pairs = pairwise(table for table in tables if _estimate(table, ratio)[1])
+    found = [swing_between(ratio, _estimate(_total(pair), ratio)[0], *pair) for pair in pairs]
+    return [each for each in found if each is not None]
 
 
 def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:
