@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 import click
 import numpy as np
-from false_alarms import FALSE_ALARM_EVERY, HEALTHY, THRESHOLD, Stream, drawn
+from false_alarms import FRESH, HEALTHY, THRESHOLD, Stream, drawn
 
-from retrain_trigger.judge.evidence import Counts, Detector
+from retrain_trigger.judge.evidence import Counts
 
 OUTAGE = 0.4
 BEFORE_THE_FALL = 8
 """An outage day lies so many windows before the fall."""
-
-FRESH = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
