@@ -100,7 +100,6 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
-        on_drift=config.trigger.on_drift,
     )
     return Judgement(findings, decision)
 
@@ -145,7 +144,10 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
         patience=case.config.trigger.patience,
         min_rows=case.config.trigger.min_rows,
     )
-    found = (_performed(case), _moved(case) or logged)
+    moved = _moved(case) or logged
+    if moved is not None and case.config.trigger.on_drift is policy.OnDrift.WARN:
+        moved = replace(moved, warns=True)
+    found = (_performed(case), moved)
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -303,8 +305,10 @@ def _early(
 
 def _nothing_measured(config: Config, champion: memory.Champion, now: datetime) -> Judgement:
     since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
-    if now - champion.since <= config.trigger.max_age:
-        return Judgement((), Decision(Action.WAIT, f"{since}; waiting for the first measurement"))
+    until = champion.since + config.trigger.max_age
+    if now <= until:
+        because = f"{since}; waiting for the first measurement until {policy.stamp(until)}"
+        return Judgement((), Decision(Action.WAIT, because, until))
     because = f"{since}, longer ago than trigger.max_age {policy.length(config.trigger.max_age)}; is it still logged?"
     return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
 
