@@ -5,7 +5,7 @@ from pathlib import Path
 from time import time
 
 from retrain_trigger import attempt, data_check, promotion, staging
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Entry, Kind, completed
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
@@ -28,7 +28,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     if not tick.past.unfinished:
         _tidy(tick)
         return tick, None
-    left = {entry.kind: entry for entry in tick.past.unfinished}
+    left = {entry.kind: completed(entry) for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     tick.say(f"run {earlier.run} was cut off; finishing it first")
     if Kind.PROMOTING not in left:

@@ -117,14 +117,15 @@ class Ledger:
         return self._entries("WHERE ? IS NULL OR run = ? ORDER BY seq", (run, run))
 
     def verified(self) -> tuple[int, str]:
-        """Hold every entry against the chain; return how many there are, and the newest one's hash.
+        """Hold every entry against the chain; return how many there are, and the newest one's hash, empty where none has.
 
         Raises PromotionError, naming the first entry that is not what was written, or where entries are missing.
         Nothing in the file can show that the whole of it was exchanged for an older copy: who wants to know keeps the
         newest hash elsewhere. (Where a promotion is lost with it, the pointer no longer fits and `run` stops.)
         """
-        if not self._chained:
-            raise sqlite3.DatabaseError("it has no hashes yet; the next run adds them")
+        if not self._chained:  # written by an earlier version: the next run adds the hashes
+            self._entries("")
+            return self._count(), ""
         newest = self._follow("")
         return self._count(), newest
 
