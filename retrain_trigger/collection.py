@@ -13,7 +13,6 @@ from retrain_trigger.tick import Tick
 from retrain_trigger.world import lock
 from retrain_trigger.world.registry import Registry
 
-
 PORTION = 32
 """Versions that are removed together: each is claimed, which takes one of the files that a process may have open."""
 
