@@ -37,7 +37,7 @@ def collected(tick: Tick) -> str | None:
         collect(tick)
     except (OSError, sqlite3.Error, PromotionError) as error:
         told = refused(error) if isinstance(error, OSError) else str(error)
-        return f"old versions could not be removed now: {told}. The next run tries again"
+        return f"old versions could not be removed now: {told.rstrip('.')}. The next run tries again"
     return None
 
 

@@ -216,10 +216,12 @@ def test_a_removal_that_breaks_is_said_and_what_was_done_before_is_done(shop: Sh
     first, last = shop.train(), shop.train()
     shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 1}\n")
     ledger = shop.config.state / "ledger.sqlite"
-    with begun(shop.config, now=day(shop.days), say=quiet) as tick, Ledger.reading(ledger) as readonly:
-        said = collection.collected(replace(tick, ledger=readonly))
+    with Ledger.writing(ledger) as closed:
+        pass
+    with begun(shop.config, now=day(shop.days), say=quiet) as tick:
+        said = collection.collected(replace(tick, ledger=closed))
     assert said == (
-        "old versions could not be removed now: attempt to write a readonly database. The next run tries again"
+        "old versions could not be removed now: Cannot operate on a closed database. The next run tries again"
     )
     assert {first, last} <= set(shop.there)
     shop.tick()
