@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-
 ALERT = "alert"
 """The name of the finding that one window is beyond chance by itself."""
 

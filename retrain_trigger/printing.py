@@ -126,13 +126,8 @@ def _standing(config: Config, past: Memory) -> list[tuple[str, str]]:
     if over is not None and clock is not None and clock < over:
         rows.append(("cooldown", f"until {policy.stamp(over)}"))
     recent = [a for a in past.attempts if clock and a.at > clock - config.trigger.budget.period]
-    rows.append(
-        (
-            "budget",
-            f"{len(recent)} of {config.trigger.budget.trainings} trainings used in the last "
-            f"{policy.length(config.trigger.budget.period)}",
-        )
-    )
+    trainings, period = config.trigger.budget
+    rows.append(("budget", f"{len(recent)} of {trainings} trainings used in the last {policy.length(period)}"))
     if past.unfinished:
         rows.append(("unfinished", f"run {past.unfinished[-1].run}: the next run finishes it or gives it up"))
     return rows

@@ -168,7 +168,7 @@ def test_without_a_breach_nothing_ever_starts(
 def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_do(
     settings: tuple[timedelta, Budget], ticks: Sequence[tuple[timedelta, Sequence[Finding], bool]]
 ) -> None:
-    cooldown, budget, _ = settings
+    cooldown, budget = settings
     starts = played(settings, ticks)
     assert all(later - earlier >= cooldown for earlier, later in pairwise(starts))
     for start in starts:
@@ -177,9 +177,9 @@ def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_
 
 @given(SETTINGS, st.integers(1, 400))
 def test_a_standing_breach_is_tried_less_and_less(settings: tuple[timedelta, Budget], hours: int) -> None:
-    cooldown, _, on_drift = settings
+    cooldown, _ = settings
     breached = [(HOUR, [BAD], False)] * hours
-    starts = played((cooldown, Budget(1000, DAY), on_drift), breached)
+    starts = played((cooldown, Budget(1000, DAY)), breached)
     pauses = [later - earlier for earlier, later in pairwise(starts)]
     assert len(starts) >= 1
     assert all(later == 2 * earlier for earlier, later in pairwise(pauses))
@@ -189,12 +189,12 @@ def played(
     settings: tuple[timedelta, Budget], ticks: Iterable[tuple[timedelta, Sequence[Finding], bool]]
 ) -> list[datetime]:
     """Tick on, all evidence always fresh; return when trainings started, in the time that the ledger keeps."""
-    cooldown, budget, on_drift = settings
+    cooldown, budget = settings
     past, now, starts = Memory(), NOON, []
     for step, findings, promoted in ticks:
         now += step
         at = past.clock(now)
-        decision = decide(findings, findings, past, now=now, cooldown=cooldown, budget=budget, on_drift=on_drift)
+        decision = decide(findings, findings, past, now=now, cooldown=cooldown, budget=budget)
         past = replace(past, last_seen=at)
         if decision.action is Action.RETRAIN:
             starts.append(at)
