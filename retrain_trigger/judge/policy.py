@@ -72,7 +72,7 @@ def decide(
     A breach acts only where the fresh evidence breaches too, the cooldown is over and the budget is not used up; an
     UNKNOWN never acts and is never healthy. What only warns decides nothing.
     """
-    acting = [finding for finding in findings if _acts(finding)]
+    acting = [finding for finding in findings if acts(finding)]
     if not acting:
         return _quiet(findings)
     seen = "; ".join(finding.because for finding in acting)
@@ -84,9 +84,14 @@ def decide(
     if free is not None:
         spent = f"the budget of {budget.trainings} trainings per {length(budget.period)} is used up"
         return Decision(Action.WAIT, f"{seen}; {spent} until {stamp(free)}", free)
-    if not any(_acts(finding) for finding in fresh):
+    if not any(acts(finding) for finding in fresh):
         return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(fresh)}")
     return Decision(Action.RETRAIN, seen)
+
+
+def acts(finding: Finding) -> bool:
+    """Say whether a finding retrains by itself: a breach of what does not only warn."""
+    return finding.verdict is Verdict.BREACH and not finding.warns
 
 
 def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
@@ -132,10 +137,6 @@ def length(period: timedelta) -> str:
     return f"{seconds}s"
 
 
-def _acts(finding: Finding) -> bool:
-    return finding.verdict is Verdict.BREACH and not finding.warns
-
-
 def _new(fresh: Sequence[Finding]) -> str:
     """Say how much new evidence a breach needs: of the check that needs the least."""
     needed = [finding.evidence["needs"] for finding in fresh if not finding.warns and finding.evidence.get("needs")]
@@ -144,9 +145,13 @@ def _new(fresh: Sequence[Finding]) -> str:
 
 def _quiet(findings: Sequence[Finding]) -> Decision:
     judging = [finding for finding in findings if not finding.warns]
-    unknown = [finding.because for finding in judging if finding.verdict is Verdict.UNKNOWN]
+    unknown = [finding for finding in judging if finding.verdict is Verdict.UNKNOWN]
     if unknown or not judging:
-        return Decision(Action.UNKNOWN, "; ".join(unknown) or "nothing was measured")
+        because = "; ".join(finding.because for finding in unknown) or "nothing was measured"
+        awaited = [datetime.fromisoformat(f.evidence["until"]) for f in unknown if "until" in f.evidence]
+        if unknown and len(awaited) == len(unknown):
+            return Decision(Action.WAIT, because, max(awaited))
+        return Decision(Action.UNKNOWN, because)
     seen = "; ".join(finding.because for finding in judging)
     if any(finding.evidence.get("watching") for finding in judging):
         return Decision(Action.WATCH, seen)
