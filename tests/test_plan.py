@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -72,42 +73,56 @@ def agree(project: Project, *arguments: str, at: float = 3) -> tuple[int, str]:
     return done.returncode, said["because"]
 
 
-def measured(project: Project, *values: float, **more: object) -> None:
+def measured(project: Project, *values: float, **more: Any) -> Project:
     """Put other measurements in the place of those that the project has."""
     (project.folder / "logs/metrics.jsonl").unlink()
     project.log(*values, **more)
+    return project
 
 
-def configured(project: Project, old: str, new: str, more: str = "") -> None:
+def configured(project: Project, old: str, new: str, more: str = "") -> Project:
     project.write("config.yaml", CONFIG.replace(old, new) + more)
+    return project
 
 
-def refused(project: Project, kind: str = "worse") -> None:
+def refused(project: Project, kind: str = "worse") -> Project:
     """Let a challenger be refused at day 3."""
     project.trains(kind)
     assert project.run(day=3).stdout.startswith("kept: ")
     project.log(0.7, 0.7, since=day(3))
+    return project
 
 
-def one_class(project: Project) -> None:
+def one_class(project: Project) -> Project:
     configured(project, "labelled: labelled.parquet, holdout: 40%", "holdout_file: one.parquet")
     source, target = project.folder / "labelled.parquet", project.folder / "one.parquet"
     duckdb.sql(f"COPY (FROM '{source}' WHERE label = 0) TO '{target}' (FORMAT parquet)")
+    return project
 
 
-def leaking(project: Project) -> None:
+def leaking(project: Project) -> Project:
     configured(project, "holdout: 40%", "holdout_file: held.parquet")
     source, target = project.folder / "labelled.parquet", project.folder / "held.parquet"
     later = f"timestamp::TIMESTAMPTZ >= '{BREAK.isoformat()}'"
     duckdb.sql(f"COPY (FROM '{source}' WHERE {later}) TO '{target}' (FORMAT parquet)")
+    return project
 
 
-def late(project: Project) -> None:
+def late(project: Project) -> Project:
     write_rows(project.folder / "labelled.parquet", hours=(BREAK - START).days * 24)
+    return project
 
 
-def metrics_only(project: Project) -> None:
+def stopped(project: Project) -> Project:
+    """Let labels stop after two days, and the model be measured bad a week later."""
+    write_rows(project.folder / "labelled.parquet", hours=22 * 24)
+    project.log(0.7, since=day(9))
+    return project
+
+
+def metrics_only(project: Project) -> Project:
     project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
+    return project
 
 
 SITUATIONS: dict[str, tuple[Callable[[Project], object], float, int, str]] = {
@@ -150,13 +165,8 @@ SITUATIONS: dict[str, tuple[Callable[[Project], object], float, int, str]] = {
     "too few rows": (lambda p: configured(p, "min_rows: 200", "min_rows: 5000"), 3, 0, "rows more needed"),
     "one class": (one_class, 3, 6, "have one class only, '0'"),
     "late labels": (late, 2.9, 0, "none of the breached window of 2026-01-21 00:00Z yet"),
-    "labels stopped": (late, 9, 3, "is monitoring still running"),
-    "labels stopped under a breach": (
-        lambda p: (write_rows(p.folder / "labelled.parquet", hours=22 * 24), p.log(0.7, since=day(9))),
-        10,
-        6,
-        "are labelled rows still written?",
-    ),
+    "labels stopped": (late, 9, 3, "see whether monitoring is still running"),
+    "labels stopped under a breach": (stopped, 10, 6, "are labelled rows still written?"),
     "drift only": (
         lambda p: (
             measured(p, 0.95, 0.95, 0.95, drift=0.5),
@@ -195,7 +205,7 @@ SITUATIONS: dict[str, tuple[Callable[[Project], object], float, int, str]] = {
         "then data.command",
     ),
     "metrics only": (metrics_only, 3, 0, "no hold-out: set data.labelled"),
-    "the log has stopped": (lambda _: None, 9, 3, "is monitoring still running"),
+    "the log has stopped": (lambda _: None, 9, 3, "see whether monitoring is still running"),
     "the log is gone": (lambda p: (p.folder / "logs/metrics.jsonl").unlink(), 3, 3, "does not exist"),
     "no champion": (lambda p: shutil.rmtree(p.folder / "models"), 3, 6, "somebody moved it by hand"),
 }
