@@ -22,11 +22,6 @@ def adopt_orphans() -> set[int]:
     return of(os.getpid())
 
 
-def living(*, but: AbstractSet[int] = frozenset()) -> set[int]:
-    """Return the descendants of this process that live, as `of` does, reaping those that have ended."""
-    return {pid for pid in of(os.getpid(), but=but) if not is_gone(pid)}
-
-
 def of(root: int, *, but: AbstractSet[int] = frozenset()) -> set[int]:
     """Return all descendants of a process, also those that have ended and that nobody has reaped.
 
@@ -90,8 +85,13 @@ def is_gone(pid: int) -> bool:
 
 def kill(*, within: float, but: AbstractSet[int] = frozenset()) -> set[int]:
     """Kill all descendants but some at once, for as long as new ones come; return those that live after so many seconds."""
+    return kill_below(os.getpid(), within=within, but=but)
+
+
+def kill_below(root: int, *, within: float, but: AbstractSet[int] = frozenset()) -> set[int]:
+    """Kill the descendants of a process, as `kill` does those of this one."""
     deadline = time.monotonic() + within
-    while (members := living(but=but)) and time.monotonic() < deadline:
+    while (members := {p for p in of(root, but=but) if not is_gone(p)}) and time.monotonic() < deadline:
         for pid in members:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

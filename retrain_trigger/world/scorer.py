@@ -28,8 +28,8 @@ SLACK = 10.0
 def main() -> None:
     """Answer one request; whatever the model does wrong becomes one line of the reply."""
     request = json.load(sys.stdin)
-    guard = confinement.guarded(parent=request["parent"])
-    confinement.begin(seconds=request["patience"] + SLACK, parent=guard)
+    confinement.guarded(parent=request["parent"])
+    confinement.begin(seconds=request["patience"] + SLACK, parent=request["parent"])
     try:
         reply = _answer(request)
     except BaseException as error:  # noqa: BLE001  (anything may come out of another's model, SystemExit too)
