@@ -11,6 +11,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from retrain_trigger.measurements import without_leap_second
+
 LARGEST_COUNT = 2**53
 """Counts above this are not exact as floats, and no window has so many rows."""
 
@@ -324,7 +326,7 @@ def _from_text(text: str) -> datetime:
     # Digits first: `fromisoformat` would read some epochs as dates of the eighteenth century.
     if text[4:5] != "-" and text.replace(".", "", 1).isdigit() and len(text) != len("20260102"):
         return _from_epoch(text)
-    found = datetime.fromisoformat(_ZONE.sub("", text).replace("/", "-"))
+    found = datetime.fromisoformat(without_leap_second(_ZONE.sub("", text).replace("/", "-")))
     if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
         raise ValueError
     if found.tzinfo is UTC:

@@ -58,13 +58,15 @@ class MetricsLog:
     `measurements` are in order of time; of those with the same time and model only the last is there, and none is
     later than now. A line without a time stands after the line that it follows in its file. `mark` is the end of
     everything read. `newest` is the newest time in the log, or the file's own where lines have none; None where
-    neither is known. `notes` are sentences about lines that were left out.
+    neither is known. `latest` is the newest time of any line, also one later than now. `notes` are sentences about lines
+    that were left out.
     """
 
     measurements: tuple[Measurement, ...]
     mark: Mark
     newest: datetime | None
     notes: tuple[str, ...]
+    latest: datetime | None = None
 
 
 def read(
@@ -91,11 +93,12 @@ def read(
         raise CannotJudgeError(_nothing_measured(logs, metric))
     notes = [note for log in logs for note in log.notes(metric)]
     measurements = [each for log in logs for each in log.measurements]
+    latest = _latest(measurements)
     if now is not None:
         early = [each for each in measurements if each.at is None or each.at <= now]
         notes += _future(measurements, len(measurements) - len(early), now)
         measurements = early
-    newest = max((each.at for each in measurements if each.at is not None), default=None)
+    newest = _latest(measurements)
     kept = _last_ones(measurements)
     notes += _replaced(measurements, kept)
     return MetricsLog(
@@ -103,7 +106,12 @@ def read(
         mark=Mark(at=newest, ends={file: end for log in logs for file, end in log.ends().items()}),
         newest=_newest(newest, logs, now),
         notes=tuple(notes),
+        latest=latest,
     )
+
+
+def _latest(measurements: list[Measurement]) -> datetime | None:
+    return max((each.at for each in measurements if each.at is not None), default=None)
 
 
 @dataclass(slots=True)
