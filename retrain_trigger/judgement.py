@@ -168,7 +168,7 @@ def served(observed: Observed, past: Memory) -> VersionCounts | None:
 
 
 def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
-    """Look for what may only warn: slices, an estimate where labels are still to come, signs of a feedback loop."""
+    """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
     slices = sliced(config, windows, positive=observed.positive, memo=case.memo) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
@@ -195,7 +195,9 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
                 note=f"window {policy.stamp(latest.start)}",
             )
         )
-    return (*found, slices) if slices is not None else tuple(found)
+    sequential = bool(case.measurements) and _sequential(config, case.measurements)
+    alert = detection.alert(config, case.measurements, past, case.memo) if sequential else None
+    return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 
 def _champions(observed: Observed, past: Memory) -> list[VersionCounts]:
