@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from retrain_trigger import detection
+from retrain_trigger import detection, drifting
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
@@ -33,12 +33,14 @@ class Observed:
 
     `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
     and of the newest label, None in a replay, where each moment is judged at its own time. `reference` is what drift is
-    measured from. `delay` is how long labels take, None where that is not known.
+    measured from. `labelled` says whether the prediction log has a column for labels, be they there yet or not. `delay`
+    is how long labels take, None where that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
     windows: Sequence[WindowCounts] | None = None
     reference: Reference = field(default_factory=dict)
+    labelled: bool = False
     positive: str = "1"
     newest: datetime | None = None
     newest_label: datetime | None = None
@@ -100,6 +102,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     if any(finding.verdict is Verdict.BREACH for finding in findings):
         spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(windows, past))
         fresh = _checked(spare)
+    on_drift = drifting.decides(config, labelled=observed.labelled)
     decision = policy.decide(
         findings,
         fresh,
@@ -107,9 +110,9 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
-        on_drift=config.trigger.on_drift,
+        on_drift=on_drift,
     )
-    acting = [finding for finding in fresh if policy.acts(finding, config.trigger.on_drift)]
+    acting = [finding for finding in fresh if policy.acts(finding, on_drift)]
     breached = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
     return Judgement(findings, decision, tuple(sorted(breached)))
 
@@ -148,6 +151,7 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
         patience=case.config.trigger.patience,
         min_rows=case.config.trigger.min_rows,
     )
+    logged = logged and drifting.explained_log(case.config, logged, case.measurements)
     found = (_performed(case), _moved(case) or logged)
     return tuple(finding for finding in found if finding is not None)
 
@@ -280,6 +284,8 @@ def _moved(case: _Case) -> Finding | None:
     finding = _moved_in(case, case.windows[-1])
     if finding is None or finding.verdict is not Verdict.BREACH:
         return finding
+    month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
+    finding = drifting.explained(finding, case.observed.reference, month)
     return replace(finding, evidence={**finding.evidence, "windows": _moved_since(case)})
 
 
@@ -307,7 +313,8 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
     elif "label" in counts:
         counts["label"] = Histogram((*counts["label"].counts[:-1], 0))  # a label still on its way is not missing
     reference = {**observed.reference, **dict(_early(observed.reference, baseline, latest))}
-    reference = {name: cut for name, cut in reference.items() if name in counts and cut[1].rows}
+    watched = drifting.watched(config, reference)
+    reference = {name: cut for name, cut in watched.items() if name in counts and cut[1].rows}
     if not reference:
         return None
     finding = drift.check(
