@@ -9,7 +9,7 @@ from typing import Any
 from retrain_trigger import detection, drifting
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
+from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
 from retrain_trigger.judge.evidence import RATIOS, Memo
 from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
@@ -32,6 +32,8 @@ class Observed:
     """What is known at some moment, oldest first: lines of the metrics log, and windows of the prediction log.
 
     `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
+    and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
+    newest record that is there, also one later than that moment. `reference` is what drift is measured from.
     and of the newest label, None in a replay, where each moment is judged at its own time. `reference` is what drift is
     measured from. `labelled` says whether the prediction log has a column for labels, be they there yet or not. `delay`
     is how long labels take, None where that is not known.
@@ -44,6 +46,7 @@ class Observed:
     positive: str = "1"
     newest: datetime | None = None
     newest_label: datetime | None = None
+    latest: datetime | None = None
     delay: Delay | None = None
 
 
@@ -348,6 +351,9 @@ def _early(
 
 
 def _nothing_measured(config: Config, champion: memory.Champion, now: datetime) -> Judgement:
+    if (told := clock.ahead(now, champion.since)) is not None:
+        because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
+        return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
     since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
     if now - champion.since <= config.trigger.max_age:
         return Judgement((), Decision(Action.WAIT, f"{since}; waiting for the first measurement"))

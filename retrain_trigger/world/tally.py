@@ -192,20 +192,22 @@ def _windows(
 
 
 def newest(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, Any]:
-    """Return the ISO times of the newest row and the newest label at `now`, null where there is none.
+    """Return the ISO times of the newest row and label at `now`, and of the newest row at all, null where there is none.
 
     And the `delays` of all labels that had come by then, also those of rows from before the champion: how many took so
     many hours, to two digits.
     """
     present = moment(now)
     delays = f"SELECT hours, count(*) FROM arrivals WHERE came <= {present} GROUP BY ALL ORDER BY ALL"
-    row, label = only_row(
+    row, label, latest = only_row(
         connection,
-        f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}) FROM logged",
+        f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}), max(_at) "
+        "FROM logged",
     )
     return {
         "newest": row.replace(tzinfo=UTC).isoformat() if row else None,
         "newest_label": label.replace(tzinfo=UTC).isoformat() if label else None,
+        "latest": latest.replace(tzinfo=UTC).isoformat() if latest else None,
         "delays": [list(cell) for cell in connection.execute(delays).fetchall()],
     }
 
