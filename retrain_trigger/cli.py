@@ -1,10 +1,12 @@
 """The command line: parse, call, print, exit."""
 
 import json
+import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -345,13 +347,32 @@ def _translated(error: BaseException) -> tuple[str, ExitCode]:
             return "interrupted; nothing was done", ExitCode.INTERRUPTED
         case OSError():
             return f"{refused(error)}. What was begun, the next run finishes or gives up", ExitCode.NOT_PROMOTED
-    return f"this is a bug in retrain-check; what is needed to mend it is in {_saved_traceback()}", ExitCode.BUG
+    return (
+        f"this is a bug in retrain-check, {_live()}. Send {_saved_traceback()} to its maintainers; the next run finishes "
+        f"or gives up what this one had begun"
+    ), ExitCode.BUG
+
+
+def _live() -> str:
+    """Say which model the pointer names now: the service reads nothing else, so that one is safe."""
+    from retrain_trigger import tick  # noqa: PLC0415  (only a bug needs it)
+
+    try:
+        pointer = tick.registry(_settings_in_use[-1]).champion() if _settings_in_use else None
+    except RetrainCheckError as error:
+        return str(error)
+    return f"the champion is safe: the pointer names {pointer.version}" if pointer else "there is no champion yet"
+
+
+_settings_in_use: list[Config] = []
+"""The settings that this command has loaded, for what is said of a bug."""
 
 
 def _settings(path: Path | None, overrides: Sequence[str] = (), *, optional: bool = False) -> Config:
-    if path is None and optional and not DEFAULT_CONFIG.exists():
-        return settings.defaults(overrides)
-    return settings.load(path or DEFAULT_CONFIG, overrides)
+    given = path is not None or not optional or DEFAULT_CONFIG.exists()
+    config = settings.load(path or DEFAULT_CONFIG, overrides) if given else settings.defaults(overrides)
+    _settings_in_use[:] = [config]
+    return config
 
 
 def _sayer(*, quiet: bool) -> Callable[[str], None]:
@@ -417,10 +438,17 @@ def _exit(code: int) -> NoReturn:
 
 
 def _saved_traceback() -> Path:
-    """Keep the traceback where the person can find it; it may hold values of theirs, so it is private (mode 0600)."""
-    with tempfile.NamedTemporaryFile("w", prefix="retrain-check-bug-", suffix=".txt", delete=False) as file:
-        file.write(f"retrain-check {__version__}, Python {sys.version}\n{redacted(traceback.format_exc())}")
-    return Path(file.name)
+    """Keep the traceback in the state folder, or where there is none; it may hold values of theirs: mode 0600."""
+    text = f"retrain-check {__version__}, Python {sys.version}\n{redacted(traceback.format_exc())}"
+    states: list[Path | None] = [config.state for config in _settings_in_use if config.state.is_dir()]
+    for folder in (*states, None):
+        with suppress(OSError):
+            with tempfile.NamedTemporaryFile(
+                "w", prefix="retrain-check-bug-", suffix=".txt", dir=folder, delete=False
+            ) as file:
+                file.write(text)
+            return Path(file.name)
+    return Path(os.devnull)
 
 
 if __name__ == "__main__":

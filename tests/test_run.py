@@ -441,7 +441,9 @@ def test_a_bug_is_saved_and_named_and_no_traceback_is_shown(champion: Project, t
     )
     done = champion.retrain_check("run", code=1, PYTHONPATH=str(tmp_path))
     assert "this is a bug in retrain-check" in done.stderr
-    saved = Path(done.stderr.split()[-1])
+    assert f"the champion is safe: the pointer names {champion.pointer['version']}" in done.stderr
+    saved = next((champion.folder / ".retrain-check").glob("retrain-check-bug-*.txt"))
+    assert str(saved) in done.stderr
     assert "RuntimeError: secret" in saved.read_text()
     assert saved.stat().st_mode & 0o077 == 0
     saved.unlink()
