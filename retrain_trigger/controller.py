@@ -149,8 +149,10 @@ def _mended(tick: Tick) -> Tick:
 
 def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
     if force is None and (doubt := _doubt(opened)) is not None:
-        found = unknown(opened.config.metric, doubt)
-        return Outcome(word=Word.UNKNOWN, code=ExitCode.CANNOT_JUDGE, because=doubt, findings=(found,))
+        found = unknown(opened.config.metric, doubt.because)
+        waits = doubt.until is not None
+        word, code = (Word.WAITING, ExitCode.OK) if waits else (Word.UNKNOWN, ExitCode.CANNOT_JUDGE)
+        return Outcome(word=word, code=code, because=doubt.because, findings=(found,))
     recovered, finished = recovery.recovered(opened)
     if finished is not None:
         return finished
@@ -173,7 +175,7 @@ def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
     return _attempted(tick, judgement, reading, because, forced=force is not None, promotes=promotes)
 
 
-def _doubt(tick: Tick) -> str | None:
+def _doubt(tick: Tick) -> clock.Doubt | None:
     """Say why nothing may be judged or recorded at this time; None where an earlier run or a record bears it out.
 
     It is looked at before anything else: a promotion that is finished would be stamped with it, too.

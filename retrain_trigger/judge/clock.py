@@ -6,7 +6,7 @@ way, and such a run records nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from retrain_trigger.entries import Entry, Kind
@@ -17,9 +17,17 @@ AHEAD = timedelta(days=1)
 MEND = "`retrain-check run --mend-clock`"
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why a run cannot judge at this time; `until` is when it could, None where only records can tell."""
+
+    because: str
+    until: datetime | None = None
+
+
 def doubt(
     now: datetime, *, last_seen: datetime, newest: datetime | None, latest: datetime | None, max_age: timedelta
-) -> str | None:
+) -> Doubt | None:
     """Say why a run cannot judge at this time; None where the last run or a record bears it out.
 
     `last_seen` is the latest time in the ledger, `newest` that of the newest record up to now, `latest` that of the
@@ -30,14 +38,16 @@ def doubt(
     said = f"the clock says {now:{stamp}}, the last run was at {last_seen:{stamp}}"
     if now - max(last_seen, newest or last_seen) > max(max_age, AHEAD):
         seen = f"the newest record is of {newest:{stamp}}" if newest else "no record says when it is"
-        return (
+        return Doubt(
             f"{said}, {seen}: either the clock is wrong, or nothing was logged for longer than trigger.max_age. Nothing was "
             f"recorded; set the clock (or pass --now), or see whether monitoring is still running"
         )
     if latest is not None and min(last_seen, latest) - now > AHEAD:
-        return (
-            f"{said}, the newest record is of {latest:{stamp}}: the clock was set back, or was ahead before. Nothing was "
-            f"recorded; set the clock (or pass --now), or, where it is right now, say so with {MEND}"
+        until = min(last_seen, latest) - AHEAD
+        return Doubt(
+            f"{said}, the newest record is of {latest:{stamp}}: the clock was set back, or was ahead before. Nothing is "
+            f"recorded until {until:{stamp}}; set the clock (or pass --now), or, where it is right now, say so with {MEND}",
+            until,
         )
     return None
 
