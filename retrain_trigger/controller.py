@@ -67,7 +67,7 @@ def dry_run(config: Config, *, now: datetime) -> Outcome:
     if past.champion is None:
         raise PromotionError(HOW_TO_BEGIN.format(pointer=config.model.pointer))
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
-        reading = observation.read(config, registry(config), past.champion, ledger, now=now)
+        reading = observation.read(config, registry(config), past, ledger, now=now)
     judgement = _judged(config, reading, past, now=now)
     worse = probation.failed(judgement)
     if worse is not None and probation.obstacle(registry(config), past, worse) is None:
@@ -198,7 +198,7 @@ def _known_champion(past: Memory, pointer: Pointer | None) -> Memory:
 def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
     """Read the logs and judge them; a forced run goes on without a readable log."""
     try:
-        reading = observation.read(tick.config, tick.registry, tick.past.champion, tick.ledger, now=tick.now)
+        reading = observation.read(tick.config, tick.registry, tick.past, tick.ledger, now=tick.now)
     except CannotJudgeError as error:
         if not forced:
             judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))

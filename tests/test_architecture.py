@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
             "holdouts",
             "tick",
             "sliced",
+            "usable",
             "probation",
             "shadow",
             "staging",

@@ -180,10 +180,11 @@ Memo = dict[tuple[str, ...], tuple[list[Measurement], Detector]]
 """Evidence of windows already seen, by what it is about: a replay that keeps one costs what is new."""
 
 
-def check(detector: Detector, *, note: str = "") -> Finding:
+def check(detector: Detector, *, where: str = "the latest window", note: str = "") -> Finding:
     """Judge the evidence so far; unknown where no window has a row that the metric looks at.
 
-    The finding's value is the evidence and its limit `false_alarm_every`.
+    The finding's value is the evidence and its limit `false_alarm_every`. `where` names the latest window that has such
+    a row: the metric that is told is that window's.
 
     >>> detector = Detector.begin("f1", threshold=0.85, false_alarm_every=1000).after((120, 25, 28, 327))
     >>> check(detector, note="2026-01-05").because
@@ -197,7 +198,7 @@ def check(detector: Detector, *, note: str = "") -> Finding:
         verdict=Verdict.BREACH if detector.alarms else Verdict.PASS,
         value=detector.evidence,
         limit=detector.false_alarm_every,
-        because=_breached(detector, note) if detector.alarms else _passed(detector, note),
+        because=_breached(detector, note) if detector.alarms else _passed(detector, where, note),
         evidence=_shown(detector),
     )
 
@@ -215,6 +216,15 @@ def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, nam
         detector = detector if measurement.counts is None else detector.after(measurement.counts)
     memo[key] = (list(measurements), detector)
     return detector
+
+
+def has_value(metric: str, counts: Counts | None, cost: tuple[float, float]) -> bool:
+    """Say whether a window has a row that a metric of RATIOS looks at.
+
+    >>> has_value("f1", (0, 0, 0, 240), (1, 1)), has_value("accuracy", (0, 0, 0, 240), (1, 1))
+    (False, True)
+    """
+    return counts is not None and _dot(ratio_of(metric, cost).whole, counts) > 0
 
 
 class _Game(NamedTuple):
@@ -285,10 +295,10 @@ def _breached(detector: Detector, note: str) -> str:
     )
 
 
-def _passed(detector: Detector, note: str) -> str:
+def _passed(detector: Detector, where: str, note: str) -> str:
     value, threshold = figures(detector.latest_value, detector.threshold)
     return (
-        f"{detector.metric} {value} in the latest window; evidence {_whole(detector.evidence)} of "
+        f"{detector.metric} {value} in {where}; evidence {_whole(detector.evidence)} of "
         f"{_whole(detector.false_alarm_every)} that it is {_side(detector)} performance_threshold {threshold}"
         + (f" ({note})" if note else "")
     )
