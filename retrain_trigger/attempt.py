@@ -90,7 +90,7 @@ def finish(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> Outco
     if begun["bootstrap"]:
         because = "first champion, promoted without comparison (--bootstrap)"
         promotion.promote(tick, sealed[-1], by="bootstrap", because=because)
-        files.remove_folder(tick.scratch)
+        tick.discard_files()
         return _outcome(tick, Word.PROMOTED, f"{sealed[-1]} is the {because}", version=sealed[-1])
     if begun["uncompared"]:
         because = f"{', '.join(sealed)} sealed, not promoted: {begun['uncompared']}"
@@ -181,28 +181,42 @@ def act_on_verdict(tick: Tick, version: str | None, because: str, *, by: str = "
     """
     if by == "shadow":
         staging.remove(tick)
-    quarantined = _quarantined(tick, version)
-    if version is None or quarantined:
-        because = f"{because}; {quarantined}" if quarantined else because
-        tick.record(Kind.KEPT, because=because)
-        word = Word.KEPT
-    elif not _promotes(tick):
-        because = f"{because}; it would be promoted, and is kept out by --no-promote: {approval.how_to(version)}"
-        tick.record(Kind.KEPT, because=because, versions=[version])
-        word = Word.KEPT
-    elif by == "gate" and tick.config.promotion.shadow is not None:
-        because = f"{because}; it runs in shadow before it may be promoted"
-        staging.stage(tick, version, because)
-        word = Word.STAGED
-    elif tick.config.promotion.mode is Mode.ASK:
-        because = approval.ask(tick, version, because)
-        word = Word.ASKED
-    else:
-        promotion.promote(tick, version, by=by, because=because)
-        because = f"{because}; promoted"
-        word = Word.PROMOTED
-    files.remove_folder(tick.scratch)
+    word, because = _weighed(tick, version, because, by=by)
+    if tick.asks:
+        return planned(tick, word, because, version=version)
+    match word:
+        case Word.KEPT:
+            tick.record(Kind.KEPT, because=because, versions=[version] if version else [])
+        case Word.STAGED:
+            staging.stage(tick, str(version), because)
+        case Word.ASKED:
+            because = approval.ask(tick, str(version), because)
+        case _:
+            promotion.promote(tick, str(version), by=by, because=because)
+            because = f"{because}; promoted"
+    tick.discard_files()
     return _outcome(tick, word, because, version=version)
+
+
+def planned(tick: Tick, word: Word, because: str, *, version: str | None = None) -> Outcome:
+    """Return what a question says where a run would end with `word`."""
+    would = _WOULD[word]
+    code = ExitCode.WOULD_ACT if would in _ACTS else ExitCode.OK
+    return Outcome(word=would, code=code, because=because, run=tick.run, details={"version": version})
+
+
+def _weighed(tick: Tick, version: str | None, because: str, *, by: str) -> tuple[Word, str]:
+    """Return what becomes of a version that a comparison found better (None: of none), and why."""
+    if version is None:
+        return Word.KEPT, because
+    if quarantined := _quarantined(tick, version):
+        return Word.KEPT, f"{because}; {quarantined}"
+    if not _promotes(tick):
+        told = f"it would be promoted, and is kept out by --no-promote: {approval.how_to(version)}"
+        return Word.KEPT, f"{because}; {told}"
+    if by == "gate" and tick.config.promotion.shadow is not None:
+        return Word.STAGED, f"{because}; it runs in shadow before it may be promoted"
+    return (Word.ASKED if tick.config.promotion.mode is Mode.ASK else Word.PROMOTED), because
 
 
 def _all_trained(tick: Tick, prepared: Prepared, begun: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -285,9 +299,9 @@ def _promotes(tick: Tick) -> bool:
     return all(body.get("promotes", True) for body in begun)
 
 
-def _quarantined(tick: Tick, version: str | None) -> str | None:
+def _quarantined(tick: Tick, version: str) -> str | None:
     """Say why a version may not be promoted whatever a comparison finds; None where it may."""
-    if version is None or (digest := tick.registry.verified(version)) not in tick.past.quarantined:
+    if (digest := tick.registry.verified(version)) not in tick.past.quarantined:
         return None
     return (
         f"the champion is kept: {version} is, byte for byte (sha256 {digest[:12]}), a model that was rolled back on "
@@ -358,3 +372,13 @@ def _environment(tick: Tick, split: Split, output: Path, begun: Mapping[str, Any
 
 def _outcome(tick: Tick, word: Word, because: str, *, version: str | None) -> Outcome:
     return Outcome(word=word, code=ExitCode.OK, because=because, run=tick.run, details={"version": version})
+
+
+_WOULD = {
+    Word.PROMOTED: Word.WOULD_PROMOTE,
+    Word.ASKED: Word.WOULD_ASK,
+    Word.STAGED: Word.WOULD_STAGE,
+    Word.KEPT: Word.WOULD_KEEP,
+}
+_ACTS = frozenset({Word.WOULD_PROMOTE, Word.WOULD_STAGE})
+"""What of a plan is an act, for `--exit-code`: the pointer moves, or a service asks another model."""

@@ -116,7 +116,7 @@ def run(
     if bootstrap:
         outcome = by_hand.bootstrap(config, now=now, say=say, wait=wait, adopt=adopt.resolve() if adopt else None)
     elif dry_run:
-        outcome = controller.dry_run(config, now=now)
+        outcome = controller.dry_run(config, now=now, force=force, promotes=not no_promote)
     else:
         outcome = controller.run(config, now=now, say=say, force=force, promotes=not no_promote, wait=wait)
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose, would_act=exit_code)

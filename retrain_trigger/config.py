@@ -25,6 +25,7 @@ from retrain_trigger.errors import ConfigError, UsageError
 from retrain_trigger.judge.evidence import RATIOS
 from retrain_trigger.sections import (
     BUILT_IN_METRICS,
+    KNOWN_METRICS,
     Cost,
     Data,
     Direction,
@@ -40,10 +41,12 @@ from retrain_trigger.sections import (
     Trigger,
     base,
     default,
+    is_error,
     label,
     metric_name,
 )
 from retrain_trigger.units import WrongError, seen
+from retrain_trigger.world.log_record import normal
 
 LARGEST: Final = 1024 * 1024
 """Bytes beyond which a file is not taken for a config.yaml."""
@@ -70,6 +73,7 @@ class Config(Section):
 
     _file: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _metric_path: str | None = PrivateAttr(default=None)
 
     @property
     def file(self) -> Path | None:
@@ -82,12 +86,18 @@ class Config(Section):
         return self._folder
 
     @property
+    def metric_path(self) -> str:
+        """Where in a record of the metrics log the metric is: its name, or a dotted path that ends in it."""
+        return self._metric_path or self.metric
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the effective settings in hexadecimal: the same for the same settings, however written.
 
         Paths below the folder count as relative ones: a project may stand elsewhere in a container than outside.
         """
-        settings = json.dumps(self.model_dump(), default=str, sort_keys=True, separators=(",", ":"))
+        written = self.model_dump() | {"metric": self.metric_path}
+        settings = json.dumps(written, default=str, sort_keys=True, separators=(",", ":"))
         settings = settings.replace(json.dumps(f"{self._folder}/")[1:-1], "")
         return hashlib.sha256(settings.encode()).hexdigest()
 
@@ -106,6 +116,21 @@ class Config(Section):
         metric = info.data.get("metric")
         if metric in BUILT_IN_METRICS and value is Direction.LOWER_IS_BETTER:
             raise WrongError(f"is {value}, but {metric} is better when higher; leave it out, or name another metric")
+        chosen = (info.context or {}).get("directed", False)
+        if metric and is_error(metric) and value is Direction.HIGHER_IS_BETTER and not chosen:
+            raise WrongError(f"is {value} by default, but {metric} is an error or a loss; write {_LOWER}")
+        return value
+
+    @field_validator("logs")
+    @classmethod
+    def _can_give_the_metric(cls, value: Logs, info: ValidationInfo) -> Logs:
+        metric = info.data.get("metric")
+        logged = "metrics" in value.model_fields_set or value.metrics.exists()
+        if metric and metric not in KNOWN_METRICS and value.predictions and not logged:
+            raise WrongError(
+                f"give no {metric}: of a prediction log only {', '.join(KNOWN_METRICS)} are counted; set `metric` to one "
+                f"of these, or logs.metrics to a log that has {metric}"
+            )
         return value
 
     @field_validator("performance_threshold")
@@ -166,6 +191,7 @@ class Config(Section):
         context = info.context or {}
         self._file = context.get("file")
         self._folder = base(info)
+        self._metric_path = context.get("path")
         return self
 
 
@@ -223,10 +249,13 @@ def _config(
     written = root.plain()
     logs = written.get("logs")
     predictions = logs.get("predictions") if isinstance(logs, dict) else None
+    metric, path = _metric_of(written), written.get("metric")
     context = {
         "file": file,
         "folder": folder,
-        "metric": written.get("metric", "f1"),
+        "metric": metric,
+        "path": path if isinstance(path, str) and normal(path) != normal(str(metric)) else None,
+        "directed": written.get("direction") is not None,
         "predictions": predictions is not None,
     }
     try:
@@ -237,6 +266,13 @@ def _config(
     if mistakes:
         raise ConfigError(_in_order(mistakes))
     return config
+
+
+def _metric_of(written: dict[str, Any]) -> object:
+    try:
+        return metric_name(written.get("metric", "f1"))
+    except WrongError:
+        return None
 
 
 def _override(root: Node, override: str, place: Place) -> list[Mistake]:
@@ -318,3 +354,4 @@ def _in_order(mistakes: list[Mistake]) -> list[str]:
 
 
 _AFTER_ALL_LINES: Final = 1 << 40
+_LOWER: Final = "`direction: lower_is_better`"

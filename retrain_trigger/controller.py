@@ -27,8 +27,9 @@ from retrain_trigger.judgement import Judgement, Observed, breached_windows, jud
 from retrain_trigger.measurements import Mark
 from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.tick import Say, Tick, begun, registry
-from retrain_trigger.world import files
+from retrain_trigger.redaction import redacted
+from retrain_trigger.tick import Say, Tick, asked, begun, registry
+from retrain_trigger.world import training
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Pointer
 
@@ -61,36 +62,13 @@ def run(
         return _with_pending(tick, outcome)
 
 
-def dry_run(config: Config, *, now: datetime) -> Outcome:
-    """Say what a tick would do, changing nothing."""
-    past = remembered(config)
-    if past.champion is None:
-        raise PromotionError(HOW_TO_BEGIN.format(pointer=config.model.pointer))
-    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
-        reading = observation.read(config, registry(config), past, ledger, now=now)
-    judgement = _judged(config, reading, past, now=now)
-    worse = probation.failed(judgement)
-    if worse is not None and probation.obstacle(registry(config), past, worse) is None:
-        because = f"{worse.because}; it would be rolled back"
-        return Outcome(word=Word.WOULD_ROLL_BACK, code=ExitCode.OK, because=because, findings=judgement.findings)
-    if (seen := shadow.progress(config, past, now=now)) is not None:
-        judgement = shadow.meanwhile(judgement, seen)
-    if judgement.decision.action is not Action.RETRAIN:
-        return _outcome(judgement, reading, run=None)
-    return Outcome(
-        word=Word.WOULD_RETRAIN,
-        code=ExitCode.WOULD_ACT,
-        because=f"{judgement.decision.because}; a retraining would start",
-        findings=judgement.findings,
-        notes=reading.notes,
-    )
-
-
-def remembered(config: Config) -> Memory:
-    """Fold the ledger for a question, writing nothing. Raises ConflictError where the pointer was moved by hand."""
-    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
-        past = memory.fold(ledger.effects())
-    return _known_champion(past, promotion.champion(registry(config), past))
+def dry_run(config: Config, *, now: datetime, force: str | None = None, promotes: bool = True) -> Outcome:
+    """Say what `run` would come to, changing nothing: the same tick, up to the first thing it would start or write."""
+    said: list[str] = []
+    with asked(config, now=now, say=said.append) as tick:
+        recovery.check_idle(tick)
+        outcome = _with_pending(tick, _ticked(tick, force, promotes=promotes))
+    return replace(outcome, notes=(*said, *outcome.notes), run=None)
 
 
 def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
@@ -98,13 +76,10 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
 
     Raises PromotionError for a damaged ledger.
     """
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        past = memory.fold(ledger.effects())
     try:
-        past = remembered(config)
-    except PromotionError as error:
-        with Ledger.reading(config.state / "ledger.sqlite") as ledger:
-            past = memory.fold(ledger.effects())
-        return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
-    try:
+        past = _known_champion(past, promotion.champion(registry(config), past))
         outcome = dry_run(config, now=now)
         worn = holdouts.worn(registry(config), past)
     except RetrainCheckError as error:
@@ -217,6 +192,9 @@ def _judged(config: Config, reading: Reading, past: Memory, *, now: datetime) ->
 
 def _rolled_back(tick: Tick, judgement: Judgement, worse: Finding) -> Outcome:
     _record_decision(tick, judgement, Action.ROLL_BACK, worse.because)
+    if tick.asks:
+        because = f"{worse.because}; it would be rolled back"
+        return Outcome(word=Word.WOULD_ROLL_BACK, code=ExitCode.WOULD_ACT, because=because, findings=judgement.findings)
     return replace(probation.rolled_back(tick, worse), findings=judgement.findings)
 
 
@@ -243,6 +221,8 @@ def _attempted(
     if isinstance(prepared, Outcome):
         return _not_trained(tick, judgement, reading, prepared)
     _record_decision(tick, judgement, Action.RETRAIN, because)
+    if tick.asks:
+        return _planned(tick, judgement, reading, because, prepared)
     tick.say(f"{because}; retraining starts")
     findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
     said = served(reading.observed, tick.past)
@@ -261,13 +241,32 @@ def _attempted(
     return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=reading.notes)
 
 
+def _planned(
+    tick: Tick, judgement: Judgement, reading: Reading, because: str, prepared: preparation.Prepared
+) -> Outcome:
+    """Say that a training would start now, what decides still, and what it could not end in."""
+    training.check_ended(tick.training_lock)
+    told = f"{because}; a retraining would start"
+    if tick.config.data.command is not None:
+        told += f"; then data.command `{redacted(tick.config.data.command)}` decides whether the data is fit"
+    if prepared.uncompared:
+        told += f"; its model would be sealed, not promoted: {prepared.uncompared}"
+    return Outcome(
+        word=Word.WOULD_RETRAIN,
+        code=ExitCode.WOULD_ACT,
+        because=told,
+        findings=judgement.findings,
+        notes=reading.notes,
+    )
+
+
 def _not_trained(tick: Tick, judgement: Judgement, reading: Reading, prepared: Outcome) -> Outcome:
     because = f"{judgement.decision.because}; {prepared.because}"
     _record_decision(tick, judgement, _ACTIONS[prepared.word], because)
     if prepared.word is Word.DATA_REFUSED:
         findings = [finding.to_json() for finding in prepared.findings]
         tick.record(Kind.REFUSED, because=prepared.because, findings=findings)
-    files.remove_folder(tick.scratch)
+    tick.discard_files()
     refused = tuple(finding for finding in prepared.findings if finding.verdict is not Verdict.PASS)
     return replace(
         prepared, because=because, findings=(*judgement.findings, *refused), notes=reading.notes, run=tick.run

@@ -22,10 +22,10 @@ NAME = "data.command"
 def judged(tick: Tick, splits: Mapping[str, Path | None], *, reason: Mapping[str, Any]) -> tuple[Finding, ...]:
     """Run the check once for each split, by its reach; its exit code is the finding. None where none is configured.
 
-    A split of None is data that the training command finds by itself: RETRAIN_TRAIN_DATA is then unset.
+    A question does not run it. A split of None is data that the training command finds by itself: RETRAIN_TRAIN_DATA is then unset.
     """
     command = tick.config.data.command
-    if command is None:
+    if command is None or tick.asks:
         return ()
     return tuple(_judged(tick, command, reach, rows, reason) for reach, rows in splits.items())
 

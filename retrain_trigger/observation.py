@@ -128,6 +128,7 @@ def _plan(config: Config, registry: Registry, champion: Champion | None, found: 
         version=champion.version if champion else None,
         slices=config.trigger.slices,
         classes=_classes(config, registry, champion),
+        date_format=config.logs.date_format,
     )
 
 

@@ -1,16 +1,17 @@
 """What the last run left unfinished: gone on with, given up, or waited for."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
 from retrain_trigger import attempt, data_check, promotion, staging
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
-from retrain_trigger.judge import memory
+from retrain_trigger.judge import memory, policy
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.tick import Tick
-from retrain_trigger.world import files, training
+from retrain_trigger.tick import Tick, nearby
+from retrain_trigger.world import files, lock, training
 
 Left = Mapping[Kind, Entry]
 _SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
@@ -19,10 +20,22 @@ TRIES = 3
 """How often a later run goes on with one that was cut off after a model was sealed."""
 
 
+def check_idle(tick: Tick) -> None:
+    """Raise BusyError, for a question, while another run is active: a run would end with that, too."""
+    process = lock.holder(tick.config.state / "lock")
+    if process is None:
+        return
+    begun = [entry for entry in tick.past.unfinished if entry.kind in {Kind.TRAINING, Kind.REFITTING}]
+    earlier = tick.resuming(begun[-1].run) if begun else tick
+    trains = begun and training.is_alive(earlier.run, tick.training_lock)
+    what = f": {_still_running(earlier, begun[-1])}" if trains else ""
+    raise BusyError(f"another run is active (process {process}){what}; nothing was done")
+
+
 def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     """Finish or give up what a killed run left; an outcome where this tick was spent on finishing it.
 
-    Raises BusyError while its training is still running and has time left, TrainingError where it cannot be ended,
+    A question finds out which of both it would be. Raises BusyError while its training is still running and has time left, TrainingError where it cannot be ended,
     ConflictError where somebody moved the pointer meanwhile.
     """
     if not tick.past.unfinished:
@@ -30,7 +43,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
         return tick, None
     left = {entry.kind: entry for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
-    tick.say(f"run {earlier.run} was cut off; finishing it first")
+    tick.say(f"run {earlier.run} was cut off; {'a run would finish it' if tick.asks else 'finishing it'} first")
     if Kind.PROMOTING not in left:
         _wait_for_training(earlier, left)  # what cannot be ended is not given up either
     try:
@@ -67,10 +80,7 @@ def _resumed(tick: Tick, left: Left) -> Outcome | None:
         return _finished(tick, left)
     tries = sum(entry.kind is Kind.RESUMED for entry in tick.past.unfinished)
     if tries >= TRIES:
-        files.remove_folder(tick.scratch)
-        tick.record(
-            Kind.ABANDONED, because=f"it was cut off again each of the {tries} times that a run went on with it"
-        )
+        _abandoned(tick, f"it was cut off again each of the {tries} times that a run went on with it")
         return None
     tick.record(Kind.RESUMED, because="a later run goes on with it")
     return _finished(tick, left)
@@ -99,6 +109,8 @@ def given_up(tick: Tick, because: str) -> Tick:
 
 def _tidy(tick: Tick) -> None:
     """Take away what killed runs left; the files of a failed or refused training stay, a message named them."""
+    if tick.asks:
+        return
     data_check.end_leftover(tick)
     tick.registry.clear_staging()
     files.clear_beside(staging.path(tick.registry))
@@ -115,18 +127,21 @@ def _finished(tick: Tick, left: Left) -> Outcome | None:
 
 def _promoted(tick: Tick, left: Left) -> Outcome:
     pointer = promotion.complete(tick, left[Kind.PROMOTING])
-    files.remove_folder(tick.scratch)
+    if tick.asks:
+        because = f"the interrupted promotion of {pointer.version} would be finished"
+        return attempt.planned(tick, Word.PROMOTED, because, version=pointer.version)
+    tick.discard_files()
     because = f"finished the interrupted promotion of {pointer.version}"
     return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
 
 
 def _unstaged(tick: Tick, left: Left) -> None:
     staging.remove(tick)
-    tick.record(Kind.ABANDONED, because=left[Kind.UNSTAGING].body["because"])
+    _abandoned(tick, left[Kind.UNSTAGING].body["because"])
 
 
 def _unused(tick: Tick, _left: Left) -> None:
-    tick.record(Kind.ABANDONED, because="it was cut off before its model was in use")
+    _abandoned(tick, "it was cut off before its model was in use")
 
 
 def _wait_for_training(tick: Tick, left: Left) -> None:
@@ -136,11 +151,20 @@ def _wait_for_training(tick: Tick, left: Left) -> None:
         return
     remaining = begun.body["deadline"] - time()
     if remaining > 0:
-        raise BusyError(
-            f"the training of run {tick.run} is still running, {remaining:.0f} s before its deadline; nothing was done. "
-            f"The first run after that ends it"
-        )
-    training.end_tree(tick.run, tick.training_lock)
+        raise BusyError(f"{_still_running(tick, begun)}; nothing was done. The first run after that ends it")
+    if not tick.asks:
+        training.end_tree(tick.run, tick.training_lock)
+
+
+def _still_running(tick: Tick, begun: Entry) -> str:
+    """Say since when a training is running, as what process, until when it may, and where its output is."""
+    seen = ", ".join(f"process {pid}" for pid in sorted(training.holders(tick.training_lock)))
+    deadline, log = begun.body["deadline"], next(tick.scratch.glob("*/train.log"), None)
+    return (
+        f"the training of run {tick.run} is still running since {policy.stamp(begun.at)} "
+        f"({seen or 'as a user whose processes cannot be seen'}{f', output in {nearby(log)}' if log else ''}), "
+        f"{deadline - time():.0f} s before its deadline ({policy.stamp(datetime.fromtimestamp(deadline, UTC))})"
+    )
 
 
 def _compared(tick: Tick, left: Left) -> Outcome | None:
@@ -153,6 +177,8 @@ def _compared(tick: Tick, left: Left) -> Outcome | None:
     if not _is_whole(tick, begun):
         _abandoned(tick, "champion or hold-out has changed")
         return None
+    if tick.asks:
+        return _would_resume(tick, f"{', '.join(sealed)} would be compared with the champion", begun)
     return attempt.finish(tick, begun.body, sealed)
 
 
@@ -168,6 +194,8 @@ def _refitted(tick: Tick, left: Left) -> Outcome | None:
     if not _is_whole(tick, begun) or tick.config.digest != body["config"]:
         _abandoned(tick, "champion, hold-out, training data or config.yaml changed since the selection")
         return None
+    if tick.asks:
+        return _would_resume(tick, f"the recipe of {body['verdict']} would be refitted", begun)
     if version is not None:
         return attempt.checked(tick, begun.body, version)
     return attempt.refitted(tick, begun.body, body["verdict"], body["because"])
@@ -176,7 +204,8 @@ def _refitted(tick: Tick, left: Left) -> Outcome | None:
 def _sealed(tick: Tick) -> list[str]:
     """Return the versions that a run has sealed, oldest first; those that the ledger had no time to record are now."""
     recorded = [entry.body["version"] for entry in tick.past.unfinished if entry.kind is Kind.SEALED]
-    tick.registry.sync()  # a version that is there may not be safe yet: the killed run came to its rename, not further
+    if not tick.asks:
+        tick.registry.sync()  # a version that is there may not be safe yet: the killed run came to its rename, no further
     for version in tick.registry.versions():
         if version not in recorded and tick.registry.card(version).get("run") == tick.run:
             digest = tick.registry.verified(version)
@@ -203,8 +232,20 @@ def _is_unchanged(path: Path, digest: str | None) -> bool:
 
 
 def _abandoned(tick: Tick, because: str) -> None:
-    files.remove_folder(tick.scratch)  # first: it may be what has filled the disk
+    tick.discard_files()  # first: it may be what has filled the disk
     tick.record(Kind.ABANDONED, because=because)
+    tick.say(f"run {tick.run} {'would be' if tick.asks else 'is'} given up: {because}")
+
+
+def _would_resume(tick: Tick, told: str, begun: Entry) -> Outcome:
+    """Say how a run that was cut off after a model was sealed would go on."""
+    if begun.body["bootstrap"]:
+        word, code, told = Word.WOULD_PROMOTE, ExitCode.WOULD_ACT, "its model would be the first champion"
+    elif begun.body["uncompared"]:
+        word, code, told = Word.WOULD_KEEP, ExitCode.OK, f"its model is not promoted: {begun.body['uncompared']}"
+    else:
+        word, code = Word.WOULD_RESUME, ExitCode.WOULD_ACT
+    return Outcome(word=word, code=code, because=f"run {tick.run} would be resumed: {told}", run=tick.run)
 
 
 def _staged(tick: Tick, left: Left) -> Outcome | None:
@@ -214,10 +255,12 @@ def _staged(tick: Tick, left: Left) -> Outcome | None:
     version = intent.body["pointer"]["version"]
     if champion != intent.body["champion"] or tick.config.promotion.shadow is None:
         staging.remove(tick)
-        tick.record(Kind.ABANDONED, because="champion or config.yaml changed before the shadow began")
+        _abandoned(tick, "champion or config.yaml changed before the shadow began")
         return None
+    if tick.asks:
+        return attempt.planned(tick, Word.STAGED, f"the interrupted staging of {version} would be finished")
     staging.complete(tick, intent)
-    files.remove_folder(tick.scratch)
+    tick.discard_files()
     because = f"finished the interrupted staging of {version}: it runs in shadow"
     return Outcome(word=Word.STAGED, code=ExitCode.OK, because=because, run=tick.run)
 
@@ -240,7 +283,7 @@ def _acted(tick: Tick, left: Left) -> Outcome | None:
         return attempt.act_on_verdict(tick, body["verdict"], body["because"], by="shadow" if shadow else "gate")
     if shadow:
         staging.remove(tick)
-    tick.record(Kind.ABANDONED, because="champion, challenger or config.yaml changed since the comparison")
+    _abandoned(tick, "champion, challenger or config.yaml changed since the comparison")
     return None
 
 

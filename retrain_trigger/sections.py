@@ -1,10 +1,12 @@
 """The sections of config.yaml: their keys, what each may hold, and its default as it would be written."""
 
+import difflib
 import glob
 import math
 import os
+import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -26,12 +28,16 @@ from retrain_trigger import units
 from retrain_trigger.document import quoted
 from retrain_trigger.judge.policy import Budget, OnDrift, Patience
 from retrain_trigger.units import WrongError
+from retrain_trigger.world.log_record import built_in, normal
 
 CHALLENGER: Final = "challenger.json"
 """Beside the pointer, this names the challenger that runs in shadow."""
 
 BUILT_IN_METRICS: Final = ("f1", "f1_macro", "accuracy", "balanced_accuracy", "precision", "recall")
-"""Metrics that are computed from counts; any other name is looked up in the metrics log."""
+"""Metrics from 0 to 1 that are computed from counts; any other name is looked up in the metrics log."""
+
+KNOWN_METRICS: Final = (*BUILT_IN_METRICS, "cost")
+"""Metrics that the counts of a prediction log give."""
 
 
 class Direction(StrEnum):
@@ -64,9 +70,41 @@ class Mode(StrEnum):
 
 
 def metric_name(value: object) -> str:
-    """Read the name of a metric; those that are built in, in any case of letters."""
-    name = units.text(value)
-    return name.lower() if name.lower() in (*BUILT_IN_METRICS, "cost") else name
+    """Read which metric is judged: the last part of a dotted path, a built-in one by its own name.
+
+    >>> metric_name("F1"), metric_name("current.f1"), metric_name("weighted avg.f1-score"), metric_name("Revenue")
+    ('f1', 'f1', 'f1', 'Revenue')
+    """
+    written = units.text(value)
+    above, _, last = written.rpartition(".")
+    name = last.strip() or written
+    if name.lower() in KNOWN_METRICS:
+        return name.lower()
+    known = built_in(name)
+    if known is not None and (above or normal(name) != known):
+        return known
+    meant = known or _misspelt(normal(name))
+    if meant:
+        raise WrongError(f"is {written}, which is no metric that is known; write {meant}")
+    return name
+
+
+def _misspelt(name: str) -> str | None:
+    near = difflib.get_close_matches(name, KNOWN_METRICS, n=1, cutoff=0.8)
+    # `recall_5` and `f1_micro` are metrics of their own.
+    if not near or name in _NO_MISSPELLING or set(near[0].split("_")) < set(name.split("_")):
+        return None
+    return near[0]
+
+
+def is_error(metric: str) -> bool:
+    """Say whether a metric is by its name an error or a loss.
+
+    >>> is_error("val RMSE"), is_error("log-loss"), is_error("neg_log_loss"), is_error("lossless_share")
+    (True, True, False, False)
+    """
+    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    return bool(words & _ERRORS) and not words & {"neg", "negative"}
 
 
 def label(value: object) -> str | int | bool | None:
@@ -114,6 +152,27 @@ def _text_if_any(value: object) -> str | None:
     return None if value is None else units.text(value)
 
 
+def _mark_if_any(value: object) -> str | None:
+    if value not in (None, ".", ","):
+        units.needs('"." or ","', value)
+    return value
+
+
+def _date_format_if_any(value: object) -> str | None:
+    """Read how dates are written, as `strptime` has it; year, month and day must be there."""
+    if value is None:
+        return None
+    written = units.text(value)
+    day = datetime(2026, 8, 31)  # noqa: DTZ001  (only its date is written and read)
+    try:
+        read = datetime.strptime(day.strftime(written), written)  # noqa: DTZ007
+    except ValueError as error:
+        raise WrongError(f"is {quoted(written)}, which is no date format ({error}); write such as %d.%m.%Y") from None
+    if read.date() != day.date():
+        raise WrongError(f"is {quoted(written)}, which leaves out year, month or day; write such as %d.%m.%Y")
+    return written
+
+
 def _number_if_any(allowed: str, fits: Callable[[float], bool]) -> Callable[[object], float | None]:
     read = units.share(allowed, fits)
 
@@ -134,13 +193,21 @@ def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ..
 
 
 _HALF: Final = 0.5
+_FARTHEST: Final = 5
+_NO_MISSPELLING: Final = frozenset({"f1_micro", "accuracy_1", "accuracy_5"})
+_ERRORS: Final = frozenset(
+    {"rmse", "mae", "mse", "mape", "smape", "wape", "rmsle", "msle", "medae", "logloss", "brier", "loss", "error"}
+    | {"err", "crossentropy", "entropy", "deviance", "perplexity", "wer", "cer", "eer", "ece"}
+)
 
 Text = Annotated[str, PlainValidator(units.text)]
 Count = Annotated[int, PlainValidator(units.count)]
 Duration = Annotated[timedelta, PlainValidator(units.duration)]
 Reach = Annotated[timedelta | None, PlainValidator(units.reach)]
 Threshold = Annotated[float, PlainValidator(units.share("such as 0.85 or 85%", math.isfinite))]
-Distance = Annotated[float, PlainValidator(units.number("above 0, such as 0.20", lambda x: x > 0))]
+Distance = Annotated[
+    float, PlainValidator(units.number("above 0 and at most 5, such as 0.20", lambda x: 0 < x <= _FARTHEST))
+]
 Held = Annotated[float, PlainValidator(units.share("above 0 and at most 0.5, such as 20%", lambda x: 0 < x <= _HALF))]
 Missing = Annotated[float, PlainValidator(units.share("from 0 to 1, such as 5%", lambda x: 0 <= x <= 1))]
 Coverage = Annotated[float, PlainValidator(units.share("above 0 and at most 1, such as 0.8", lambda x: 0 < x <= 1))]
@@ -201,7 +268,11 @@ class LabelColumns(Section):
 
 
 class Logs(Section):
-    """What monitoring writes."""
+    """What monitoring writes.
+
+    `decimal` is the mark of the metrics log, `date_format` how logs write dates, as strptime has it; None: what leaves no
+    doubt is read.
+    """
 
     metrics: LocalPath = default("logs/metrics.jsonl")
     predictions: Source = None
@@ -209,6 +280,8 @@ class Logs(Section):
     reference: Source = None
     columns: Columns = default({})
     label_columns: LabelColumns = default({})
+    decimal: Annotated[str | None, PlainValidator(_mark_if_any)] = None
+    date_format: Annotated[str | None, PlainValidator(_date_format_if_any)] = None
 
     @field_validator("labels", "reference")
     @classmethod

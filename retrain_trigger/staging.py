@@ -48,7 +48,9 @@ def complete(tick: Tick, intent: Entry) -> None:
 
 
 def remove(tick: Tick) -> None:
-    """Take the file away; the caller has written why, and writes what came of it."""
+    """Take the file away; the caller has written why, and writes what came of it. A question leaves it."""
+    if tick.asks:
+        return
     files.remove(path(tick.registry))
     files.sync_folder(path(tick.registry).parent)
 
@@ -57,7 +59,8 @@ def withdraw(tick: Tick, because: str) -> Tick:
     """End a shadow without a verdict; nothing is done where none runs and no file is left of one."""
     if tick.past.shadow is None and not path(tick.registry).exists():
         return tick
-    told = f"the shadow of {tick.past.shadow.version} is ended: {because}" if tick.past.shadow else because
+    ended = "would be ended" if tick.asks else "is ended"
+    told = f"the shadow of {tick.past.shadow.version} {ended}: {because}" if tick.past.shadow else because
     tick.record(Kind.UNSTAGING, because=told)
     remove(tick)
     tick.record(Kind.ABANDONED, because=told)

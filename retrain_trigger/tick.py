@@ -20,13 +20,19 @@ from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Registry
 
 Say = Callable[[str], None]
+QUESTION = "question"
+"""What stands for the id of a run in a question."""
 AHEAD = timedelta(days=1)
 """How far a run's time may be ahead of this machine's clock: clocks differ, and dates have time zones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One run, holding the lock. `say` tells the person at the terminal what happens now (stderr)."""
+    """One run, holding the lock, or a question that goes the same way up to the first thing a run would start or write.
+
+    `say` tells the person at the terminal what happens now (stderr). `private` is where a question keeps its files; None
+    for a run.
+    """
 
     config: Config
     now: datetime
@@ -35,11 +41,18 @@ class Tick:
     registry: Registry
     past: Memory
     say: Say
+    private: Path | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether this is a question: it starts nothing, and writes nothing but private files."""
+        return self.private is not None
 
     @property
     def scratch(self) -> Path:
         """Return the folder for this run's files: training data, hold-out, logs."""
-        return self.config.state / "runs" / self.run
+        state = self.private if self.private and self.run == QUESTION else self.config.state
+        return state / "runs" / self.run
 
     @property
     def training_lock(self) -> Path:
@@ -47,9 +60,17 @@ class Tick:
         return self.config.state / "training.lock"
 
     def record(self, kind: Kind, **body: Any) -> None:
-        """Write a ledger entry for this run, durable when this returns; secrets in what a person reads are left out."""
+        """Write a ledger entry for this run, durable when this returns; secrets in what a person reads are left out.
+
+        A question only remembers it, for as long as it lasts.
+        """
         told = redacted_texts(body, keys=PROSE)
         self.ledger.append(kind, at=self.past.clock(self.now), run=self.run, body=told)
+
+    def discard_files(self) -> None:
+        """Remove this run's files. A question leaves those of the run that it asks about."""
+        if not self.asks:
+            files.remove_folder(self.scratch)
 
     def remembering(self, past: Memory) -> "Tick":
         """Return the tick with another memory."""
@@ -91,10 +112,10 @@ def _check_clock(now: datetime) -> None:
 
 @contextmanager
 def asked(config: Config, *, now: datetime, say: Say) -> Iterator[Tick]:
-    """Open a tick for a question: nothing can be recorded, and its files lie in a private folder that is removed."""
+    """Open a tick for a question: it records nothing, and its files lie in a private folder that is removed."""
     with Ledger.reading(config.state / "ledger.sqlite") as ledger, TemporaryDirectory(prefix="retrain-check-") as own:
-        private = config.model_copy(update={"state": Path(own)})
-        tick = Tick(private, now, "question", ledger, registry(config), memory.fold(ledger.effects()), say)
+        past = memory.fold(ledger.effects())
+        tick = Tick(config, now, QUESTION, ledger, registry(config), past, say, private=Path(own))
         files.make_folder(tick.scratch, mode=0o700)
         yield tick
 

@@ -288,6 +288,72 @@ def test_a_built_in_metric_is_known_in_any_case() -> None:
     assert defaults(["metric=Revenue"]).metric == "Revenue"
 
 
+@pytest.mark.parametrize(
+    ("written", "name", "path"),
+    [
+        ("f1", "f1", "f1"),
+        ("F1", "f1", "f1"),
+        ("current.f1", "f1", "current.f1"),
+        ("weighted avg.f1-score", "f1", "weighted avg.f1-score"),
+        ("f1_score", "f1", "f1_score"),
+        ("val.Revenue", "Revenue", "val.Revenue"),
+        ("Revenue p.a.", "Revenue p.a.", "Revenue p.a."),
+    ],
+)
+def test_a_path_says_where_the_metric_is_and_its_last_part_which(written: str, name: str, path: str) -> None:
+    config = defaults([f"metric={written}"])
+    assert (config.metric, config.metric_path) == (name, path)
+
+
+def test_settings_that_read_another_path_have_another_digest() -> None:
+    paths = ("f1", "current.f1", "best.f1")
+    assert len({defaults([f"metric={path}"]).digest for path in paths}) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("line", "mistake"),
+    [
+        ("metric: f1_marco", "1:9: metric is f1_marco, which is no metric that is known; write f1_macro"),
+        ("metric: f1-macro", "1:9: metric is f1-macro, which is no metric that is known; write f1_macro"),
+        ("metric: acuracy", "1:9: metric is acuracy, which is no metric that is known; write accuracy"),
+        ("metric: rmse", "rmse is an error or a loss; write `direction: lower_is_better`"),
+        ("metric: val.log_loss", "log_loss is an error or a loss; write `direction: lower_is_better`"),
+        (
+            "metric: roc_auc\nlogs: {predictions: p.csv}",
+            "logs give no roc_auc: of a prediction log only f1, f1_macro, ",
+        ),
+        ("logs: {decimal: x}", 'logs.decimal needs "." or ","'),
+        ("logs: {date_format: '%d.%m'}", "logs.date_format is `%d.%m`, which leaves out year, month or day"),
+        ("logs: {date_format: d.m.Y}", "logs.date_format is `d.m.Y`, which leaves out year, month or day"),
+    ],
+)
+def test_what_would_judge_the_wrong_thing_is_a_mistake(write: Callable[[str], Path], line: str, mistake: str) -> None:
+    (found,) = mistakes_of(write(f"{line}\n{TWO_LINES}"))
+    assert mistake in found
+
+
+def test_a_drift_threshold_that_nothing_reaches_is_a_mistake(write: Callable[[str], Path]) -> None:
+    (found,) = mistakes_of(write("performance_threshold: 0.85\ndrift_threshold: 20\n"))
+    assert "drift_threshold is 20; write a number above 0 and at most 5, such as 0.20" in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "metric: rmse\ndirection: lower_is_better",
+        "metric: neg_log_loss",
+        "metric: neg_mean_squared_error",
+        "metric: f1_micro",
+        "metric: recall_at_5",
+        "metric: roc_auc",
+        "metric: roc_auc\nlogs: {predictions: p.csv, metrics: auc.csv}",
+        "logs: {decimal: ',', date_format: '%d.%m.%y %H:%M'}",
+    ],
+)
+def test_a_metric_of_ones_own_is_none(write: Callable[[str], Path], line: str) -> None:
+    load(write(f"{line}\n{TWO_LINES}"))
+
+
 def test_mistakes_of_overrides_follow_those_of_the_file(write: Callable[[str], Path]) -> None:
     path = write(TWO_LINES + "metric: f1\nstate: no\n")
     assert mistakes_of(path, "trigger.cooldown=x", "triger.window=1d", "metric.x=1", "cooldown", "state=[") == [

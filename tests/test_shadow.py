@@ -124,7 +124,7 @@ def test_a_challenger_runs_in_shadow_and_is_promoted_on_what_both_said(staged: S
     assert project.pointer == before
 
     staged.serve(4)
-    assert "it is due to be judged" in project.run("--dry-run", day=5).stdout
+    assert project.run("--dry-run", day=5).stdout.startswith("would promote: in shadow since 2026-01-24 00:00Z, ")
     assert project.run(day=5).stdout.startswith("promoted: in shadow since 2026-01-24 00:00Z, challenger ")
     assert project.pointer["version"] == named["version"]
     assert project.history()[-1]["by"] == "shadow"

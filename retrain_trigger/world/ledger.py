@@ -49,12 +49,16 @@ _ROWS = "SELECT seq, at, run, kind, body, hash, (SELECT hash FROM entry AS p WHE
 
 
 class Ledger:
-    """An open ledger. Writing: `with Ledger.writing(path) as ledger`. Asking: `with Ledger.reading(path) as ledger`."""
+    """An open ledger. Writing: `with Ledger.writing(path) as ledger`. Asking: `with Ledger.reading(path) as ledger`.
 
-    __slots__ = ("_asking", "_chained", "_connection")
+    One that is open for questions can be appended to, too: it remembers the entry until it is closed, and writes nothing.
+    """
+
+    __slots__ = ("_asking", "_chained", "_connection", "_supposed")
 
     def __init__(self, connection: sqlite3.Connection, *, asking: bool, chained: bool = True) -> None:
         self._connection, self._asking, self._chained = connection, asking, chained
+        self._supposed: list[Entry] = []
 
     @classmethod
     @contextmanager
@@ -88,6 +92,9 @@ class Ledger:
     def append(self, kind: Kind, *, at: datetime, run: str, body: Mapping[str, Any]) -> None:
         """Write one entry; when this returns it survives a power loss."""
         row = (at.astimezone(UTC).isoformat(), run, kind.value, json.dumps(body, sort_keys=True, allow_nan=False))
+        if self._asking:
+            self._supposed.append(Entry(0, at.astimezone(UTC), run, kind, json.loads(row[-1])))
+            return
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             last = self._connection.execute("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
@@ -107,14 +114,16 @@ class Ledger:
         if self._chained:
             self._count()
             self._follow("WHERE seq > (SELECT max(seq) FROM entry) - ?", (RECENT,))
-        return self._entries(
+        found = self._entries(
             "WHERE kind <> 'decided' OR seq = (SELECT max(seq) FROM entry WHERE kind = 'decided') ORDER BY seq",
             intact=self._chained,
         )
+        return [*found, *self._supposed]
 
     def entries(self, *, run: str | None = None) -> list[Entry]:
         """Return all entries, or those of one run, oldest first."""
-        return self._entries("WHERE ? IS NULL OR run = ? ORDER BY seq", (run, run))
+        found = self._entries("WHERE ? IS NULL OR run = ? ORDER BY seq", (run, run))
+        return [*found, *(entry for entry in self._supposed if run in {None, entry.run})]
 
     def verified(self) -> tuple[int, str]:
         """Hold every entry against the chain; return how many there are, and the newest one's hash.

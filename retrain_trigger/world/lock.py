@@ -4,7 +4,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retrain_trigger.errors import BusyError
@@ -47,6 +47,28 @@ def claimed(path: Path) -> Iterator[bool]:
         yield _claimed(descriptor)
     finally:
         os.close(descriptor)
+
+
+def holder(path: Path) -> str | None:
+    """Return the process that holds a lock of `hold`, None where nobody does.
+
+    The lock is not tried, for in that moment a run could not take it: the process that is named in the file is looked at.
+    """
+    try:
+        wanted, named = path.stat(), path.read_text().strip()
+    except FileNotFoundError:
+        return None
+    try:
+        opened = list(os.scandir(f"/proc/{int(named)}/fd"))
+    except (FileNotFoundError, ValueError):  # it has ended, or there never was one
+        return None
+    except OSError:  # of another user
+        return named if is_held(path) else None
+    for descriptor in opened:
+        with suppress(OSError):
+            if os.path.samestat(descriptor.stat(), wanted):
+                return named
+    return None
 
 
 def is_held(path: Path) -> bool:

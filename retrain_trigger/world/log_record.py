@@ -34,6 +34,15 @@ def _spelled(name: str) -> str:
     return "drift." + spelled[len("drift.") :] if lowered.startswith("drift.") else lowered
 
 
+def built_in(name: str) -> str | None:
+    """Return which built-in metric a name is a name of; None for any other.
+
+    >>> built_in("F1-Score"), built_in("acc"), built_in("rmse")
+    ('f1', 'accuracy', None)
+    """
+    return next((group[0] for group in _SYNONYMS if normal(name) in group), None)
+
+
 def metric_names(metric: str) -> tuple[str, ...]:
     """Return every name under which a log may hold the metric, the best first.
 

@@ -331,7 +331,7 @@ def _time(column: str, kind: str, form: str | None) -> str:
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         return f"{column}::TIMESTAMP"
     if kind == "VARCHAR":
-        formed = [f"try_strptime({column}, {text(form)})::TIMESTAMPTZ"] if form else []
+        formed = [f"try_strptime({column}, {_forms(form)})::TIMESTAMPTZ"] if form else []
         number = _of_number(
             f"(CASE WHEN regexp_matches({column}, {text(_NUMERAL)}) THEN try_cast({column} AS DOUBLE) END)"
         )
@@ -345,6 +345,13 @@ def _time(column: str, kind: str, form: str | None) -> str:
     if kind_of(kind) == "number":
         return f"({_of_number(column)} AT TIME ZONE 'UTC')"
     return "NULL::TIMESTAMP"
+
+
+def _forms(form: str) -> str:
+    """Return a form as SQL; one of dates alone also with the time of day behind it."""
+    clock = any(part in form for part in ("%H", "%I", "%X", "%T", "%c"))
+    endings = ("",) if clock else ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S.%f")
+    return "[" + ", ".join(text(form + ending) for ending in endings) + "]"
 
 
 def _of_number(column: str) -> str:

@@ -87,7 +87,7 @@ def is_alive(run: str, training_lock: Path) -> bool:
 def check_ended(training_lock: Path) -> None:
     """Raise BusyError, naming the processes that can be seen, while anything of an earlier training holds the lock."""
     if lock.is_held(training_lock):
-        seen = ", ".join(f"process {pid}" for pid in sorted(_holders(training_lock)))
+        seen = ", ".join(f"process {pid}" for pid in sorted(holders(training_lock)))
         raise BusyError(
             f"an earlier training is still running ({seen or 'as a user whose processes cannot be seen'}) and could not "
             f"be ended; nothing was started. End it by hand"
@@ -126,7 +126,7 @@ def _end(run: str, training_lock: Path) -> None:
 
 def _members(run: str, training_lock: Path) -> set[int]:
     """Return the live members of a training tree, reaping those that have already ended."""
-    members = descendants.of(os.getpid()) | set(_carriers(run, training_lock)) | _holders(training_lock)
+    members = descendants.of(os.getpid()) | set(_carriers(run, training_lock)) | holders(training_lock)
     members.discard(os.getpid())
     return {pid for pid in members if not descendants.is_gone(pid)}
 
@@ -147,8 +147,8 @@ def _identity(path: Path) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-def _holders(training_lock: Path) -> set[int]:
-    """Return the processes that have the training lock open."""
+def holders(training_lock: Path) -> set[int]:
+    """Return the processes that can be seen to have the training lock open."""
     try:
         wanted = training_lock.stat()
     except OSError:

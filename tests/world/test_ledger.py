@@ -66,8 +66,11 @@ def test_a_question_creates_and_changes_nothing(tmp_path: Path) -> None:
     assert kinds(path) == [Kind.DECIDED]
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert list(tmp_path.iterdir()) == [path], "and no journal is left"
-    with pytest.raises(PromotionError, match="readonly"), Ledger.reading(path) as ledger:
-        ledger.append(Kind.DECIDED, at=NOON, run="r", body={})
+    with Ledger.reading(path) as ledger:
+        ledger.append(Kind.TRAINING, at=NOON, run="supposed", body={"deadline": 1})
+        assert [entry.kind for entry in ledger.effects()] == [Kind.DECIDED, Kind.TRAINING]
+        assert [entry.run for entry in ledger.entries(run="supposed")] == ["supposed"]
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before, "it was remembered, and nothing written"
 
 
 @pytest.mark.parametrize("name", ["a ledger?mode=memory.sqlite", "#1.sqlite", "100%.sqlite"])
