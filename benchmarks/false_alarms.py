@@ -5,9 +5,8 @@ falls after 60 windows at t+0.03. Every detector begins anew after each of its a
 alarm, per 1,000 windows; where F1 comes down from t+0.1 to t+0.03, per 1,000 of those after that (an alarm a year is
 3.3). Delay is the median number of windows until the first alarm after the fall, the window of the fall included.
 
-`sequential` is retrain_trigger.judge.evidence, `1 of 1` and `2 of 3` the point rule of judge.performance; they run as
-NumPy twins of the product's code, which every stream checks against the product. `untempered` is what `sequential`
-would be without its tempering. ADWIN, DDM and Page-Hinkley are those of river with its defaults (Page-Hinkley upwards
+`sequential` is retrain_trigger.judge.evidence, `untempered` the same without D (its cap remains). `1 of 1` and `2 of 3`
+are the point rule of judge.performance, as NumPy twins that every stream checks against the product. ADWIN, DDM and Page-Hinkley are those of river with its defaults (Page-Hinkley upwards
 only); as usual for them they see each row, as 0 (right) or 1 (wrong), in order; a window counts once however often
 they alarm in it.
 """
@@ -15,7 +14,7 @@ they alarm in it.
 import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -27,7 +26,6 @@ from retrain_trigger.judge import evidence, performance
 from retrain_trigger.judge.policy import Patience
 from retrain_trigger.measurements import Measurement
 
-Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Table = npt.NDArray[np.int64]
 Rule = Callable[[Table], Flags]
@@ -41,8 +39,7 @@ CHECKED_WINDOWS = 60
 FALLS_PER_YEAR = 5
 """River sees so many times more falls than years: they end with the alarm, and a median needs more than a rate."""
 
-TOLERANCE = 1e-6
-"""Twin and product add in another order; the logs of their evidence may differ by so much."""
+FRESH = evidence.Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +109,7 @@ def _column(
     """Return the cell of each detector; `river` is how many repetitions its detectors get, 0 where it is missing."""
     generator = np.random.default_rng([*seed, rows, round(100 * share)])
     counts = drawn(stream, rows=rows, share=share, repetitions=repetitions, days=days, generator=generator)
-    check_twins(counts[0, :CHECKED_WINDOWS])
+    check_twin(counts[0, :CHECKED_WINDOWS])
     cells = {name: _cell(stream, alarms(rule(repetitions), counts)) for name, rule in RULES.items()}
     return cells | _river_cells(stream, counts[: river * (FALLS_PER_YEAR if stream.falls else 1)], generator)
 
@@ -137,47 +134,20 @@ def alarms(rule: Rule, counts: Table) -> Flags:
     return np.stack([rule(counts[:, day]) for day in range(counts.shape[1])], axis=1)
 
 
-class SequentialTwin:
-    """What evidence.Detector does for F1, for many repetitions at once; begins anew after an alarm."""
+class Sequential:
+    """The product's detector, one for each repetition; begins anew after an alarm. Untempered: without D, not without the cap."""
 
-    def __init__(self, repetitions: int, *, tempered: bool = True, every: float = FALSE_ALARM_EVERY) -> None:
+    def __init__(self, repetitions: int, *, tempered: bool = True) -> None:
         self.tempered = tempered
-        self.every = math.log(every)
-        self.repetitions = repetitions
-        self.gains = np.array([2 - 2 * THRESHOLD, -THRESHOLD, -THRESHOLD, 0])
-        bets = np.geomspace(0.001, 0.9, 12) / (2 - 2 * THRESHOLD)
-        self.factors = np.log1p(-np.outer(bets, self.gains))
-        self.logs, self.excess, self.pairs, self.last, self.variance, self.stretch = self._nothing()
-        self.evidence = np.zeros(repetitions)
+        self.detectors = [FRESH] * repetitions
 
     def __call__(self, counts: Table) -> Flags:
-        """Take one window of each repetition, (repetitions, 4); one without rows that F1 looks at is skipped."""
-        looked = counts[:, :3].any(axis=1)
-        m = np.maximum(counts[:, :3].sum(axis=1), 1)
-        loss = -(counts @ self.gains) / m
-        variance = (counts @ self.gains**2 / m - loss**2) / m
-        temper = np.maximum(1, (5 + self.excess) / (5 + self.pairs))[:, None] if self.tempered else 1.0
-        won = counts @ self.factors.T / temper
-        if self.tempered:
-            won = np.minimum(won, self.every / 2)
-        self.logs = np.where(looked[:, None], won + np.logaddexp(0, self.logs), self.logs)
-        spread = variance + self.variance
-        known = looked & ~np.isnan(spread) & (spread > 1e-12)  # noqa: PLR2004  (rounding; the product is exact here)
-        self.excess += np.where(known, (loss - self.last) ** 2 / np.where(known, spread, 1), 0)
-        self.pairs += known
-        self.last, self.variance = np.where(looked, loss, self.last), np.where(looked, variance, self.variance)
-        self.stretch = np.maximum(self.stretch + loss * m, 0)
-        self.evidence = np.logaddexp.reduce(self.logs, axis=1) - math.log(self.logs.shape[1])
-        found: Flags = (self.evidence >= self.every) & ((self.stretch > 0) | (not self.tempered))
-        fresh = self._nothing()
-        for name, new in zip(("logs", "excess", "pairs", "last", "variance", "stretch"), fresh, strict=True):
-            old = getattr(self, name)
-            setattr(self, name, np.where(found[:, None] if old.ndim > 1 else found, new, old))
-        return found
-
-    def _nothing(self) -> tuple[Numbers, ...]:
-        zeros, unseen = np.zeros(self.repetitions), np.full(self.repetitions, np.nan)
-        return np.full((self.repetitions, 12), -np.inf), zeros.copy(), zeros.copy(), unseen, unseen, zeros.copy()
+        """Take one window of each repetition: (repetitions, 4)."""
+        before = self.detectors if self.tempered else [replace(each, swings=()) for each in self.detectors]
+        after = [each.after((tp, fp, fn, tn)) for each, (tp, fp, fn, tn) in zip(before, counts.tolist(), strict=True)]
+        found = [each.alarms for each in after]
+        self.detectors = [FRESH if alarm else each for each, alarm in zip(after, found, strict=True)]
+        return np.array(found)
 
 
 class PointTwin:
@@ -197,27 +167,13 @@ class PointTwin:
         return found
 
 
-def check_twins(windows: Table) -> None:
-    """Raise RuntimeError unless the twins say of one stream, window by window, what the product says of it."""
+def check_twin(windows: Table) -> None:
+    """Raise RuntimeError unless the twin says of one stream, window by window, what the product says of it."""
     counts = [(int(tp), int(fp), int(fn), int(tn)) for tp, fp, fn, tn in windows]
-    twin = SequentialTwin(1)
-    for number, (window, (level, alarm)) in enumerate(zip(windows, _sequential(counts), strict=True)):
-        if twin(window[None])[0] != alarm or abs(twin.evidence[0] - math.log(level)) > TOLERANCE:
-            raise RuntimeError(f"window {number}: twin {twin.evidence[0]}, product {math.log(level)}")
     for patience in (Patience(1, 1), Patience(2, 3)):
         point = PointTwin(1, patience)
         if [bool(point(window[None])[0]) for window in windows] != list(_point(counts, patience)):
             raise RuntimeError(f"the twin of the point rule, {patience}, is not the product's")
-
-
-def _sequential(counts: Sequence[evidence.Counts]) -> Iterator[tuple[float, bool]]:
-    """Yield the product's evidence and alarm after each window, beginning anew after an alarm."""
-    fresh = evidence.Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY)
-    detector = fresh
-    for window in counts:
-        detector = detector.after(window)
-        yield detector.evidence, detector.alarms
-        detector = fresh if detector.alarms else detector
 
 
 def _point(counts: Sequence[evidence.Counts], patience: Patience) -> Iterator[bool]:
@@ -281,8 +237,8 @@ def _cell(stream: Stream, found: Flags) -> str:
 
 
 RULES: dict[str, Callable[[int], Rule]] = {
-    "sequential": SequentialTwin,
-    "untempered": lambda repetitions: SequentialTwin(repetitions, tempered=False),
+    "sequential": Sequential,
+    "untempered": lambda repetitions: Sequential(repetitions, tempered=False),
     "point, 1 of 1": lambda repetitions: PointTwin(repetitions, Patience(1, 1)),
     "point, 2 of 3": lambda repetitions: PointTwin(repetitions, Patience(2, 3)),
 }

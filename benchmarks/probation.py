@@ -5,6 +5,9 @@ One window a day. The predecessor served 30 windows with an F1 of 0.88 (threshol
 successor serves seven more windows at the F1 that its predecessor had last, less 0, 0.05 or 0.10. Precision and recall
 are equal, so F1 is their common value. `values` judges windows without their counts; `point` is what is not done:
 compare each value with the predecessor's last one, less `promotion.margin`.
+
+The second table has an outage day (F1 0.3) among the predecessor's windows, or among the successor's after its first;
+bounds are at least 95 % for worse ones, at most 2 % for equally good ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,6 +23,7 @@ from retrain_trigger.judge.probation import Standing, Window
 
 THRESHOLD = 0.85
 HEALTHY, FALLEN = 0.88, 0.78
+OUTAGE = 0.3
 TENURE, PROBATION = 30, 7
 MARGIN = 0.02
 MIN_ROWS = 200
@@ -68,6 +72,16 @@ def main(*, repetitions: int, rows: tuple[int, ...], seed: int) -> None:
             shares = [within(equal, 7), within(worse, 3), within(worse, 7), *(within(bad, last) for last in (1, 3, 7))]
             cells = " | ".join(f"{share:.1%}" for share in shares)
             print(f"| {world.rows:,} | {world.positives:.0%} | {world.title} | {judge} | {cells} |", flush=True)
+    print("\n| outage day of | rows a day | positives | equally good | at most | worse by 0.10 | at least |")
+    print("|---|---:|---|---:|---:|---:|---:|")
+    world = World(title="as rows do", rows=500, positives=0.3)
+    for whose in ("the predecessor", "the successor"):
+        generator = np.random.default_rng([seed, 100, len(whose)])
+        equal, bad = (
+            sum(after_an_outage(generator, world, fall, whose=whose) for _ in range(repetitions)) / repetitions
+            for fall in (0.0, 0.10)
+        )
+        print(f"| {whose} | {world.rows:,} | {world.positives:.0%} | {equal:.1%} | 2% | {bad:.1%} | 95% |", flush=True)
 
 
 def worlds(rows: Sequence[int]) -> Iterator[World]:
@@ -84,18 +98,35 @@ def rolled_back(generator: np.random.Generator, world: World, fall: float, *, ju
     fallen = bool(generator.integers(2))
     was = predecessor(generator, world, fallen=fallen, counted=judge == "counts")
     level = (FALLEN if fallen else HEALTHY) - fall
-    now: list[Window] = []
-    while len(now) < PROBATION:
-        now.append(window(world.day(generator, level), counted=judge == "counts"))
-        if judge == "point":
-            if (now[-1].value or 0.0) <= (was.windows[-1].value or 0.0) - MARGIN:
-                return len(now)
-            continue
+    own = [window(world.day(generator, level), counted=judge == "counts") for _ in range(PROBATION)]
+    if judge == "point":
+        last = (was.windows[-1].value or 0.0) - MARGIN
+        return next((number for number, each in enumerate(own, start=1) if (each.value or 0.0) <= last), None)
+    return ended(was, own)
+
+
+def after_an_outage(generator: np.random.Generator, world: World, fall: float, *, whose: str) -> bool:
+    """Say whether a champion is rolled back where one day, any of the predecessor's or a later one of its own, was lost."""
+    levels = [[HEALTHY] * TENURE, [HEALTHY - fall] * PROBATION]
+    if whose == "the predecessor":
+        levels[0][generator.integers(TENURE)] = OUTAGE
+    else:
+        levels[1][generator.integers(1, PROBATION)] = OUTAGE
+    before, own = ([window(world.day(generator, level), counted=True) for level in each] for each in levels)
+    return (
+        ended(probation.standing("v1", before, metric="f1", threshold=THRESHOLD, lower_is_better=False), own)
+        is not None
+    )
+
+
+def ended(was: Standing, own: Sequence[Window]) -> int | None:
+    """Return the window after which a probation rolls back; None where it does not."""
+    for looks in range(1, len(own) + 1):
         finding = probation.check(
-            was, now, metric="f1", lower_is_better=False, margin=MARGIN, looks=PROBATION, min_rows=MIN_ROWS
+            was, own[:looks], metric="f1", lower_is_better=False, margin=MARGIN, looks=PROBATION, min_rows=MIN_ROWS
         )
         if finding.verdict is Verdict.BREACH:
-            return len(now)
+            return looks
     return None
 
 

@@ -3,8 +3,7 @@
 A stream is one window a day. Slices have unequal shares of its rows: proportional to 1, 1/2, 1/3, ... Precision and
 recall of each are equal, so F1 is their common value; it stays, or that of the largest or the middle slice falls after
 60 windows at t+0.03. False warnings are streams in which any slice was warned of, and the first of those per 1,000
-windows until then. The rule runs as the NumPy twin of benchmarks/false_alarms.py; of each kind, the first stream is
-checked against the product, retrain_trigger.judge.slices.
+windows until then. The rule is the product's, retrain_trigger.judge.slices; a stream ends with its first warning.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 import click
 import numpy as np
 import numpy.typing as npt
-from false_alarms import CHECKED_WINDOWS, FALSE_ALARM_EVERY, HEALTHY, THRESHOLD, Flags, SequentialTwin, Table
+from false_alarms import FALSE_ALARM_EVERY, HEALTHY, THRESHOLD, Table
 
 from retrain_trigger.findings import Verdict
 from retrain_trigger.judge import slices
@@ -39,14 +38,13 @@ def main(repetitions: int, days: int, rows: Sequence[int], number: Sequence[int]
         for k in number:
             generator = np.random.default_rng([seed, size, k])
             for above in (0.0, 0.03):
-                warned = _warned(_drawn(generator, (repetitions, days, k), size, above, None, 0.0))
-                first = _first(warned)
-                count = int(warned.any(axis=1).sum())
+                first = _first(_drawn(generator, (repetitions, days, k), size, above, None, 0.0))
+                count = int(np.isfinite(first).sum())
                 rate = f"{1000 * count / np.where(np.isfinite(first), first + 1, days).sum():.2f}"
                 click.echo(f"| {size:,} | {k} | t+{above:g} | {count} of {repetitions} | {rate} | | |")
             for which, fall in ((0, 0.05), (0, 0.1), (k // 2, 0.1)):
-                warned = _warned(_drawn(generator, (repetitions, days, k), size, 0.03, which, fall))
-                delay = float(np.median(_first(warned[:, HEALTHY:]) + 1))
+                first = _first(_drawn(generator, (repetitions, days, k), size, 0.03, which, fall), since=HEALTHY)
+                delay = float(np.median(first - HEALTHY + 1))
                 share = 1 / (which + 1) / sum(1 / (place + 1) for place in range(k))
                 shown = f"{delay:g}" if np.isfinite(delay) else f"over {days - HEALTHY}"
                 told = f"a slice of {size * share:,.0f} rows to t-{fall:g}"
@@ -74,35 +72,21 @@ def _drawn(  # noqa: PLR0917  (private; called twice, side by side)
     return np.stack([tp, fp, fn, own - tp - fp - fn], axis=-1)
 
 
-def _warned(counts: Table) -> Flags:
-    """Return the windows in which any slice is warned of: (repetitions, days)."""
-    repetitions, days, number, _ = counts.shape
-    twin = SequentialTwin(repetitions * number, every=FALSE_ALARM_EVERY * number)
-    found = [twin(counts[:, day].reshape(-1, 4)).reshape(repetitions, number).any(axis=1) for day in range(days)]
-    warned = np.stack(found, axis=1)
-    _check(counts[0, :CHECKED_WINDOWS], warned[0])
-    return warned
+def _first(counts: Table, *, since: int = 0) -> npt.NDArray[np.float64]:
+    """Return the first window of each stream, from `since` on, with a warning of any slice; infinity without one."""
+    return np.array([_warned(stream.tolist(), since) for stream in counts])
 
 
-def _check(counts: Table, warned: Flags) -> None:
-    """Raise RuntimeError unless the product warns of one stream for the first time where the twin does."""
-    number = counts.shape[1]
-    begin = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY * number)
-    detectors = {Slice("region", str(place)): begin for place in range(number)}
-    for day, window in enumerate(counts):
-        for place, (each, detector) in enumerate(detectors.items()):
-            tp, fp, fn, tn = window[place].tolist()
-            detectors[each] = detector.after((tp, fp, fn, tn))
-        says = slices.check(detectors, Slices()).verdict is Verdict.BREACH
-        if says != warned[day]:
-            raise RuntimeError(f"window {day}: the twin says {warned[day]}, the product {says}")
-        if says:
-            return
-
-
-def _first(warned: Flags) -> npt.NDArray[np.float64]:
-    """Return the first window of each stream with a warning, infinity without one."""
-    return np.where(warned.any(axis=1), warned.argmax(axis=1), np.inf)
+def _warned(stream: Sequence[Sequence[Sequence[int]]], since: int) -> float:
+    begin = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY * len(stream[0]))
+    detectors = {Slice("region", str(place)): begin for place in range(len(stream[0]))}
+    for day, window in enumerate(stream):
+        for each, (tp, fp, fn, tn) in zip(detectors, window, strict=True):
+            now = detectors[each].after((tp, fp, fn, tn))
+            detectors[each] = begin if now.alarms and day < since else now
+        if slices.check(detectors, Slices()).verdict is Verdict.BREACH:
+            return day
+    return float("inf")
 
 
 if __name__ == "__main__":

@@ -194,6 +194,10 @@ def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, at: str
         count, newest = controller.verified(config)
         if not quiet:
             said = f"{count} entries, each as it was written; hash of the newest: {newest or 'none'}"
+            if count and not newest:
+                said = (
+                    f"{count} entries, all there; an earlier version wrote them without hashes, the next run adds them"
+                )
             _print(form, {"entries": count, "newest": newest}, [said])
         return
     if at is not None:

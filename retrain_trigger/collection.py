@@ -1,15 +1,20 @@
 """Old versions, removed: the newest are kept, and so is what is live, may be again, or is in use."""
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from itertools import islice
 
 from retrain_trigger import staging
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.errors import PromotionError
+from retrain_trigger.errors import PromotionError, refused
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import lock
 from retrain_trigger.world.registry import Registry
+
+PORTION = 32
+"""Versions that are removed together: each is claimed, which takes one of the files that a process may have open."""
 
 
 def collect(tick: Tick) -> None:
@@ -21,16 +26,19 @@ def collect(tick: Tick) -> None:
     begun = _begun(entries)
     if not begun and len(tick.registry.versions()) <= keep:
         return
-    with ExitStack() as claims:
-        candidates = _let_go(tick, entries, begun)
-        free = [v for v in candidates if claims.enter_context(lock.claimed(tick.registry.model(v)))]
-        if not begun >= set(free):
-            tick.record(Kind.REMOVING, versions=free, keep=keep)
-        removed = [version for version in free if _removed(tick, version)]
-        if removed:
-            because = f"{', '.join(removed)} (model.keep is {keep})"
-            tick.record(Kind.REMOVED, versions=removed, keep=keep, because=because)
-            tick.say(f"removed {because}")
+    free = iter(_let_go(tick, entries, begun))
+    while portion := list(islice(free, PORTION)):
+        _collect(tick, portion, begun)
+
+
+def collected(tick: Tick) -> str | None:
+    """Collect after a tick's own work; say what broke, None where nothing did: what was done before is done."""
+    try:
+        collect(tick)
+    except (OSError, sqlite3.Error, PromotionError) as error:
+        told = refused(error) if isinstance(error, OSError) else str(error)
+        return f"old versions could not be removed now: {told.rstrip('.')}. The next run tries again"
+    return None
 
 
 def check_there(registry: Registry, entries: Iterable[Entry], version: str) -> None:
@@ -42,6 +50,20 @@ def check_there(registry: Registry, entries: Iterable[Entry], version: str) -> N
             f"{version} was removed at {policy.stamp(removed[-1].at)} (model.keep was {removed[-1].body['keep']}); "
             f"{registry.folder} has {', '.join(there) or 'no version'}"
         )
+
+
+def _collect(tick: Tick, versions: Sequence[str], begun: set[str]) -> None:
+    """Remove those of some versions that nobody uses."""
+    keep = tick.config.model.keep
+    with ExitStack() as claims:
+        free = [v for v in versions if claims.enter_context(lock.claimed(tick.registry.model(v)))]
+        if not begun >= set(free):
+            tick.record(Kind.REMOVING, versions=free, keep=keep)
+        removed = [version for version in free if _removed(tick, version)]
+        if removed:
+            because = f"{', '.join(removed)} (model.keep is {keep})"
+            tick.record(Kind.REMOVED, versions=removed, keep=keep, because=because)
+            tick.say(f"removed {because}")
 
 
 def _begun(entries: Iterable[Entry]) -> set[str]:

@@ -58,8 +58,8 @@ def run(
     """
     with begun(config, now=now, say=say, wait=wait) as tick:
         outcome = _ticked(tick, force, promotes=promotes)
-        collection.collect(tick)
-        return _with_pending(tick, outcome)
+        kept = collection.collected(tick)
+        return _with_pending(tick, replace(outcome, notes=(*outcome.notes, kept)) if kept else outcome)
 
 
 def dry_run(config: Config, *, now: datetime, force: str | None = None, promotes: bool = True) -> Outcome:

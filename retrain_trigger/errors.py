@@ -5,6 +5,10 @@ from typing import ClassVar, Final
 
 from retrain_trigger.outcomes import ExitCode
 
+_NO_LOCKS = (
+    "that file system keeps no locks, as some network disks: let `state` in config.yaml name a folder on a disk of this "
+    "machine"
+)
 _REMEDIES: Final = {
     errno.EACCES: "run this as the user who owns it, or change its permissions",
     errno.EPERM: "run this as the user who owns it, or change its permissions",
@@ -13,6 +17,10 @@ _REMEDIES: Final = {
     errno.EROFS: "make that file system writable",
     errno.EIO: "look after that disk",
     errno.ENOENT: "mount or make what should be there",
+    errno.ENOLCK: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
+    errno.ENOSYS: _NO_LOCKS,
+    errno.EMFILE: "let it have more open files (ulimit -n)",
     errno.ENOTDIR: "move away what stands there, or mount what should",
 }
 

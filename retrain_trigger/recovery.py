@@ -6,12 +6,12 @@ from pathlib import Path
 from time import time
 
 from retrain_trigger import attempt, data_check, promotion, staging
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Entry, Kind, completed
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick, nearby
-from retrain_trigger.world import files, lock, training
+from retrain_trigger.world import descendants, files, lock, training
 
 Left = Mapping[Kind, Entry]
 _SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
@@ -41,7 +41,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     if not tick.past.unfinished:
         _tidy(tick)
         return tick, None
-    left = {entry.kind: entry for entry in tick.past.unfinished}
+    left = {entry.kind: completed(entry) for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     tick.say(f"run {earlier.run} was cut off; {'a run would finish it' if tick.asks else 'finishing it'} first")
     if Kind.PROMOTING not in left:
@@ -158,7 +158,7 @@ def _wait_for_training(tick: Tick, left: Left) -> None:
 
 def _still_running(tick: Tick, begun: Entry) -> str:
     """Say since when a training is running, as what process, until when it may, and where its output is."""
-    seen = ", ".join(f"process {pid}" for pid in sorted(training.holders(tick.training_lock)))
+    seen = ", ".join(f"process {pid}" for pid in sorted(descendants.holders(tick.training_lock)))
     deadline, log = begun.body["deadline"], next(tick.scratch.glob("*/train.log"), None)
     return (
         f"the training of run {tick.run} is still running since {policy.stamp(begun.at)} "

@@ -21,6 +21,15 @@ def test_false_alarms_prints_one_row_for_each_detector() -> None:
     assert [float(row[4]) > 0 for row in rows] == [False, False, True, True] * 2
 
 
+def test_the_detector_prints_each_figure_beside_its_bound() -> None:
+    lines = printed("detector.py", "--repetitions", "1", "--days", "80")
+    bounds = [line.strip("| ").split(" | ") for line in lines if line.startswith(("| at t", "| blocks", "| daily"))]
+    assert len(bounds) == 20
+    assert all(len(row) == 7 for row in bounds)
+    assert [line.split(" | ")[5] for line in lines if line.startswith("| t-")] == ["6 |", "4 |", "4 |", "75 |"]
+    assert len([line for line in lines if line.endswith("| 100% | 0.0% |")]) == 6
+
+
 def test_estimates_are_printed_beside_what_came_true(tmp_path: Path) -> None:
     random = Random(1)
 
@@ -64,7 +73,9 @@ def test_gate_prints_how_often_equal_models_are_promoted() -> None:
 
 def test_probation_prints_one_row_for_each_kind_of_day() -> None:
     lines = printed("probation.py", "--repetitions", "8", "--rows", "1000")
-    rows = [line.strip("| ").split(" | ") for line in lines[2:]]
+    end = lines.index("")
+    assert [line.split(" | ")[0] for line in lines[end + 3 :]] == ["| the predecessor", "| the successor"]
+    rows = [line.strip("| ").split(" | ") for line in lines[2:end]]
     assert [row[3] for row in rows] == ["counts", "values", "point"] * 6
     # With 30 % positives and windows that swing as rows do, only the worse champion is rolled back.
     assert (rows[9][4], rows[9][9]) == ("0.0%", "100.0%")

@@ -1,7 +1,9 @@
 """Old versions are removed, and never one that is live, may be again, or is in use."""
 
 import fcntl
+import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from retrain_trigger import config as settings
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError
 from retrain_trigger.tick import begun
+from retrain_trigger.world.ledger import Ledger
 
 
 def quiet(_: str) -> None:
@@ -187,5 +190,39 @@ def test_a_removal_that_the_system_forbids_does_not_break_the_run(shop: Shop) ->
     controller.run(shop.config, now=day(shop.days), force="again", say=said.append)
     assert any(f"the old version {first} cannot be removed" in line for line in said)
     (shop.models / f".removed-{first}").unlink()
+    shop.tick()
+    assert first not in shop.there
+
+
+def test_more_old_versions_than_files_may_be_open_are_removed(shop: Shop) -> None:
+    first = shop.train()
+    names = [f"20260101T000000Z-{number:06d}" for number in range(150)]
+    with begun(shop.config, now=day(shop.days), say=quiet) as tick:
+        for name in names:
+            shutil.copytree(shop.models / first, shop.models / name)
+            tick.record(Kind.SEALED, version=name, sha256="", reach="all")
+        tick.record(Kind.KEPT, because="they are old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    try:
+        shop.tick()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert shop.there == [*names[-2:], shop.project.pointer["version"]]
+    assert shop.kinds().count("removing") == shop.kinds().count("removed") > 1
+
+
+def test_a_removal_that_breaks_is_said_and_what_was_done_before_is_done(shop: Shop) -> None:
+    first, last = shop.train(), shop.train()
+    shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 1}\n")
+    ledger = shop.config.state / "ledger.sqlite"
+    with Ledger.writing(ledger) as closed:
+        pass
+    with begun(shop.config, now=day(shop.days), say=quiet) as tick:
+        said = collection.collected(replace(tick, ledger=closed))
+    assert said == (
+        "old versions could not be removed now: Cannot operate on a closed database. The next run tries again"
+    )
+    assert {first, last} <= set(shop.there)
     shop.tick()
     assert first not in shop.there

@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from retrain_trigger.findings import Finding, Verdict, figures, unknown
-from retrain_trigger.judge.evidence import RATIOS, Counts, Detector, Ratio, ratio_of
+from retrain_trigger.judge.evidence import RATIOS, Counts, Detector, Ratio, ratio_of, swing_between
+from retrain_trigger.judge.overdispersion import FARTHEST, PRIOR_PAIRS, overdispersion
 
 ONE_PERCENT = 100.0
 """An equally good champion may be rolled back in at most one of so many probations."""
@@ -18,11 +19,11 @@ LEVEL_WINDOWS = 7
 MOST_WINDOWS = 60
 """Windows of the predecessor that are kept: those before its level only tell how much windows swing."""
 
+FOUND_BAD = 20.0
+"""Evidence from which on a stretch of the predecessor's windows is more than chance."""
+
 MIN_PAIRS = 3
 """Pairs of neighbouring windows from which a spread can be told, where only values are known."""
-
-PRIOR_PAIRS = 5
-"""Pairs of windows, without overdispersion, that its estimate begins with (as in the evidence of decay)."""
 
 DIFFERENCES = 2 / 3
 """Degrees of freedom of a variance from successive differences, for each of them (von Neumann, 1941)."""
@@ -79,7 +80,8 @@ def standing(
     """Return how a champion is doing: its level is the stretch of latest windows on the wrong side of `threshold`.
 
     The stretch is that of the sequential evidence, where counts are known, else the run of latest values on that
-    side. Without one, or where it is longer, the latest LEVEL_WINDOWS are its level.
+    side. Without one, or where it is longer, the latest LEVEL_WINDOWS are its level. With counts, outage days are left
+    out (`_usual`), and a stretch needs evidence of FOUND_BAD: a window that is a little low by chance is no stretch.
 
     >>> weeks = [Window(0.9, None, None)] * 5 + [Window(0.7, None, None)] * 2
     >>> standing("v1", weeks, metric="f1", threshold=0.85, lower_is_better=False).level
@@ -87,10 +89,11 @@ def standing(
     """
     kept = tuple(windows[-MOST_WINDOWS:])
     if _counted(metric, kept):
-        detector = Detector.begin(metric, threshold=threshold, false_alarm_every=1000, cost=cost)
+        kept = _usual(kept, ratio_of(metric, cost))
+        detector = Detector.begin(metric, threshold=threshold, false_alarm_every=FOUND_BAD, cost=cost)
         for window in kept:
             detector = detector.after(window.counts or (0, 0, 0, 0))
-        stretch = detector.stretch_windows
+        stretch = detector.stretch_windows if detector.alarms else 0
     else:
         sides = [
             (each.value - threshold) * (-1 if lower_is_better else 1) < 0 for each in kept if each.value is not None
@@ -119,9 +122,11 @@ def check(
 
     breaches where 1/p >= ONE_PERCENT * looks and y - x >= margin: `looks` is the number of windows of the probation,
     after each of which this is asked, so that by Bonferroni at most one equally good champion in ONE_PERCENT is rolled
-    back. The finding's value is 1/p ("chance gives this once in ..."), its limit ONE_PERCENT * looks.
+    back, where windows are exchangeable: where the metric wanders slowly, neighbours are alike and it may be more. The
+    finding's value is 1/p ("chance gives this once in ..."), its limit ONE_PERCENT * looks.
 
-    `_from_counts` and `_from_values` say what SE and P are.
+    `_from_counts` and `_from_values` say what SE and P are. With counts, outage days (`_usual`) of the predecessor
+    are left out, and a champion must be worse with its own and without them.
 
     Unknown where either has fewer than `min_rows` labelled rows, where rows are stated, or, with values only, there
     are fewer than MIN_PAIRS pairs. What it cannot know: that the world has become harder for both.
@@ -143,7 +148,9 @@ def check(
     if not now:
         return unknown("probation", f"no {metric} was measured since its promotion", limit=limit)
     if _counted(metric, (*before.windows, *now)):
-        seen = _from_counts(groups, ratio_of(metric, cost))
+        ratio = ratio_of(metric, cost)
+        usual = (*groups[:-1], _usual(now, ratio, settled=False))
+        seen = min((_from_counts(each, ratio) for each in (groups, usual)), key=lambda found: found.odds)
     else:
         seen = _from_values(groups, sign=-1 if lower_is_better else 1)
     lacking = _lacking(seen, metric, min_rows)
@@ -198,19 +205,44 @@ def _counted(metric: str, windows: Sequence[Window]) -> bool:
     return metric in RATIOS and bool(windows) and all(each.counts is not None for each in windows)
 
 
+def _usual(windows: Sequence[Window], ratio: Ratio, *, settled: bool = True) -> tuple[Window, ...]:
+    """Leave out outage days: windows that are far above both neighbours, or far below both.
+
+    Far is r^2 > FARTHEST D (judge/overdispersion.py). Of three windows or more, the first is held against the second
+    alone. The latest is held against the one before it, until the next one has come, where nothing is `settled` yet, and
+    else kept: it may be the first of a fall. A window that the metric does not look at is nobody's neighbour.
+    """
+    seen = {
+        place: each.counts for place, each in enumerate(windows) if each.counts and _estimate(each.counts, ratio)[1]
+    }
+    farthest = FARTHEST * overdispersion(_swings(tuple(seen.values()), ratio))
+    inner = [_step(one, other, ratio, farthest) for one, other in pairwise(seen.values())]
+    first = -inner[0] if len(inner) > 1 and not inner[1] else 0
+    last = -inner[-1] if inner and not settled and not any(inner[-2:-1]) else 0
+    steps = zip(seen, pairwise([first, *inner, last]), strict=False)
+    outages = {place for place, (into, out) in steps if into and into == -out}
+    return tuple(each for place, each in enumerate(windows) if place not in outages)
+
+
+def _step(one: Counts, other: Counts, ratio: Ratio, farthest: float) -> int:
+    """Return 1 where the metric rises far from one window to the next, -1 where it falls far, else 0."""
+    (before, _), (after, _) = _estimate(one, ratio), _estimate(other, ratio)
+    return (before < after) - (before > after) if max(_swings((one, other), ratio), default=0.0) > farthest else 0
+
+
 def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
     """Compare counts of a metric of RATIOS, N/D.
 
     SE^2 = O v (1/D_x + 1/D_y), v = sum over cells of count (n - r d)^2 / D with both champions' rows together (n and d
     are what a row adds to N and D, r = N/D: as if they were equally good).
-    O = max(1, (5 + sum (x_w - x_{w-1})^2 / (v (1/D_w + 1/D_{w-1}))) / (5 + pairs)) is how much more windows swing than
-    their rows explain, from neighbouring windows of one champion, v its own; the pair where the predecessor's level
-    begins is left out, as is the change of champion. P is the normal tail; where O > 1 that of Student's t, with
-    DIFFERENCES degrees of freedom for each pair (Wallace's approximation).
+    O is the overdispersion (judge/overdispersion.py) of neighbouring windows of one champion, with g = n - r d, r the
+    metric over both; the pair where the predecessor's level begins is left out, as is the change of champion. P is the
+    normal tail; where O > 1 that of Student's t, with DIFFERENCES degrees of freedom for each pair (Wallace's
+    approximation).
     """
     tables = [[each.counts for each in group if each.counts is not None] for group in groups]
-    excesses = [excess for group in tables for excess in _excesses(group, ratio)]
-    swing = max(1.0, (PRIOR_PAIRS + sum(excesses)) / (PRIOR_PAIRS + len(excesses)))
+    swings = [found for group in tables for found in _swings(group, ratio)]
+    swing = overdispersion(swings)
     then, now = (_total(group) for group in tables[1:])
     (before, weight_before), (value, weight) = _estimate(then, ratio), _estimate(now, ratio)
     fall, error = ratio.sign * (before - value), 0.0
@@ -220,7 +252,7 @@ def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
         before,
         value,
         fall,
-        _odds(fall, error, freedom=DIFFERENCES * (PRIOR_PAIRS + len(excesses)) if swing > 1 else math.inf),
+        _odds(fall, error, freedom=DIFFERENCES * (PRIOR_PAIRS + len(swings)) if swing > 1 else math.inf),
         swing,
         sum(then),
         sum(now),
@@ -229,13 +261,11 @@ def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
     )
 
 
-def _excesses(tables: Sequence[Counts], ratio: Ratio) -> list[float]:
-    """Return, for each pair of neighbours, the square of their difference over what their rows explain of it."""
-    unit = _unit_variance(_total(tables), ratio) if tables else 0.0
-    seen = [(value, whole) for value, whole in (_estimate(counts, ratio) for counts in tables) if whole]
-    if not unit:
-        return []
-    return [(x - y) ** 2 / (unit * (1 / d + 1 / e)) for (x, d), (y, e) in pairwise(seen)]
+def _swings(tables: Sequence[Counts], ratio: Ratio) -> list[float]:
+    """Return how far neighbours are apart; those whose rows are all alike say nothing."""
+    pairs = pairwise(table for table in tables if _estimate(table, ratio)[1])
+    found = [swing_between(ratio, _estimate(_total(pair), ratio)[0], *pair) for pair in pairs]
+    return [each for each in found if each is not None]
 
 
 def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:

@@ -47,6 +47,23 @@ def processes() -> list[int]:
         return []
 
 
+def holders(path: Path) -> set[int]:
+    """Return the processes that have a file open, as far as they can be seen."""
+    try:
+        wanted = path.stat()
+    except OSError:
+        return set()
+    found = set()
+    for pid in processes():
+        with suppress(OSError):
+            for descriptor in os.scandir(f"/proc/{pid}/fd"):
+                with suppress(OSError):
+                    opened = descriptor.stat()
+                    if (opened.st_dev, opened.st_ino) == (wanted.st_dev, wanted.st_ino):
+                        found.add(pid)
+    return found
+
+
 def is_gone(pid: int) -> bool:
     """Reap a process where it is a dead child of ours; say whether it is gone."""
     with suppress(OSError):

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.errors import PromotionError
-from retrain_trigger.world import files
+from retrain_trigger.errors import BusyError, PromotionError, RetrainCheckError
+from retrain_trigger.world import descendants, files
 
 VERSION = 3
 _ENTRIES = (
@@ -41,8 +41,9 @@ _COUNTED = (
 _CHAINED = ("ALTER TABLE entry ADD COLUMN hash TEXT NOT NULL DEFAULT ''",)
 _MIGRATIONS = (_ENTRIES, _COUNTED, _CHAINED)
 _CHAIN_SINCE = 3
-_DISK = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
-_DISK |= {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PERM}  # the file is sound, as far as can be seen
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PATIENCE = 10.0
+"""Seconds that another program's hold on the ledger is waited for."""
 RECENT = 1000
 """How many of the newest entries each tick holds against the chain, about 20 ms of work; older decisions it does not read."""
 _ROWS = "SELECT seq, at, run, kind, body, hash, (SELECT hash FROM entry AS p WHERE p.seq = e.seq - 1) FROM entry AS e"
@@ -126,14 +127,15 @@ class Ledger:
         return [*found, *(entry for entry in self._supposed if run in {None, entry.run})]
 
     def verified(self) -> tuple[int, str]:
-        """Hold every entry against the chain; return how many there are, and the newest one's hash.
+        """Hold every entry against the chain; return how many there are, and the newest one's hash, empty where none has.
 
         Raises PromotionError, naming the first entry that is not what was written, or where entries are missing.
         Nothing in the file can show that the whole of it was exchanged for an older copy: who wants to know keeps the
         newest hash elsewhere. (Where a promotion is lost with it, the pointer no longer fits and `run` stops.)
         """
-        if not self._chained:
-            raise sqlite3.DatabaseError("it has no hashes yet; the next run adds them")
+        if not self._chained:  # written by an earlier version: the next run adds the hashes
+            self._entries("")
+            return self._count(), ""
         newest = self._follow("")
         return self._count(), newest
 
@@ -257,21 +259,52 @@ def _answering(path: Path) -> Iterator[Path]:
 @contextmanager
 def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
     try:
-        connection = sqlite3.connect(uri, uri=True, timeout=10)
+        connection = sqlite3.connect(uri, uri=True, timeout=_PATIENCE)
         try:
             yield connection
         finally:
             connection.close()
     except sqlite3.Error as error:
-        if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DISK:
-            raise PromotionError(
-                f"the ledger {path} cannot be used now: {error}. Mend the disk or its permissions; what this run had "
-                f"begun, the next one finishes or gives up"
-            ) from error
-        raise PromotionError(
-            f"the ledger {path} cannot be used: {error}; nothing was trained or promoted. Keep a copy of it, then "
-            f"restore it from a backup or move it away"
-        ) from error
+        raise _translated(error, path) from error
+
+
+def _translated(error: sqlite3.Error, path: Path) -> RetrainCheckError:
+    """Say what was wrong with the ledger, and what to do; only what is damaged is called so."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _BUSY:
+        holders = ", ".join(f"process {pid}" for pid in sorted(descendants.holders(path) - {os.getpid()}))
+        return BusyError(
+            f"the ledger {path} is held by another program ({holders or 'one that cannot be seen'}): {error}, for longer "
+            f"than {_PATIENCE:.0f} s. Let it end, or end it; what this run had begun, the next one finishes or gives up"
+        )
+    if code in _REMEDIES:
+        return PromotionError(
+            f"the ledger {path} cannot be used now: {error}. {_REMEDIES[code].format(owner=_owner(path))}; what this "
+            f"run had begun, the next one finishes or gives up"
+        )
+    return PromotionError(
+        f"the ledger {path} cannot be used: {error}; nothing was trained or promoted. Keep a copy of it, then restore it "
+        f"from a backup or move it away"
+    )
+
+
+def _owner(path: Path) -> str:
+    """Return who owns the ledger, or the folder that it should be in."""
+    try:
+        return (path if path.exists() else path.parent).owner()
+    except (OSError, KeyError):
+        return "the user"
+
+
+_PERMISSIONS = "Run this as {owner}, who owns it, or let this user write to it and to its folder"
+_REMEDIES: Final = {
+    sqlite3.SQLITE_FULL: "Make room on its disk",
+    sqlite3.SQLITE_IOERR: "Look after its disk, and make room on it",
+    sqlite3.SQLITE_READONLY: _PERMISSIONS,
+    sqlite3.SQLITE_PERM: _PERMISSIONS,
+    sqlite3.SQLITE_CANTOPEN: f"Mount its disk where that is missing. {_PERMISSIONS}",
+}
+"""What to do where the file is sound, as far as can be seen, by SQLite's code."""
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

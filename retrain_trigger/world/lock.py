@@ -23,8 +23,8 @@ def hold(path: Path, *, wait: float = 0.0, say: Callable[[str], None] = print) -
     """
     descriptor = files.open_lock(path)
     try:
-        if not _taken(descriptor):
-            _wait_for(descriptor, wait, say)
+        if not taken(descriptor, path):
+            _wait_for(descriptor, path, wait, say)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
@@ -44,7 +44,7 @@ def claimed(path: Path) -> Iterator[bool]:
         yield isinstance(error, FileNotFoundError)
         return
     try:
-        yield _claimed(descriptor)
+        yield _claimed(descriptor, path)
     finally:
         os.close(descriptor)
 
@@ -78,38 +78,40 @@ def is_held(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
+        return not taken(descriptor, path, how=fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, wait: float, say: Callable[[str], None]) -> None:
+def taken(descriptor: int, path: Path, *, how: int = fcntl.LOCK_EX) -> bool:
+    """Lock an open file where nobody else holds it; say whether it is locked now.
+
+    Raises OSError, naming the file, on a file system that has no such locks.
+    """
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    return True
+
+
+def _wait_for(descriptor: int, path: Path, wait: float, say: Callable[[str], None]) -> None:
     active, until = f"another run is active (process {_holder(descriptor)})", time.monotonic() + wait
     if wait:
         say(f"{active}; waiting for it, at most {wait:g} s")
     while time.monotonic() < until:
         time.sleep(POLL)
-        if _taken(descriptor):
+        if taken(descriptor, path):
             return
     waited = f"{wait:g} s were waited, and " if wait else ""
     raise BusyError(f"{active}; {waited}nothing was done")
 
 
-def _taken(descriptor: int) -> bool:
+def _claimed(descriptor: int, path: Path) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _claimed(descriptor: int) -> bool:
-    try:
-        return _taken(descriptor)
+        return taken(descriptor, path)
     except OSError:  # a file system without such locks cannot say who uses it
         return False
 

@@ -1,6 +1,5 @@
 """The training command: started, watched, and ended with everything it started."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -87,7 +86,7 @@ def is_alive(run: str, training_lock: Path) -> bool:
 def check_ended(training_lock: Path) -> None:
     """Raise BusyError, naming the processes that can be seen, while anything of an earlier training holds the lock."""
     if lock.is_held(training_lock):
-        seen = ", ".join(f"process {pid}" for pid in sorted(holders(training_lock)))
+        seen = ", ".join(f"process {pid}" for pid in sorted(descendants.holders(training_lock)))
         raise BusyError(
             f"an earlier training is still running ({seen or 'as a user whose processes cannot be seen'}) and could not "
             f"be ended; nothing was started. End it by hand"
@@ -126,7 +125,7 @@ def _end(run: str, training_lock: Path) -> None:
 
 def _members(run: str, training_lock: Path) -> set[int]:
     """Return the live members of a training tree, reaping those that have already ended."""
-    members = descendants.of(os.getpid()) | set(_carriers(run, training_lock)) | holders(training_lock)
+    members = descendants.of(os.getpid()) | set(_carriers(run, training_lock)) | descendants.holders(training_lock)
     members.discard(os.getpid())
     return {pid for pid in members if not descendants.is_gone(pid)}
 
@@ -147,32 +146,13 @@ def _identity(path: Path) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-def holders(training_lock: Path) -> set[int]:
-    """Return the processes that can be seen to have the training lock open."""
-    try:
-        wanted = training_lock.stat()
-    except OSError:
-        return set()
-    holders = set()
-    for pid in descendants.processes():
-        with suppress(OSError):
-            for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                with suppress(OSError):
-                    found = descriptor.stat()
-                    if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                        holders.add(pid)
-    return holders
-
-
 @contextmanager
 def _inheritable_lock(path: Path, run: str) -> Iterator[int]:
     """Lock a file whose descriptor the training inherits: it stays locked while any of its processes lives."""
     descriptor = files.open_lock(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError("a training of another run is still running; nothing was started") from None
+        if not lock.taken(descriptor, path):
+            raise BusyError("a training of another run is still running; nothing was started")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{run}\n".encode(), 0)
         yield descriptor

@@ -133,38 +133,78 @@ def test_a_window_that_the_metric_does_not_look_at_is_skipped(past: list[Counts]
 
 def test_windows_without_spread_say_nothing_about_overdispersion() -> None:
     right, wrong = (50, 0, 0, 50), (0, 25, 25, 50)
-    assert after(begun(), [right, right, wrong, wrong, right]).pairs == 0
-    assert after(begun(), [right, (49, 1, 0, 50)]).pairs == 1
+    assert after(begun(), [right, right, right]).swings == after(begun(), [wrong, wrong]).swings == ()
+    # What differs is not alike: all right before all wrong is the largest swing that so many rows can have.
+    assert after(begun(), [right, wrong]).swings == pytest.approx((100,))
+    assert len(after(begun(), [right, (49, 1, 0, 50)]).swings) == 1
+
+
+def test_true_negatives_are_no_rows_that_f1_looks_at() -> None:
+    few, many = (after(begun(), [(80, 10, 10, tn), (70, 20, 10, tn)]).swings for tn in (0, 10**6))
+    assert few == many == pytest.approx((8 / 3,))
 
 
 def test_the_formulas_by_hand() -> None:
-    # One row of each kind: g is 0.3, -0.85, -0.85, so z = 1.4/3 and V = (1.535 - 1.4^2/3) / 9.
+    # One row of each kind: g is 0.3, -0.85, -0.85.
     once = begun().after((1, 1, 1, 5))
-    assert once.loss == pytest.approx(1.4 / 3)
-    assert once.variance == pytest.approx((0.3**2 + 2 * 0.85**2 - 1.4**2 / 3) / 9)
     bets = [bet / 0.3 for bet in BETS]
     assert (BETS[0], BETS[-1]) == pytest.approx((0.001, 0.9))
-    first = [min((1 - 0.3 * bet) * (1 + 0.85 * bet) ** 2, math.sqrt(1000)) for bet in bets]
+    cap = math.sqrt(12 * 1000)
+    first = [min((1 - 0.3 * bet) * (1 + 0.85 * bet) ** 2, cap) for bet in bets]
     assert once.evidence == pytest.approx(sum(first) / 12)
     twice = once.after((3, 0, 1, 5))
     second = [(1 - 0.3 * bet) ** 3 * (1 + 0.85 * bet) * (1 + won) for bet, won in zip(bets, first, strict=True)]
     assert twice.evidence == pytest.approx(sum(second) / 12)
-    z, variance = -0.05 / 4, (3 * 0.3**2 + 0.85**2 - 0.05**2 / 4) / 16
-    ratio = (z - 1.4 / 3) ** 2 / (variance + once.variance)
-    assert twice.overdispersion == pytest.approx((5 + ratio) / 6)
-    assert after(begun(), [(80, 10, 10, 0)] * 2).overdispersion == 1
-    third = twice.after((81, 10, 10, 0))
-    grown = [
-        min((81 * math.log(1 - 0.3 * bet) + 20 * math.log(1 + 0.85 * bet)) / twice.overdispersion, math.log(1000) / 2)
-        + math.log1p(math.exp(log))
-        for bet, log in zip(bets, twice.logs, strict=True)
-    ]
-    assert third.logs == pytest.approx(grown)
+    # Of the seven rows that F1 looks at, four are true positives: the variance of g is 4/7 3/7 (0.3 + 0.85)^2.
+    variance = 4 / 7 * 3 / 7 * 1.15**2
+    ratio = (0.05 / 4 + 1.4 / 3) ** 2 / (variance * (1 / 3 + 1 / 4))
+    assert twice.swings == pytest.approx((ratio,))
+    assert twice.overdispersion == pytest.approx(max(1, (5 + ratio) / 6))
+    # D is that of earlier windows: the third, however odd, is tempered by what was known before it.
+    third = twice.after((0, 300, 0, 0))
+    wild = replace(twice, swings=(20.0,) * 5).after((81, 40, 40, 0))
+    tempered = [(81 * math.log(1 - 0.3 * bet) + 80 * math.log(1 + 0.85 * bet)) / 10.5 for bet in bets]
+    assert replace(twice, swings=(20.0,) * 5).overdispersion == 10.5
+    grown = [min(won, math.log(cap)) + math.log1p(math.exp(log)) for won, log in zip(tempered, twice.logs, strict=True)]
+    assert wild.logs == pytest.approx(grown)
+    assert wild.alone == pytest.approx(math.log(sum(map(math.exp, tempered)) / 12))
+    assert third.overdispersion > 1
 
 
-def test_one_window_alone_never_alarms() -> None:
-    assert begun().after((0, 10**6, 10**6, 0)).evidence == pytest.approx(math.sqrt(1000))
-    assert after(begun(), [(0, 10**6, 10**6, 0)] * 2).alarms
+@pytest.mark.parametrize("alarm", [3, 20, 108, 1000, 10**9])
+def test_one_window_alone_never_alarms_and_two_do(alarm: float) -> None:
+    once = begun(alarm=alarm).after((0, 10**6, 10**6, 0))
+    assert once.evidence == pytest.approx(min(math.sqrt(12 * alarm), alarm / 3))
+    assert not once.alarms
+    assert once.after((0, 10**6, 10**6, 0)).alarms == (alarm > 3)
+
+
+@pytest.mark.parametrize("alarm", [1, 2])
+def test_the_smallest_number_of_windows_can_still_alarm(alarm: float) -> None:
+    assert after(begun(alarm=alarm), [(0, 10, 10, 0)] * 2).alarms
+
+
+def test_an_outage_day_is_an_alert_once_and_hardly_delays_what_follows() -> None:
+    healthy, outage, fallen = (1320, 180, 180, 3320), (600, 900, 900, 2600), (1200, 300, 300, 3200)
+    before = after(begun(), [healthy] * 60)
+    assert not before.alerts
+    told = before.after(outage)
+    assert (told.alerts, told.alarms) == (True, False)
+    assert not told.after(outage).alerts
+    assert not told.after(healthy).alerts
+    assert told.after(healthy).after(outage).alerts
+    recovered = after(told, [healthy] * 7)
+    assert not recovered.alarms
+    assert after(recovered, [fallen] * 3).alarms
+
+
+def test_an_alert_needs_the_square_of_what_an_alarm_needs_and_of_a_thousand_at_least() -> None:
+    found = begun().after((60, 40, 40, 360))
+    for alarm, limit in ((10, 10**6), (1000, 10**6), (10**4, 10**8)):
+        one = replace(found, false_alarm_every=alarm, alone=math.log(limit) + 1e-9)
+        assert one.alerts
+        assert not replace(one, alone=math.log(limit) - 1e-9).alerts
+        assert not replace(one, alone_before=math.log(limit)).alerts
 
 
 def test_the_evidence_of_a_window_expects_no_more_than_one_and_of_many_no_more_than_their_number() -> None:

@@ -34,12 +34,8 @@ def test_every_table_of_counts_gets_a_finding_and_unknown_has_no_value(before: l
 
 @given(windows)
 def test_a_champion_exactly_as_good_is_never_rolled_back(same: list[Window]) -> None:
-    assert judged(
-        same, same[-standing("v1", same, metric="f1", threshold=0.85, lower_is_better=False).level :]
-    ).verdict in {
-        Verdict.PASS,
-        Verdict.UNKNOWN,
-    }
+    was = standing("v1", same, metric="f1", threshold=0.85, lower_is_better=False)
+    assert check(was, was.windows[-was.level :], **OPTIONS).verdict is not Verdict.BREACH  # type: ignore[arg-type]
 
 
 def test_the_worse_it_is_the_longer_the_odds() -> None:
@@ -71,6 +67,38 @@ def test_the_level_is_the_stretch_that_was_found_bad() -> None:
     good = standing("v1", [counted(140)] * 80, metric="f1", threshold=0.85, lower_is_better=False)
     assert good.level == LEVEL_WINDOWS
     assert Standing.from_json(was.to_json()) == was
+
+
+OUTAGE = counted(40)
+
+
+@pytest.mark.parametrize("place", range(29))
+def test_an_outage_day_of_the_predecessor_hides_no_fall_and_makes_none(place: int) -> None:
+    before = [counted(132)] * 30
+    before[place] = OUTAGE
+    assert judged(before, [counted(117)] * 7).verdict is Verdict.BREACH
+    assert judged(before, [counted(132)] * 7).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("place", range(1, 7))
+def test_an_outage_day_of_its_own_rolls_no_champion_back_and_saves_none(place: int) -> None:
+    before, equal, worse = [counted(132)] * 30, [counted(132)] * 7, [counted(117)] * 7
+    equal[place] = worse[place] = OUTAGE
+    assert all(judged(before, equal[:looks]).verdict is Verdict.PASS for looks in range(1, 8))
+    assert judged(before, worse).verdict is Verdict.BREACH
+
+
+def test_two_bad_days_in_a_row_are_no_outage() -> None:
+    before, now = [counted(132)] * 30, [counted(132)] * 3
+    assert judged(before, [*now, OUTAGE]).verdict is Verdict.PASS
+    assert judged(before, [*now, OUTAGE, OUTAGE]).verdict is Verdict.BREACH
+
+
+def test_the_first_day_of_a_fall_is_what_a_successor_is_held_against() -> None:
+    was = standing("v1", [counted(132)] * 20 + [counted(60)] * 2, metric="f1", threshold=0.85, lower_is_better=False)
+    assert was.level == 2
+    low = standing("v1", [counted(132)] * 20 + [counted(126)], metric="f1", threshold=0.85, lower_is_better=False)
+    assert low.level == LEVEL_WINDOWS  # a window that is a little low is no stretch
 
 
 @pytest.mark.parametrize(
