@@ -23,7 +23,7 @@ from retrain_trigger.judge import memory
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judge.reigns import Reign, reign_at
-from retrain_trigger.judgement import Judgement, Observed, breached_windows, judged, served
+from retrain_trigger.judgement import Judgement, Observed, judged, served
 from retrain_trigger.measurements import Mark
 from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
@@ -212,7 +212,7 @@ def _attempted(
     """Validate and split the data, then train; what stands in the way is recorded with the decision."""
     try:
         prepared = preparation.prepare(
-            tick, tick.past.champion, breached=breached_windows(judgement.findings), forced=forced, because=because
+            tick, tick.past.champion, breached=judgement.breached, forced=forced, because=because
         )
     except RetrainCheckError as error:
         _record_decision(tick, judgement, Action.RETRAIN, because)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrain_trigger.config import Config
+from retrain_trigger.judge import lateness
 from retrain_trigger.judge.estimate import EDGES
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.unusable import Aside, Unusable
@@ -58,8 +59,15 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
     observed = _observed(wanted, list(pieces.values()), log, found, positive, now=now)
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
-    notes = (*log.notes, *unused(config, observed, past))
+    notes = (*log.notes, *_late(config, observed), *unused(config, observed, past))
     return Reading(observed, Mark(max(times, default=None), log.mark.ends), notes)
+
+
+def _late(config: Config, observed: Observed) -> Iterator[str]:
+    """Say how long labels take, while windows wait for theirs."""
+    waits = any(window.rows and window.coverage < config.trigger.label_coverage for window in observed.windows or ())
+    if observed.delay is not None and waits:
+        yield str(observed.delay)
 
 
 @contextmanager
@@ -172,6 +180,8 @@ def _observed(
         newest=max(map(datetime.fromisoformat, newest), default=log.newest),
         newest_label=max(map(datetime.fromisoformat, labels), default=None),
         aside=aside,
+        delay=lateness.of_labels((hours, n) for piece in pieces for hours, n in piece["delays"])
+        or lateness.of_windows(windows, length=plan.window, now=now),
     )
 
 

@@ -156,7 +156,7 @@ def test_a_newest_window_without_a_positive_has_no_f1_and_says_so(adopted: Calla
     write_log(project, "log.csv", [*rows_of(0), *({**row, "prediction": 0, "label": 0} for row in rows_of(1))])
     found = judged(project, at=2.2)
     first, second = (f"window {day(number):%Y-%m-%d %H:%M}Z" for number in (0, 1))
-    assert "f1 0.9 in the latest window that has f1" in found["because"]
+    assert "f1 0.91 in the latest window that has f1" in found["because"]
     assert f"240 labelled rows, {first}; {second} has no f1: no row is positive" in found["because"]
     text = (project.folder / "config.yaml").read_text().replace("min_rows", "evidence: point, min_rows")
     project.write("config.yaml", text)
@@ -184,9 +184,9 @@ def test_labels_files_may_have_names_of_their_own(adopted: Callable[..., Project
     rows = rows_of(0)
     write_log(project, "labels.csv", [{"customer": row["id"], "churned": row["label"]} for row in rows])
     write_log(project, "log.csv", [{name: row[name] for name in row if name != "label"} for row in rows])
-    because = judged(project, at=1.2, code=3)["because"]
-    assert "column 'id' (id) is missing in logs.labels; it has customer, churned" in because
-    assert "Name it in logs.label_columns.id" in because
+    said = project.run(day=1.2, code=3).stderr
+    assert "column 'id' (id) is missing in logs.labels; it has customer, churned" in said
+    assert "Name it in logs.label_columns.id" in said
     text = (project.folder / "config.yaml").read_text()
     project.write(
         "config.yaml", text.replace("labels.csv", "labels.csv, label_columns: {id: customer, label: churned}")
@@ -203,7 +203,7 @@ def test_labels_files_may_have_names_of_their_own(adopted: Callable[..., Project
 def test_a_column_that_is_missing_is_named_with_its_key(adopted: Callable[..., Project]) -> None:
     project = adopted()
     write_log(project, "log.csv", [{"when": row["timestamp"], "prediction": 1} for row in rows_of(0)])
-    assert "Name it in logs.columns.timestamp" in judged(project, at=1.2, code=3)["because"]
+    assert "Name it in logs.columns.timestamp" in project.run(day=1.2, code=3).stderr
 
 
 def test_nothing_is_written_where_nobody_asked(adopted: Callable[..., Project], tmp_path: Path) -> None:

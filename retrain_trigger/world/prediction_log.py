@@ -192,6 +192,7 @@ class _Counting:
                 "last": None,
                 "lead": [],
                 "before": 0,
+                "delays": [],
                 "open": 0,
                 "ahead": 0,
                 "pending": 0,

@@ -377,6 +377,11 @@ def _as_iso(column: str) -> str:
     )
 
 
+def as_text(name: str, kind: str) -> str:
+    """Return SQL for a column as it was written."""
+    return f"({_plain(quoted(name), kind)[0]})::VARCHAR"
+
+
 def is_missing(name: str, kind: str) -> str:
     """Return the SQL condition for a column without a value: NULL, NaN or infinite."""
     absent = f"{quoted(name)} IS NULL"

@@ -28,7 +28,7 @@ NO_CLASS = ("none", "na", "n/a", "nat")
 LONGEST_EXAMPLE = 60
 """Characters of a value that are kept to be shown."""
 
-LAYOUT = 3
+LAYOUT = 4
 """Changes with what is counted, and how it is kept: what an older version counted is counted again."""
 
 
@@ -123,6 +123,7 @@ def joined(
         for _, model, why, rows, *found in _unusable(connection, "(SELECT * FROM logged WHERE _at IS NULL)")
     ]
     connection.execute("DELETE FROM logged WHERE _at IS NULL")
+    connection.execute(f"CREATE OR REPLACE TABLE arrivals AS {_ARRIVALS}")
     before = 0
     if plan.since is not None:
         own = f"AND _model IS DISTINCT FROM {text(plan.version or '')}"
@@ -144,7 +145,8 @@ def _create_logged(
     for role in ("timestamp", "prediction"):
         if plan.columns[role] not in types:
             raise DataError(tables.missing(plan.columns, role, types))
-    time, said = (quoted(plan.columns[role]) for role in ("timestamp", "prediction"))
+    names = [plan.columns[role] for role in ("timestamp", "prediction")]
+    time, said = (tables.as_text(name, types[name]) for name in names)
     named = [name for name in plan.bins if name not in _ROLES] + [name for name in plan.slices if name not in plan.bins]
     watched = "".join(f", {quoted(name)}" for name in named if name in types)
     at = as_time(plan.columns["timestamp"], types[plan.columns["timestamp"]], plan.date_format)
@@ -156,7 +158,7 @@ def _create_logged(
             CASE WHEN _at IS NULL THEN _time WHEN _prediction IS NULL THEN _said END AS _seen,
             {f"_label IS NOT NULL AND NOT {_among('_label', plan.classes)}" if plan.classes else "false"} AS _odd
         FROM (
-            SELECT {at} AS _at, {time}::VARCHAR AS _time, {said}::VARCHAR AS _said,
+            SELECT {at} AS _at, {time} AS _time, {said} AS _said,
                 {_answer(plan, types, "prediction")} AS _prediction, {_answer(plan, types, "label")} AS _label,
                 {_role(plan, types, "model")} AS _model, {_number(plan, types, "score")} AS _score,
                 {_flag(plan, types, "exposed")} AS _exposed, {_arrival(plan, types)} AS _labelled_at,
@@ -281,13 +283,22 @@ def _example(plan: Plan, why: str, file: str, row: int, value: str) -> dict[str,
 
 
 def newest(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, Any]:
-    """Return the ISO times of the newest row and the newest label at `now`, null where there is none."""
+    """Return the ISO times of the newest row and the newest label at `now`, null where there is none.
+
+    And the `delays` of all labels that had come by then, also those of rows from before the champion: how many took so
+    many hours, to two digits.
+    """
     present = moment(now)
+    delays = f"SELECT hours, count(*) FROM arrivals WHERE came <= {present} GROUP BY ALL ORDER BY ALL"
     row, label = only_row(
         connection,
         f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}) FROM logged",
     )
-    return {"newest": _iso(row), "newest_label": _iso(label)}
+    return {
+        "newest": _iso(row),
+        "newest_label": _iso(label),
+        "delays": [list(cell) for cell in connection.execute(delays).fetchall()],
+    }
 
 
 def _slice_query(connection: duckdb.DuckDBPyConnection, name: str) -> str:
@@ -368,3 +379,11 @@ _ANY_BEFORE, _ANY_AFTER = (each.replace("PARTITION BY _file ORDER BY", "ORDER BY
 
 _ROLES = {"prediction": "_prediction", "score": "_score", "label": "_label"}
 """Watched columns that are roles, under the name that they have in `logged`."""
+
+_ARRIVALS = """
+    SELECT came, round(hours / digit) * digit AS hours FROM (
+        SELECT came, hours, pow(10, floor(log10(hours)) - 1) AS digit FROM (
+            SELECT _labelled_at AS came, greatest(epoch(_labelled_at - _at) / 3600, 0.01) AS hours
+            FROM logged WHERE _label IS NOT NULL AND _labelled_at IS NOT NULL AND _why IS NULL))
+"""
+"""As SQL: when each label came, and how many hours after its prediction, to two digits."""
