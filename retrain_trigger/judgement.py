@@ -9,7 +9,7 @@ from typing import Any
 from retrain_trigger import detection, usable
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
+from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
 from retrain_trigger.judge.evidence import RATIOS, Memo
 from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
@@ -33,9 +33,9 @@ class Observed:
     """What is known at some moment, oldest first: lines of the metrics log, and windows of the prediction log.
 
     `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
-    and of the newest label, None in a replay, where each moment is judged at its own time. `reference` is what drift is
-    measured from, `aside` what of the prediction log is in none of the windows. `delay` is how long labels take, None
-    where that is not known.
+    and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
+    newest record that is there, also one later than that moment. `reference` is what drift is measured from, `aside`
+    what of the prediction log is in none of the windows. `delay` is how long labels take, None where that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
@@ -45,6 +45,7 @@ class Observed:
     newest: datetime | None = None
     newest_label: datetime | None = None
     aside: Aside = NOTHING_ASIDE
+    latest: datetime | None = None
     delay: Delay | None = None
 
 
@@ -367,6 +368,9 @@ def _early(
 
 def _nothing_measured(config: Config, aside: Aside, champion: memory.Champion, now: datetime) -> Judgement:
     if because := usable.nothing_usable(config, aside):
+        return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
+    if (told := clock.ahead(now, champion.since)) is not None:
+        because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
         return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
     since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
     if now - champion.since <= config.trigger.max_age:

@@ -47,7 +47,9 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
     champion = past.champion
     log = _metrics(config, champion, now)
     if config.logs.predictions is None:
-        return Reading(Observed(measurements=log.measurements, newest=log.newest), log.mark, log.notes)
+        return Reading(
+            Observed(measurements=log.measurements, newest=log.newest, latest=log.latest), log.mark, log.notes
+        )
     from retrain_trigger.world import prediction_log  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive = _reference(config, registry, champion, ledger, now)
@@ -171,6 +173,7 @@ def _observed(
         ahead=led["ahead"] + sum(piece["ahead"] for piece in pieces),
     )
     newest = [piece["newest"] for piece in pieces if piece["newest"]]
+    latest = [piece["latest"] for piece in pieces if piece.get("latest")]
     labels = [piece["newest_label"] for piece in pieces if piece["newest_label"]]
     return Observed(
         measurements=log.measurements,
@@ -180,6 +183,7 @@ def _observed(
         newest=max(map(datetime.fromisoformat, newest), default=log.newest),
         newest_label=max(map(datetime.fromisoformat, labels), default=None),
         aside=aside,
+        latest=max(map(datetime.fromisoformat, latest), default=log.latest),
         delay=lateness.of_labels((hours, n) for piece in pieces for hours, n in piece["delays"])
         or lateness.of_windows(windows, length=plan.window, now=now),
     )

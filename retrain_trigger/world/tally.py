@@ -283,20 +283,22 @@ def _example(plan: Plan, why: str, file: str, row: int, value: str) -> dict[str,
 
 
 def newest(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, Any]:
-    """Return the ISO times of the newest row and the newest label at `now`, null where there is none.
+    """Return the ISO times of the newest row and label at `now`, and of the newest row at all, null where there is none.
 
     And the `delays` of all labels that had come by then, also those of rows from before the champion: how many took so
     many hours, to two digits.
     """
     present = moment(now)
     delays = f"SELECT hours, count(*) FROM arrivals WHERE came <= {present} GROUP BY ALL ORDER BY ALL"
-    row, label = only_row(
+    row, label, latest = only_row(
         connection,
-        f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}) FROM logged",
+        f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}), max(_at) "
+        "FROM logged",
     )
     return {
         "newest": _iso(row),
         "newest_label": _iso(label),
+        "latest": _iso(latest),
         "delays": [list(cell) for cell in connection.execute(delays).fetchall()],
     }
 
