@@ -92,7 +92,7 @@ def _metrics(config: Config, champion: Champion | None, now: datetime) -> Metric
         return EMPTY_LOG
     if champion is not None and now - champion.since <= config.trigger.max_age and files.is_empty(path):
         return EMPTY_LOG
-    return metrics_log.read([nearby(path)], metric=config.metric, now=now)
+    return metrics_log.read([nearby(path)], wanted=config.wanted, now=now)
 
 
 def _reference(
