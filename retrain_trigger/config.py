@@ -30,6 +30,7 @@ from retrain_trigger.sections import (
     Data,
     Direction,
     Distance,
+    Drift,
     Evidence,
     LocalPath,
     Logs,
@@ -65,6 +66,7 @@ class Config(Section):
     positive: Annotated[str | int | bool | None, PlainValidator(label)] = None
     logs: Logs = default({})
     trigger: Trigger = default({})
+    drift: Drift = default({})
     data: Data = default({})
     train: Train = default({})
     promotion: Promotion = default({})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from retrain_trigger import detection, usable
+from retrain_trigger import detection, drifting, usable
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
@@ -35,12 +35,14 @@ class Observed:
     `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
     and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
     newest record that is there, also one later than that moment. `reference` is what drift is measured from, `aside`
-    what of the prediction log is in none of the windows. `delay` is how long labels take, None where that is not known.
+    what of the prediction log is in none of the windows. `labelled` says whether that log has a column for labels, be
+    they there yet or not. `delay` is how long labels take, None where that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
     windows: Sequence[WindowCounts] | None = None
     reference: Reference = field(default_factory=dict)
+    labelled: bool = False
     positive: str = "1"
     newest: datetime | None = None
     newest_label: datetime | None = None
@@ -108,6 +110,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     if any(finding.verdict is Verdict.BREACH for finding in findings):
         spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
         fresh = _checked(spare)
+    on_drift = drifting.decides(config, labelled=observed.labelled)
     decision = policy.decide(
         findings,
         fresh,
@@ -115,9 +118,9 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
-        on_drift=config.trigger.on_drift,
+        on_drift=on_drift,
     )
-    acting = [finding for finding in fresh if policy.acts(finding, config.trigger.on_drift)]
+    acting = [finding for finding in fresh if policy.acts(finding, on_drift)]
     breached = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
     return Judgement(findings, decision, tuple(sorted(breached)))
 
@@ -164,6 +167,7 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
         patience=case.config.trigger.patience,
         min_rows=case.config.trigger.min_rows,
     )
+    logged = logged and drifting.explained_log(case.config, logged, case.measurements)
     found = (_performed(case), _moved(case) or logged)
     return tuple(finding for finding in found if finding is not None)
 
@@ -187,7 +191,7 @@ def served(observed: Observed, past: Memory) -> VersionCounts | None:
 
 
 def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
-    """Look for what may only warn: slices, an estimate where labels are still to come, signs of a feedback loop."""
+    """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
     slices = sliced(config, windows, positive=observed.positive, memo=case.memo) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
@@ -214,7 +218,9 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
                 note=f"window {policy.stamp(latest.start)}",
             )
         )
-    return (*found, slices) if slices is not None else tuple(found)
+    sequential = bool(case.measurements) and _sequential(config, case.measurements)
+    alert = detection.alert(config, case.measurements, past, case.memo) if sequential else None
+    return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 
 def _champions(observed: Observed, past: Memory) -> list[VersionCounts]:
@@ -306,6 +312,8 @@ def _moved(case: _Case) -> Finding | None:
     finding = _moved_in(case, case.windows[-1])
     if finding is None or finding.verdict is not Verdict.BREACH:
         return finding
+    month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
+    finding = drifting.explained(finding, case.observed.reference, month)
     return replace(finding, evidence={**finding.evidence, "windows": _moved_since(case)})
 
 
@@ -333,7 +341,8 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
     elif "label" in counts:
         counts["label"] = Histogram((*counts["label"].counts[:-1], 0))  # a label still on its way is not missing
     reference = {**observed.reference, **dict(_early(observed.reference, baseline, latest))}
-    reference = {name: cut for name, cut in reference.items() if name in counts and cut[1].rows}
+    watched = drifting.watched(config, reference)
+    reference = {name: cut for name, cut in watched.items() if name in counts and cut[1].rows}
     if not reference:
         return None
     finding = drift.check(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from retrain_trigger import observation
+from retrain_trigger import drifting, observation
 from retrain_trigger.config import Config
 from retrain_trigger.errors import PromotionError
 from retrain_trigger.findings import Finding
@@ -83,7 +83,7 @@ def simulate(config: Config, logs: Sequence[Path | BinaryIO]) -> Replay:
         return Replay(tuple(_judged(config, _windows(config))))
     log = metrics_log.read(logs or [nearby(config.logs.metrics)], wanted=config.wanted, now=None, final=True)
     plain = config.model_copy(update={"logs": config.logs.model_copy(update={"predictions": None})})
-    return Replay(tuple(_judged(plain, _lines(plain, log.measurements))), log.notes)
+    return Replay(tuple(_judged(plain, _lines(plain, drifting.stated(plain, log.measurements)))), log.notes)
 
 
 def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:

@@ -132,6 +132,7 @@ def test_drift_names_the_column(service: Service, how: dict[str, Any], named: st
     drift = next(finding for finding in json.loads(done.stdout)["findings"] if finding["name"] == "drift")
     assert drift["verdict"] == "BREACH"
     assert drift["evidence"]["breached"] == [named]
+    assert json.loads(done.stdout)["outcome"] != "would retrain"  # the metric is measured, so drift only warns
     service.project.write("config.yaml", SETTINGS + "trigger: {on_drift: warn}\n")
     warned = service.project.run(day=2)
     assert warned.stdout.startswith("healthy: ")

@@ -101,10 +101,11 @@ def test_an_unknown_is_neither_healthy_nor_a_trigger() -> None:
     assert [step.decision.action for step in replay.steps] == [Action.UNKNOWN, Action.UNKNOWN, Action.HEALTHY]
 
 
-def test_drift_in_the_log_triggers_too() -> None:
+def test_drift_beside_the_metric_warns_and_triggers_where_the_settings_say_so() -> None:
     log = "2026-01-01 f1=0.9 drift.age=0.1\n2026-01-02 f1=0.9 drift.age=0.3\n"
-    assert triggers(replayed(log)) == [2]
-    assert triggers(replayed(log, "trigger.on_drift=warn")) == []
+    assert triggers(replayed(log)) == triggers(replayed(log, "trigger.on_drift=warn")) == []
+    assert triggers(replayed(log, "trigger.on_drift=retrain")) == [2]
+    assert triggers(replayed(log, "trigger.on_drift=retrain", "drift.ignore=[age]")) == []
 
 
 def test_a_log_twice_as_long_takes_twice_the_work() -> None:

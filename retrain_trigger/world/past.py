@@ -82,5 +82,6 @@ class Past:
         return {
             **self._aside,
             **ends,
+            "truth": self._final["truth"],
             "windows": sorted(windows, key=lambda each: (each["start"], each["model"] or "")),
         }

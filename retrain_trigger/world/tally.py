@@ -28,7 +28,7 @@ NO_CLASS = ("none", "na", "n/a", "nat")
 LONGEST_EXAMPLE = 60
 """Characters of a value that are kept to be shown."""
 
-LAYOUT = 4
+LAYOUT = 5
 """Changes with what is counted, and how it is kept: what an older version counted is counted again."""
 
 
@@ -217,6 +217,7 @@ def counted(connection: duckdb.DuckDBPyConnection, plan: Plan, now: datetime, wh
     return {
         "windows": [windows[key] for key in sorted(windows, key=lambda key: (key[0], key[1] or ""))],
         **newest(connection, now),
+        "truth": plan.columns["label"] in tables.types_of(connection, "joined"),
         "open": open_rows,
         "ahead": ahead,
         "pending": pending,
