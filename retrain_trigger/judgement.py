@@ -110,7 +110,6 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     if any(finding.verdict is Verdict.BREACH for finding in findings):
         spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
         fresh = _checked(spare)
-    on_drift = drifting.decides(config, labelled=observed.labelled)
     decision = policy.decide(
         findings,
         fresh,
@@ -118,9 +117,8 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
-        on_drift=on_drift,
     )
-    acting = [finding for finding in fresh if policy.acts(finding, on_drift)]
+    acting = [finding for finding in fresh if policy.acts(finding)]
     breached = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
     return Judgement(findings, decision, tuple(sorted(breached)))
 
@@ -168,7 +166,10 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
         min_rows=case.config.trigger.min_rows,
     )
     logged = logged and drifting.explained_log(case.config, logged, case.measurements)
-    found = (_performed(case), _moved(case) or logged)
+    moved = _moved(case) or logged
+    if moved is not None and drifting.decides(case.config, labelled=case.observed.labelled) is policy.OnDrift.WARN:
+        moved = replace(moved, warns=True)
+    found = (_performed(case), moved)
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -291,11 +292,10 @@ def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -
     latest = next(defined, newest)
     detector = evidence.folded(detection.begin(config), measurements, memo)
     at = latest.at.isoformat() if latest.at else None
-    note, where = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}", "the latest window"
+    note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
     if latest is not newest:
         note += f"; {newest.where} has no {config.metric}: {performance.UNDEFINED[config.metric]}"
-        where = f"the latest window that has {config.metric}"
-    finding = evidence.check(detector, where=where, note=note)
+    finding = evidence.check(detector, note=note)
     counted = [each for each in measurements if evidence.has_value(config.metric, each.counts, config.weights)]
     first = counted[-max(1, detector.stretch_windows)] if counted else latest
     begun = [first.at.isoformat()] if first.at and first is not latest else []
@@ -382,8 +382,10 @@ def _nothing_measured(config: Config, aside: Aside, champion: memory.Champion, n
         because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
         return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
     since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
-    if now - champion.since <= config.trigger.max_age:
-        return Judgement((), Decision(Action.WAIT, f"{since}; waiting for the first measurement"))
+    until = champion.since + config.trigger.max_age
+    if now <= until:
+        because = f"{since}; waiting for the first measurement until {policy.stamp(until)}"
+        return Judgement((), Decision(Action.WAIT, because, until))
     because = f"{since}, longer ago than trigger.max_age {policy.length(config.trigger.max_age)}; is it still logged?"
     return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
 

@@ -156,7 +156,7 @@ def test_a_newest_window_without_a_positive_has_no_f1_and_says_so(adopted: Calla
     write_log(project, "log.csv", [*rows_of(0), *({**row, "prediction": 0, "label": 0} for row in rows_of(1))])
     found = judged(project, at=2.2)
     first, second = (f"window {day(number):%Y-%m-%d %H:%M}Z" for number in (0, 1))
-    assert "f1 0.91 in the latest window that has f1" in found["because"]
+    assert "f1 0.91 is at or above performance_threshold" in found["because"]
     assert f"240 labelled rows, {first}; {second} has no f1: no row is positive" in found["because"]
     text = (project.folder / "config.yaml").read_text().replace("min_rows", "evidence: point, min_rows")
     project.write("config.yaml", text)
