@@ -79,6 +79,8 @@ def check(
             return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
         seen = note if rows is None else f"{rows:,} labelled rows, {note}"
         value = value_of(measurement, metric, cost)
+        if value is None and measurement.counts is not None and metric in UNDEFINED:
+            return unknown(metric, f"{metric} is not defined: {UNDEFINED[metric]} ({seen})", limit=threshold)
         return DIRECTIONS[direction](metric, value, threshold, limit_name="performance_threshold", note=seen)
 
     return point_rule(metric, measurements, judge, patience=patience)
@@ -95,7 +97,7 @@ def point_rule(
 
     `judge(measurement, note)` is the finding of one measurement, with a note for its sentence. An UNKNOWN before the
     latest does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
-    `evidence["patient"]`. Each window is compared on its own: a noisy metric makes false alarms.
+    `evidence["watching"]`; `evidence["needs"]` says how many more like it would breach. Each window is compared on its own: a noisy metric makes false alarms.
     """
     if not measurements:
         return unknown(name, f"no {name} was measured", evidence={"rule": "point"})
@@ -107,7 +109,8 @@ def point_rule(
     evidence = {
         **finding.evidence,
         "rule": "point",
-        "patient": waiting,
+        "watching": waiting,
+        "needs": max(patience.hits - len(hits), 0),
         "where": latest.where,
         "at": _iso(latest),
         "windows": [_iso(hit) or hit.where for hit in (*_beginning(hits, measurements, judge), *hits)],
@@ -252,6 +255,13 @@ METRICS: dict[str, Callable[[Mapping[str, OneVsRest], str], Any]] = {
     "recall": recall,
     "cost": mean_cost,
 }
+
+UNDEFINED = {
+    "f1": "no row is positive by its label or by its prediction",
+    "precision": "no row is positive by its prediction",
+    "recall": "no row is positive by its label",
+}
+"""Why rows can have no value of a metric: its denominator is 0."""
 
 LOWER_IS_BETTER = frozenset({"cost"})
 """The metrics of METRICS that get worse as they rise."""
