@@ -336,9 +336,7 @@ def _records_of_document(log: _Log, lines: Iterator["_Line"]) -> Iterator["_Line
         return min(bisect_right(starts, place) - 1, len(held) - 1)
 
     for start, end in _objects(text, lambda place: log.where(held[line_at(place)].number)):
-        last = held[line_at(end - 1)]
-        inside = last.text[end - starts[line_at(end - 1)] :]
-        yield _Line(held[line_at(start)].number, text[start:end], "", last.end - len(inside.encode()), whole=True)
+        yield _Line(held[line_at(start)].number, text[start:end], "", 1, whole=True)  # its place may change
 
 
 def _up_to_longest(lines: Iterator["_Line"], name: str) -> Iterator["_Line"]:
