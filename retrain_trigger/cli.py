@@ -15,6 +15,7 @@ from retrain_trigger import __version__, terminal, units
 from retrain_trigger import config as settings
 from retrain_trigger.config import Config
 from retrain_trigger.errors import RetrainCheckError, UsageError, refused
+from retrain_trigger.measurements import without_leap_second
 from retrain_trigger.outcomes import ExitCode, Outcome
 from retrain_trigger.redaction import redacted, redacted_texts
 
@@ -30,7 +31,7 @@ def clock(_context: click.Context, _option: click.Parameter, value: str | None) 
 def moment(value: str) -> datetime:
     """Read a time on the command line: ISO 8601, UTC where it does not say."""
     try:
-        at = datetime.fromisoformat(value)
+        at = datetime.fromisoformat(without_leap_second(value))
     except ValueError:
         raise click.BadParameter(f"{value!r} is not a time such as 2026-01-31T06:00Z") from None
     if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
@@ -86,6 +87,9 @@ def cli() -> None:
     callback=duration,
     help="Wait for another run that is active, 10m where no duration is given; default: exit 75.",
 )
+@click.option(
+    "--mend-clock", is_flag=True, help="Let what was stamped later than now, by a wrong clock, count from now."
+)
 @click.option("--bootstrap", is_flag=True, help="Make the first champion, without comparison.")
 @click.option("--adopt", type=click.Path(path_type=Path), help="With --bootstrap: take over the model at this path.")
 def run(
@@ -100,6 +104,7 @@ def run(
     force: str | None,
     no_promote: bool,
     wait: timedelta,
+    mend_clock: bool,
     bootstrap: bool,
     adopt: Path | None,
 ) -> None:
@@ -110,6 +115,8 @@ def run(
         raise UsageError("--adopt goes with --bootstrap")
     if bootstrap and (force is not None or dry_run or no_promote):
         raise UsageError("--bootstrap goes with none of --force, --dry-run and --no-promote")
+    if mend_clock and (bootstrap or dry_run):
+        raise UsageError("--mend-clock goes with neither --bootstrap nor --dry-run")
     if force is not None and not force.strip():
         raise UsageError("--force needs a reason; history keeps it")
     config, say = _settings(path), _sayer(quiet=quiet)
@@ -118,7 +125,9 @@ def run(
     elif dry_run:
         outcome = controller.dry_run(config, now=now, force=force, promotes=not no_promote)
     else:
-        outcome = controller.run(config, now=now, say=say, force=force, promotes=not no_promote, wait=wait)
+        outcome = controller.run(
+            config, now=now, say=say, force=force, promotes=not no_promote, wait=wait, mend_clock=mend_clock
+        )
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose, would_act=exit_code)
 
 

@@ -19,11 +19,11 @@ from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge import memory
+from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judge.reigns import Reign, reign_at
-from retrain_trigger.judgement import Judgement, Observed, breached_windows, judged, served
+from retrain_trigger.judgement import Judgement, Observed, judged, served
 from retrain_trigger.measurements import Mark
 from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
@@ -37,7 +37,7 @@ HOW_TO_BEGIN = (
     "there is no champion yet (no pointer at {pointer}): `retrain-check run --bootstrap` trains a first one, "
     "`retrain-check run --bootstrap --adopt PATH` takes over the model that is in production. Nothing was trained"
 )
-_NO_ATTEMPT = frozenset({Kind.DECIDED, Kind.REMOVING, Kind.REMOVED})
+_NO_ATTEMPT = frozenset({Kind.DECIDED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
 _WORDS = {Action.HEALTHY: Word.HEALTHY, Action.WAIT: Word.WAITING, Action.UNKNOWN: Word.UNKNOWN}
 _ACTIONS = {Word.WAITING: Action.WAIT, Word.DATA_REFUSED: Action.RETRAIN}
 
@@ -50,14 +50,18 @@ def run(
     force: str | None = None,
     promotes: bool = True,
     wait: timedelta = timedelta(0),
+    mend_clock: bool = False,
 ) -> Outcome:
     """Do one tick. Raises RetrainCheckError for what breaks; the champion is then untouched.
 
     `force` is the reason to train whatever the checks say; `promotes=False` stops short of the pointer; `wait` is how
-    long another run is waited for.
+    long another run is waited for. `mend_clock` first lets what was stamped later than now count from now.
     """
-    with begun(config, now=now, say=say, wait=wait) as tick:
+    with begun(config, now=now, say=say, wait=wait) as opened:
+        tick = _mended(opened) if mend_clock else opened
         outcome = _ticked(tick, force, promotes=promotes)
+        if clock.ahead(now, tick.past.last_seen) is not None:  # a promotion has mended it
+            tick = tick.remembering(memory.fold(tick.ledger.effects()))
         kept = collection.collected(tick)
         return _with_pending(tick, replace(outcome, notes=(*outcome.notes, kept)) if kept else outcome)
 
@@ -124,7 +128,22 @@ def explained(config: Config, run: str | None) -> list[Entry]:
     return found
 
 
+def _mended(tick: Tick) -> Tick:
+    """Let what was stamped later than now count from now."""
+    pointer = promotion.champion(tick.registry, tick.past) if tick.past.champion is None else None
+    known = _known_champion(tick.past, pointer).champion
+    latest = max(tick.past.clock(tick.now), known.since if known else tick.now)
+    if latest == tick.now:
+        tick.say("--mend-clock: nothing was stamped later than now")
+        return tick
+    tick.say(f"--mend-clock: what was stamped until {policy.stamp(latest)} counts from now, {policy.stamp(tick.now)}")
+    return tick.mended(asdict(pointer) if pointer else None)
+
+
 def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
+    if force is None and (doubt := _doubt(opened)) is not None:
+        found = unknown(opened.config.metric, doubt)
+        return Outcome(word=Word.UNKNOWN, code=ExitCode.CANNOT_JUDGE, because=doubt, findings=(found,))
     recovered, finished = recovery.recovered(opened)
     if finished is not None:
         return finished
@@ -145,6 +164,27 @@ def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
         return _outcome(judgement, reading, run=tick.run)
     because = judgement.decision.because if force is None else f"forced: {force}"
     return _attempted(tick, judgement, reading, because, forced=force is not None, promotes=promotes)
+
+
+def _doubt(tick: Tick) -> str | None:
+    """Say why nothing may be judged or recorded at this time; None where an earlier run or a record bears it out.
+
+    It is looked at before anything else: a promotion that is finished would be stamped with it, too.
+    """
+    past = tick.past
+    if past.last_seen is None or past.champion is None or abs(tick.now - past.last_seen) <= clock.AHEAD:
+        return None
+    try:
+        seen = observation.read(tick.config, tick.registry, past.champion, tick.ledger, now=tick.now).observed
+    except CannotJudgeError:
+        seen = Observed()
+    return clock.doubt(
+        tick.now,
+        last_seen=past.last_seen,
+        newest=seen.newest,
+        latest=seen.latest,
+        max_age=tick.config.trigger.max_age,
+    )
 
 
 def _with_pending(tick: Tick, outcome: Outcome) -> Outcome:
@@ -212,7 +252,7 @@ def _attempted(
     """Validate and split the data, then train; what stands in the way is recorded with the decision."""
     try:
         prepared = preparation.prepare(
-            tick, tick.past.champion, breached=breached_windows(judgement.findings), forced=forced, because=because
+            tick, tick.past.champion, breached=judgement.breached, forced=forced, because=because
         )
     except RetrainCheckError as error:
         _record_decision(tick, judgement, Action.RETRAIN, because)

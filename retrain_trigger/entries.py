@@ -29,6 +29,7 @@ class Kind(StrEnum):
     ASKED = "waits for approval"
     REMOVING = "removing"
     REMOVED = "removed"
+    MENDED = "clock mended"
 
 
 @dataclass(frozen=True, slots=True)

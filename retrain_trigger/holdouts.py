@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrain_trigger.errors import PromotionError
+from retrain_trigger.errors import CannotJudgeError, PromotionError
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge import policy, wear
+from retrain_trigger.judge import lateness, policy, wear
+from retrain_trigger.judge.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
@@ -55,31 +56,33 @@ def out_of_time(rows: "LabelledRows", *, after: datetime, until: datetime | None
     return HoldOut(rows, rows.newer(max(after, until or after)), f"{told} (promotion.out_of_time)")
 
 
+def delay(tick: Tick, rows: "LabelledRows") -> Delay | None:
+    """Return how late labelled rows come: what they say themselves, else how old the newest was when the champion was trained.
+
+    None where neither is known.
+    """
+    measured = lateness.of_labels(rows.delays())
+    return measured or (_when_trained(tick.registry, tick.past.champion) if tick.past.champion else None)
+
+
 def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: bool) -> Outcome | None:
     """Say what is missing for a comparison; training now would spend the evidence on a challenger nobody can judge.
 
-    Too few rows are a wait. Raises PromotionError where waiting would not help: rows have stopped coming, or the
-    hold-out is stale or of one class. A forced training needs only the breached windows.
+    What may come still is a wait: too few rows, rows of one class only, and rows of the `breached` windows where none of
+    these has a label yet, for as long as labels take. Rows that have stopped coming are not waited for: raises
+    PromotionError, or CannotJudgeError where they may be late as well. A forced training needs only the breached windows.
     """
-    window, needed = tick.config.trigger.window, tick.config.promotion.min_rows
-    absent = [start for start in breached if not held.rows.within("true", start=start, length=window)]
-    there = held.rows.count(held.where)
-    if absent:
-        reason = f"the labelled rows have none of the breached window of {policy.stamp(absent[-1])}"
-    elif there < needed and not forced:
+    needed, there = tick.config.promotion.min_rows, held.rows.count(held.where)
+    late = delay(tick, held.rows)
+    window = tick.config.trigger.window
+    located = any(held.rows.within("true", start=start, length=window) for start in breached)
+    if breached and not located and (reason := _awaited(tick, breached[0], late)):
+        return _wait(reason, late)
+    if there < needed and not forced:
         reason = f"{needed - there:,} rows more needed {held.told} (promotion.min_rows {needed:,})"
-    else:
-        if not forced:
-            _refuse_unfit(tick, held, located=bool(breached))
-        return None
-    newest = held.rows.newest()
-    if newest is None or tick.now - newest > tick.config.trigger.max_age:
-        seen = f"their newest is of {policy.stamp(newest)}" if newest else "there are none"
-        raise PromotionError(
-            f"no challenger could be judged: {reason}, and {seen}; trigger.max_age is "
-            f"{policy.length(tick.config.trigger.max_age)}. Nothing was trained; are labelled rows still written?"
-        )
-    return Outcome(word=Word.WAITING, code=ExitCode.OK, because=f"{reason}; training waits for them")
+        _check_coming(tick, held.rows.newest(), late, reason)
+        return _wait(f"{reason}; training waits for them", late)
+    return None if forced else _unfit(tick, held, late, located=located)
 
 
 def leaks(splits: Mapping[str, Path], holdout: Path, *, columns: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -95,23 +98,68 @@ def worn(registry: Registry, past: Memory) -> Finding:
     return wear.judge(past.uses, oldest=trained_until(registry, past.champion))
 
 
-def _refuse_unfit(tick: Tick, held: HoldOut, *, located: bool) -> None:
-    """Refuse a stale hold-out, and one of one class. Where a breach is located in time, its window is recent enough."""
+def _when_trained(registry: Registry, champion: Champion) -> Delay | None:
+    card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
+    if not card.get("trained_at") or not profile.get("newest"):
+        return None
+    age = datetime.fromisoformat(card["trained_at"]) - datetime.fromisoformat(profile["newest"])
+    age = max(age, timedelta(0))
+    return Delay(age, age, age, f"when the champion was trained, the newest labels were {lateness.in_words(age)} old")
+
+
+def _awaited(tick: Tick, first: datetime, late: Delay | None) -> str | None:
+    """Say until when labels of the first window that breached are waited for; None where that time is over."""
+    expected = first + tick.config.trigger.window + (late or AT_ONCE).most
+    until = expected + tick.config.trigger.max_age
+    if tick.now > until:
+        return None
+    about = f"expected about {policy.stamp(expected)}, and " if late else ""
+    return (
+        f"the labelled rows have none of the breached window of {policy.stamp(first)} yet: its labels are {about}waited "
+        f"for until {policy.stamp(until)}"
+    )
+
+
+def _wait(reason: str, late: Delay | None) -> Outcome:
+    told = f"{reason} ({late})" if late and late.most else reason
+    return Outcome(word=Word.WAITING, code=ExitCode.OK, because=told)
+
+
+def _check_coming(tick: Tick, newest: datetime | None, late: Delay | None, reason: str) -> None:
+    """Raise where no labelled row has come for longer than labels take and `trigger.max_age` together."""
+    champion, max_age = tick.past.champion, tick.config.trigger.max_age
+    since = newest or (champion.since if champion else tick.now)
+    if tick.now - since <= max_age + (late or AT_ONCE).most:
+        return
+    seen = f"their newest is of {policy.stamp(newest)}" if newest else "none has come"
+    told = (
+        f"no challenger could be judged: {reason}, and {seen}; trigger.max_age is {policy.length(max_age)}"
+        f"{f', and {late}' if late and late.most else ''}. Nothing was trained; are labelled rows still written?"
+    )
+    if late is None:
+        raise CannotJudgeError(f"{told} Where they are only late, give labels the time they came (labelled_at)")
+    raise PromotionError(told)
+
+
+def _unfit(tick: Tick, held: HoldOut, late: Delay | None, *, located: bool) -> Outcome | None:
+    """Wait where the deciding rows are of one class; raise where no other is ever seen, and where they are stale.
+
+    Where a breach is located in time, its window is recent enough.
+    """
     labels = held.rows.labels(held.where)
     if len(labels) < MIN_CLASSES:
         (only,) = labels or ("none",)
-        raise PromotionError(
-            f"no challenger could be judged: the rows {held.told} have one class only, {only!r} in all "
-            f"{sum(labels.values()):,}, and two are needed. Nothing was trained; have all labels come?"
+        reason = (
+            f"the rows {held.told} have one class only, {only!r} in all {sum(labels.values()):,}, and two are needed"
         )
+        if len(held.rows.labels()) < MIN_CLASSES:
+            raise PromotionError(f"no challenger could be judged: {reason}. Nothing was trained; have all labels come?")
+        _check_coming(tick, held.rows.newest(), late, reason)
+        return _wait(f"{reason}: training waits for at least 1 row of another class", late)
     newest = held.rows.span(held.where)["newest"]
-    age = tick.now - datetime.fromisoformat(newest)
-    if not located and age > tick.config.trigger.max_age:
-        raise PromotionError(
-            f"no challenger could be judged: the rows {held.told} are stale: the newest is of "
-            f"{policy.stamp(datetime.fromisoformat(newest))}, and trigger.max_age is "
-            f"{policy.length(tick.config.trigger.max_age)}. Nothing was trained; are labelled rows still written?"
-        )
+    if not located:
+        _check_coming(tick, datetime.fromisoformat(newest), late, f"the rows {held.told} are stale")
+    return None
 
 
 def _leaking(splits: Mapping[str, Path], holdout: Path, columns: Mapping[str, str]) -> Iterator[Finding]:

@@ -9,11 +9,12 @@ from typing import Any
 from retrain_trigger import detection
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge import drift, estimate, evidence, feedback, memory, performance, policy
+from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
 from retrain_trigger.judge.evidence import RATIOS, Memo
 from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
 from retrain_trigger.judge.histograms import Bins, Histogram
+from retrain_trigger.judge.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judge.windows import Cells, WindowCounts, measured
@@ -31,8 +32,10 @@ class Observed:
     """What is known at some moment, oldest first: lines of the metrics log, and windows of the prediction log.
 
     `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
+    and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
+    newest record that is there, also one later than that moment. `reference` is what drift is measured from.
     and of the newest label, None in a replay, where each moment is judged at its own time. `reference` is what drift is
-    measured from.
+    measured from. `delay` is how long labels take, None where that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
@@ -41,6 +44,8 @@ class Observed:
     positive: str = "1"
     newest: datetime | None = None
     newest_label: datetime | None = None
+    latest: datetime | None = None
+    delay: Delay | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +66,15 @@ class _Case:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The findings on what the champion answers for, and what they lead to."""
+    """The findings on what the champion answers for, and what they lead to.
+
+    `breached` are the starts of the windows (UTC) that a challenger must do better in: those that breached, where their
+    measurements carry a time, and no attempt has used them up.
+    """
 
     findings: tuple[Finding, ...]
     decision: Decision
+    breached: tuple[datetime, ...] = ()
 
 
 def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, memo: Memo | None = None) -> Judgement:
@@ -102,13 +112,9 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         budget=config.trigger.budget,
         on_drift=config.trigger.on_drift,
     )
-    return Judgement(findings, decision)
-
-
-def breached_windows(findings: Sequence[Finding]) -> tuple[datetime, ...]:
-    """Return the starts of the windows that breached (UTC), where their measurements carry a time."""
-    breached = (finding for finding in findings if finding.verdict is Verdict.BREACH)
-    return tuple(sorted({at for finding in breached for at in _times(finding.evidence.get("windows", ()))}))
+    acting = [finding for finding in fresh if policy.acts(finding, config.trigger.on_drift)]
+    breached = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
+    return Judgement(findings, decision, tuple(sorted(breached)))
 
 
 def counts_judge(config: Config) -> bool:
@@ -218,15 +224,27 @@ def _performed(case: _Case) -> Finding:
     config, measurements = case.config, case.measurements
     waiting = [window for window in case.windows if window.coverage < config.trigger.label_coverage]
     newest = case.observed.newest_label
-    if waiting and newest is not None and case.now - newest > config.trigger.max_age:
+    late = case.observed.delay or AT_ONCE
+    if waiting and newest is not None and case.now - newest > config.trigger.max_age + late.pause:
         return unknown(config.metric, f"no label has come since {policy.stamp(newest)}; {_waiting(config, waiting)}")
     if not measurements:
-        return unknown(config.metric, _waiting(config, waiting) if waiting else f"no {config.metric} was measured")
+        return _unlabelled(case, waiting) if waiting else unknown(config.metric, f"no {config.metric} was measured")
     if _sequential(config, measurements):
         finding = _evidence(config, measurements, case.memo)
     else:
         finding = detection.point(config, measurements)
     return replace(finding, because=f"{finding.because}; {_waiting(config, waiting)}") if waiting else finding
+
+
+def _unlabelled(case: _Case, waiting: Sequence[WindowCounts]) -> Finding:
+    """Return the finding where no window has its labels yet: a wait, as long as they may still be under way."""
+    config, delay = case.config, case.observed.delay
+    until = waiting[0].start + config.trigger.window + (delay or AT_ONCE).most + config.trigger.max_age
+    because = _waiting(config, waiting) + (f"; {delay}" if delay else "")
+    if case.now > until:
+        return unknown(config.metric, f"{because}; none was judged by {policy.stamp(until)}: do labels still come?")
+    because += f"; the first of them are waited for until {policy.stamp(until)}"
+    return unknown(config.metric, because, evidence={"until": until.isoformat()})
 
 
 def _waiting(config: Config, waiting: Sequence[WindowCounts]) -> str:
@@ -249,16 +267,38 @@ def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -
     detector = evidence.folded(detection.begin(config), measurements, memo)
     at = latest.at.isoformat() if latest.at else None
     finding = evidence.check(detector, note=f"{sum(latest.counts or ()):,} labelled rows, {latest.where}")
-    more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
+    counted = [each for each in measurements if each.counts is not None]
+    first = counted[-max(1, detector.stretch_windows)]
+    begun = [first.at.isoformat()] if first.at and first is not latest else []
+    more = {"where": latest.where, "at": at, "windows": [*begun, at or latest.where]}
     return replace(finding, evidence={**finding.evidence, **more})
 
 
 def _moved(case: _Case) -> Finding | None:
     """Judge how far the latest window has moved; None where there is nothing to measure it from."""
-    config, observed, windows, baseline = case.config, case.observed, case.windows, case.baseline
-    if not windows or not observed.reference:
+    if not case.windows or not case.observed.reference:
         return None
-    latest = windows[-1]
+    finding = _moved_in(case, case.windows[-1])
+    if finding is None or finding.verdict is not Verdict.BREACH:
+        return finding
+    return replace(finding, evidence={**finding.evidence, "windows": _moved_since(case)})
+
+
+def _moved_since(case: _Case) -> list[str]:
+    """Return the first window that has moved and the latest, as ISO times.
+
+    The first is looked for from the newest that has labels on: that one shows the change to a challenger as well as any
+    before it, and later ones cannot yet.
+    """
+    labelled = [place for place, window in enumerate(case.windows) if window.labelled]
+    judged = ((window, _moved_in(case, window)) for window in case.windows[labelled[-1] if labelled else 0 :])
+    first = next(window for window, finding in judged if finding and finding.verdict is Verdict.BREACH)
+    return sorted({first.start.isoformat(), case.windows[-1].start.isoformat()})
+
+
+def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
+    """Judge how far a window has moved; None where there is nothing to measure it from."""
+    config, observed, baseline = case.config, case.observed, case.baseline
     counts = dict(latest.histograms or {})
     for name in {name for window in baseline for name in window.histograms or {}} & observed.reference.keys():
         bins = observed.reference[name][0]  # a column that was logged and is no more has only missing values
@@ -280,7 +320,7 @@ def _moved(case: _Case) -> Finding | None:
     )
     at = latest.start.isoformat()
     because = f"{finding.because} (window {policy.stamp(latest.start)}, {latest.rows:,} rows)"
-    return replace(finding, because=because, evidence={**finding.evidence, "at": at, "windows": [at]})
+    return replace(finding, because=because, evidence={**finding.evidence, "at": at})
 
 
 def _early(
@@ -302,6 +342,9 @@ def _early(
 
 
 def _nothing_measured(config: Config, champion: memory.Champion, now: datetime) -> Judgement:
+    if (told := clock.ahead(now, champion.since)) is not None:
+        because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
+        return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
     since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
     if now - champion.since <= config.trigger.max_age:
         return Judgement((), Decision(Action.WAIT, f"{since}; waiting for the first measurement"))

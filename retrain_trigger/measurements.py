@@ -1,5 +1,6 @@
 """One value that monitoring logged for one window, and how far a log has been read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,3 +69,15 @@ class Mark:
         if measurement.at is not None:
             return self.at is None or measurement.at > self.at
         return measurement.end > self.ends.get(measurement.file, 0)
+
+
+def without_leap_second(text: str) -> str:
+    """Write a time in a leap second, which Python's clock does not have, as the second before it.
+
+    >>> without_leap_second("2016-12-31T23:59:60.5Z")
+    '2016-12-31T23:59:59.5Z'
+    """
+    return _LEAP.sub(r"\g<1>:59", text) if ":60" in text else text
+
+
+_LEAP = re.compile(r"(\d\d:\d\d):60(?!\d)")

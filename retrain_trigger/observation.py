@@ -1,12 +1,13 @@
 """What a tick can know now: the metrics log, the prediction log with the labels that have come, and the reference."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from retrain_trigger.config import Config
+from retrain_trigger.judge import lateness
 from retrain_trigger.judge.estimate import EDGES
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.windows import WindowCounts, merged
@@ -41,7 +42,9 @@ def read(config: Config, registry: Registry, champion: Champion | None, ledger: 
     """
     log = _metrics(config, champion, now)
     if config.logs.predictions is None:
-        return Reading(Observed(measurements=log.measurements, newest=log.newest), log.mark, log.notes)
+        return Reading(
+            Observed(measurements=log.measurements, newest=log.newest, latest=log.latest), log.mark, log.notes
+        )
     from retrain_trigger.world import prediction_log  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive = _reference(config, registry, champion, ledger, now)
@@ -50,10 +53,17 @@ def read(config: Config, registry: Registry, champion: Champion | None, ledger: 
     pieces = prediction_log.count(wanted, now=now, known=known)
     if pieces != known:
         ledger.keep_counted(wanted.digest(), pieces)
-    observed = _observed(pieces.values(), log, found, positive)
+    observed = _observed(wanted, list(pieces.values()), log, found, positive, now=now)
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
-    return Reading(observed, Mark(max(times, default=None), log.mark.ends), log.notes)
+    return Reading(observed, Mark(max(times, default=None), log.mark.ends), (*log.notes, *_late(config, observed)))
+
+
+def _late(config: Config, observed: Observed) -> Iterator[str]:
+    """Say how long labels take, while windows wait for theirs."""
+    waits = any(window.coverage < config.trigger.label_coverage for window in observed.windows or ())
+    if observed.delay is not None and waits:
+        yield str(observed.delay)
 
 
 @contextmanager
@@ -66,7 +76,7 @@ def replaying(
     found, positive = _reference(config, registry, champion, ledger, until)
     wanted = replace(_plan(config, champion, found), since=None)
     with past.replaying(wanted, until=until) as known:
-        yield known.ends(), lambda now: _observed([known.at(now)], EMPTY_LOG, found, positive)
+        yield known.ends(), lambda now: _observed(wanted, [known.at(now)], EMPTY_LOG, found, positive, now=now)
 
 
 def _metrics(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:
@@ -124,9 +134,12 @@ def _plan(config: Config, champion: Champion | None, found: Reference) -> "Plan"
     )
 
 
-def _observed(pieces: Any, log: MetricsLog, found: Reference, positive: str) -> Observed:
+def _observed(
+    plan: "Plan", pieces: Sequence[Any], log: MetricsLog, found: Reference, positive: str, *, now: datetime
+) -> Observed:
     windows = merged(WindowCounts.from_json(window) for piece in pieces for window in piece["windows"])
     newest = [piece["newest"] for piece in pieces if piece["newest"]]
+    latest = [piece["latest"] for piece in pieces if piece.get("latest")]
     labels = [piece["newest_label"] for piece in pieces if piece["newest_label"]]
     return Observed(
         measurements=log.measurements,
@@ -135,4 +148,7 @@ def _observed(pieces: Any, log: MetricsLog, found: Reference, positive: str) -> 
         positive=positive,
         newest=max(map(datetime.fromisoformat, newest), default=log.newest),
         newest_label=max(map(datetime.fromisoformat, labels), default=None),
+        latest=max(map(datetime.fromisoformat, latest), default=log.latest),
+        delay=lateness.of_labels((hours, n) for piece in pieces for hours, n in piece["delays"])
+        or lateness.of_windows(windows, length=plan.window, now=now),
     )

@@ -13,6 +13,7 @@ from retrain_trigger.errors import PromotionError, UsageError
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import performance, policy, quality
 from retrain_trigger.judge.counts import TableCounts
+from retrain_trigger.judge.lateness import AT_ONCE
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
@@ -179,7 +180,8 @@ def _split(
     until, left_out = trained_until(tick, champion), _left_out_after(tick, rows, champion)
     first = _wheres(tick, rows, champion, share, until=left_out)
     refits = _wheres(tick, rows, champion, share, until=None) if left_out else {}
-    tables, findings = _described(tick, rows, champion, until, {"train": first, "refit": refits}, forced=forced)
+    max_age = None if forced else tick.config.trigger.max_age + (holdouts.delay(tick, rows) or AT_ONCE).most
+    tables, findings = _described(tick, rows, champion, until, {"train": first, "refit": refits}, max_age=max_age)
     if any(finding.verdict is not Verdict.PASS for finding in findings):
         return _refused(findings)
     deciding = _deciding(tick, held or rows, until, share if held is None else None)
@@ -228,7 +230,7 @@ def _described(
     until: datetime | None,
     wheres: Mapping[str, Mapping[str, str]],
     *,
-    forced: bool,
+    max_age: timedelta | None,
 ) -> tuple[dict[str, dict[str, Any]], tuple[Finding, ...]]:
     """Describe each split by its name, and judge all of them; what is trained on in the end must have new rows."""
     from retrain_trigger.world.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
@@ -243,9 +245,9 @@ def _described(
     last = "refit-" if wheres["refit"] else "train-"
     final = [table for name, table in tables.items() if name.startswith(last)]
     first = [table for name, table in tables.items() if not name.startswith(last)]
-    judged = _quality(tick, champion, own, [*final, *_recent(tick, rows, until, known)], forced=forced)
+    judged = _quality(tick, champion, own, [*final, *_recent(tick, rows, until, known)], max_age=max_age)
     seen = {finding.because for finding in judged}
-    early = [f for f in _quality(tick, champion, own, first, forced=True) if f.because not in seen]
+    early = [f for f in _quality(tick, champion, own, first, max_age=None) if f.because not in seen]
     return tables, (*judged, *early)
 
 
@@ -308,7 +310,7 @@ def _quality(
     own: TableCounts | None,
     tables: Sequence[Mapping[str, Any]],
     *,
-    forced: bool,
+    max_age: timedelta | None,
 ) -> tuple[Finding, ...]:
     card = tick.registry.card(champion.version) if champion else {}
     found: dict[str, Finding] = {}
@@ -321,7 +323,7 @@ def _quality(
             label=tick.config.logs.columns.label,
             unchecked=tick.config.data.unchecked,
             now=tick.now,
-            max_age=None if forced else tick.config.trigger.max_age,
+            max_age=max_age,
         ):
             found.setdefault(finding.because, finding)
     return tuple(found.values())

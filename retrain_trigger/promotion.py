@@ -8,6 +8,7 @@ from typing import Any
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, ConflictError, PromotionError, UsageError
+from retrain_trigger.judge import clock
 from retrain_trigger.judge.memory import Memory, mark_to_json
 from retrain_trigger.measurements import Mark
 from retrain_trigger.tick import Tick, nearby
@@ -60,6 +61,8 @@ def promote(
     known = tick.past.champion.pointer if tick.past.champion else None
     if current is not None and current.version == version and asdict(current) == known:
         raise UsageError(f"{version} is the champion already")
+    if clock.ahead(tick.now, tick.past.last_seen) is not None:
+        tick = tick.mended()  # else the new champion would answer for nothing until that time has come
     last = tick.past.champion.pointer["generation"] if tick.past.champion and tick.past.champion.pointer else 0
     pointer = Pointer(
         generation=max(last, current.generation if current else 0) + 1,

@@ -1,7 +1,7 @@
 """What one tick works with: the settings, the time, the ledger, the registry, and what is remembered."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from typing import Any
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import UsageError
-from retrain_trigger.judge import memory, policy
+from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.redaction import PROSE, redacted_texts
 from retrain_trigger.world import files, lock
@@ -22,8 +22,6 @@ from retrain_trigger.world.registry import Registry
 Say = Callable[[str], None]
 QUESTION = "question"
 """What stands for the id of a run in a question."""
-AHEAD = timedelta(days=1)
-"""How far a run's time may be ahead of this machine's clock: clocks differ, and dates have time zones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,15 @@ class Tick:
         told = redacted_texts(body, keys=PROSE)
         self.ledger.append(kind, at=self.past.clock(self.now), run=self.run, body=told)
 
+    def mended(self, pointer: Mapping[str, Any] | None = None) -> "Tick":
+        """Let what was stamped later than now count from now: one entry says so, nothing is rewritten.
+
+        `pointer` is that of a champion which the ledger has not heard of.
+        """
+        because = f"what was stamped later than {policy.stamp(self.now)} counts from then"
+        self.ledger.append(Kind.MENDED, at=self.now, run=self.run, body={"because": because, "pointer": pointer})
+        return self.remembering(memory.fold(self.ledger.effects()))
+
     def discard_files(self) -> None:
         """Remove this run's files. A question leaves those of the run that it asks about."""
         if not self.asks:
@@ -93,17 +100,14 @@ def begun(config: Config, *, now: datetime, say: Say, wait: timedelta = timedelt
     with held, Ledger.writing(config.state / "ledger.sqlite") as ledger:
         run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         past = memory.fold(ledger.effects())
-        if past.last_seen is not None and now < past.last_seen - AHEAD:
-            say(
-                f"it is {policy.stamp(now)} now, and an earlier run was at {policy.stamp(past.last_seen)}: cooldown and "
-                f"budget go by the later one until it has passed"
-            )
+        if (told := clock.ahead(now, past.last_seen)) is not None:
+            say(told)
         yield Tick(config, now, run, ledger, registry(config), past, say)
 
 
 def _check_clock(now: datetime) -> None:
     """Refuse a mistyped time: what is recorded at it would hold up every later training until it has come."""
-    if now > datetime.now(UTC) + AHEAD:
+    if now > datetime.now(UTC) + clock.AHEAD:
         raise UsageError(
             f"--now is {policy.stamp(now)}, more than a day ahead of this machine's clock; nothing was done. "
             f"`run --dry-run` and `status` answer for any time"
@@ -115,6 +119,8 @@ def asked(config: Config, *, now: datetime, say: Say) -> Iterator[Tick]:
     """Open a tick for a question: it records nothing, and its files lie in a private folder that is removed."""
     with Ledger.reading(config.state / "ledger.sqlite") as ledger, TemporaryDirectory(prefix="retrain-check-") as own:
         past = memory.fold(ledger.effects())
+        if (told := clock.ahead(now, past.last_seen)) is not None:
+            say(told)
         tick = Tick(config, now, QUESTION, ledger, registry(config), past, say, private=Path(own))
         files.make_folder(tick.scratch, mode=0o700)
         yield tick

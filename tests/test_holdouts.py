@@ -247,7 +247,7 @@ def test_a_hold_out_whose_rows_stopped_coming_is_refused_before_training(champio
     copied(champion, "until.parquet", f"timestamp::TIMESTAMPTZ < '{day(5).isoformat()}'")
     settings = settings.replace("labelled.parquet", "until.parquet")
     assert isinstance(prepared(champion, settings, at=7), preparation.Prepared)
-    with pytest.raises(PromotionError, match=r"are stale: the newest is of 2026-01-2.*trigger.max_age is 3d"):
+    with pytest.raises(PromotionError, match=r"are stale, and their newest is of 2026-01-2.*trigger.max_age is 3d"):
         prepared(champion, settings, at=9)
 
 

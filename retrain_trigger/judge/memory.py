@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any, TypeVar
 
 from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.judge import clock
 from retrain_trigger.judge.wear import Use
 from retrain_trigger.measurements import Located, Mark
 
 Observed = TypeVar("Observed", bound=Located)
 _ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.STAGED, Kind.ASKED, Kind.PROMOTED})
-_ASIDE = frozenset({Kind.REFUSED, Kind.REMOVING, Kind.REMOVED})
+_ASIDE = frozenset({Kind.REFUSED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
 """Entries that belong to no attempt."""
 
 
@@ -100,7 +101,7 @@ class Memory:
 def fold(entries: Iterable[Entry]) -> Memory:
     """Fold ledger entries, oldest first, into memory."""
     memory = Memory()
-    for entry in entries:
+    for entry in clock.mended(list(entries)):
         memory = _folded(memory, entry)
     return memory
 
@@ -153,6 +154,10 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
     memory = replace(memory, last_seen=memory.clock(entry.at))
     if entry.kind is Kind.DECIDED:
         return replace(memory, last_decision=entry)
+    if entry.kind is Kind.MENDED and memory.champion is None and entry.body.get("pointer"):
+        pointer = entry.body["pointer"]  # of a champion that this ledger had not heard of
+        since = min(entry.at, datetime.fromisoformat(pointer["promoted_at"]).astimezone(UTC))
+        return replace(memory, champion=Champion(pointer["version"], since, Mark(), pointer))
     if entry.kind in _ASIDE:
         return memory
     body = entry.body
@@ -164,7 +169,7 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             told = {**memory.served, served["version"]: served} if served else memory.served
             memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)), served=told)
             if not body.get("bootstrap"):
-                memory = memory.attempted(Attempt(entry.run, entry.at, mark_from_json(body.get("mark", {}))))
+                memory = memory.attempted(Attempt(entry.run, entry.at, _mark(entry)))
         case Kind.COMPARED | Kind.SELECTED if newest := body.get("deciding", {}).get("newest"):
             memory = replace(memory, uses=(*memory.uses, Use(entry.run, datetime.fromisoformat(newest))))
         case Kind.SEALED:
@@ -173,9 +178,15 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             memory = replace(memory, asked=entry)
         case Kind.PROMOTED:
             pointer = body["pointer"]
-            champion = Champion(pointer["version"], entry.at, mark_from_json(body.get("mark", {})), pointer)
+            champion = Champion(pointer["version"], entry.at, _mark(entry), pointer)
             memory = _succeeded(memory, entry, champion)
     return memory
+
+
+def _mark(entry: Entry) -> Mark:
+    """Return an entry's mark; no log had been read further than to the time of the entry, as it counts."""
+    mark = mark_from_json(entry.body.get("mark", {}))
+    return replace(mark, at=min(mark.at, entry.at)) if mark.at else mark
 
 
 def _challenged(memory: Memory, entry: Entry) -> Memory:

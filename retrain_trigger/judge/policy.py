@@ -71,7 +71,7 @@ def decide(
     A breach acts only where the fresh evidence breaches too, the cooldown is over and the budget is not used up; an
     UNKNOWN never acts and is never healthy.
     """
-    acting = [finding for finding in findings if _acts(finding, on_drift)]
+    acting = [finding for finding in findings if acts(finding, on_drift)]
     if not acting:
         return _quiet(findings, on_drift)
     seen = "; ".join(finding.because for finding in acting)
@@ -83,9 +83,14 @@ def decide(
     if free is not None:
         spent = f"the budget of {budget.trainings} trainings per {length(budget.period)} is used up"
         return Decision(Action.WAIT, f"{seen}; {spent} until {stamp(free)}", free)
-    if not any(_acts(finding, on_drift) for finding in fresh):
+    if not any(acts(finding, on_drift) for finding in fresh):
         return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for new measurements")
     return Decision(Action.RETRAIN, seen)
+
+
+def acts(finding: Finding, on_drift: OnDrift) -> bool:
+    """Say whether a finding retrains by itself: a breach of what does not only warn."""
+    return finding.verdict is Verdict.BREACH and not _only_warns(finding, on_drift)
 
 
 def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
@@ -131,19 +136,19 @@ def length(period: timedelta) -> str:
     return f"{seconds}s"
 
 
-def _acts(finding: Finding, on_drift: OnDrift) -> bool:
-    return finding.verdict is Verdict.BREACH and not _only_warns(finding, on_drift)
-
-
 def _only_warns(finding: Finding, on_drift: OnDrift) -> bool:
     return bool(finding.evidence.get("warns")) or (finding.name == "drift" and on_drift is OnDrift.WARN)
 
 
 def _quiet(findings: Sequence[Finding], on_drift: OnDrift) -> Decision:
     judging = [finding for finding in findings if not finding.evidence.get("warns")]
-    unknown = [finding.because for finding in judging if finding.verdict is Verdict.UNKNOWN]
+    unknown = [finding for finding in judging if finding.verdict is Verdict.UNKNOWN]
     if unknown or not judging:
-        return Decision(Action.UNKNOWN, "; ".join(unknown) or "nothing was measured")
+        because = "; ".join(finding.because for finding in unknown) or "nothing was measured"
+        awaited = [datetime.fromisoformat(f.evidence["until"]) for f in unknown if "until" in f.evidence]
+        if unknown and len(awaited) == len(unknown):
+            return Decision(Action.WAIT, because, max(awaited))
+        return Decision(Action.UNKNOWN, because)
     seen = "; ".join(finding.because for finding in judging)
     patient = [finding for finding in findings if finding.evidence.get("patient")]
     if any(not _only_warns(finding, on_drift) for finding in patient):

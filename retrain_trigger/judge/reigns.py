@@ -7,6 +7,7 @@ from typing import Any
 
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.findings import Verdict
+from retrain_trigger.judge import clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ class Reign:
 
 def reign_at(entries: Sequence[Entry], at: datetime) -> Reign | None:
     """Return the reign that a moment falls into, None before the first; `entries` are the ledger's, oldest first."""
-    promoted = [entry for entry in entries if entry.kind is Kind.PROMOTED]
+    promoted = [entry for entry in clock.mended(entries) if entry.kind is Kind.PROMOTED]
     before = [place for place, entry in enumerate(promoted) if entry.at <= at]
     if not before:
         return None

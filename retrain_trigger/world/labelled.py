@@ -58,6 +58,16 @@ class LabelledRows:
         """Return the time of the newest row (UTC); None where there is no row."""
         return self._time(f"SELECT max({AT}) FROM known")
 
+    def delays(self) -> list[tuple[float, int]]:
+        """Count the labels by the hours that they took, where the rows say when they came."""
+        name = self.columns["labelled_at"]
+        if name not in self.types:
+            return []
+        took = f"epoch(({tables.arrival(name, self.types[name])}) - {AT}) / 3600"
+        return self._rows(
+            f"SELECT greatest({took}, 0) AS hours, count(*) FROM known WHERE {took} IS NOT NULL GROUP BY 1"
+        )
+
     def reserved(self, share: float) -> str:
         """Return the SQL condition for rows that are held out: by hash of the id, or of the whole row without one."""
         return f"{HASH} < {int(share * _RESERVED_OF)}"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from retrain_trigger.measurements import Measurement
+from retrain_trigger.measurements import Measurement, without_leap_second
 
 Record = dict[str, object]
 Number = Callable[[object], float | None]
@@ -115,7 +115,7 @@ def _from_text(text: str) -> datetime:
     # Digits first: `fromisoformat` would read some epochs as dates of the eighteenth century.
     if text[4:5] != "-" and text.replace(".", "", 1).isdigit() and len(text) != len("20260102"):
         return _from_epoch(float(text))
-    found = datetime.fromisoformat(text.removesuffix(" UTC").replace("/", "-"))
+    found = datetime.fromisoformat(without_leap_second(text.removesuffix(" UTC").replace("/", "-")))
     if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
         raise ValueError
     if found.tzinfo is UTC:

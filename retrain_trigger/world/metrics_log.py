@@ -39,13 +39,15 @@ class MetricsLog:
     `measurements` are in order of time; of those with the same time and model only the last is there, and none is
     later than now. A line without a time stands after the line that it follows in its file. `mark` is the end of
     everything read. `newest` is the newest time in the log, or the file's own where lines have none; None where
-    neither is known. `notes` are sentences about lines that were left out.
+    neither is known. `latest` is the newest time of any line, also one later than now. `notes` are sentences about lines
+    that were left out.
     """
 
     measurements: tuple[Measurement, ...]
     mark: Mark
     newest: datetime | None
     notes: tuple[str, ...]
+    latest: datetime | None = None
 
 
 def read(sources: Sequence[Path | BinaryIO], *, metric: str, now: datetime | None, final: bool = False) -> MetricsLog:
@@ -68,16 +70,18 @@ def read(sources: Sequence[Path | BinaryIO], *, metric: str, now: datetime | Non
         raise CannotJudgeError(_nothing_measured(logs, metric))
     notes = [note for log in logs for note in log.notes(metric)]
     measurements = [each for log in logs for each in log.measurements]
+    latest = _latest(measurements)
     if now is not None:
         early = [each for each in measurements if each.at is None or each.at <= now]
         notes += _future(measurements, len(measurements) - len(early), now)
         measurements = early
-    newest = max((each.at for each in measurements if each.at is not None), default=None)
+    newest = _latest(measurements)
     mark = Mark(at=newest, ends={log.identity: log.end for log in logs if log.identity})
     return MetricsLog(
         measurements=tuple(_in_order(_last_ones(measurements))),
         mark=mark,
         newest=_newest(newest, logs, now),
+        latest=latest,
         notes=tuple(notes),
     )
 
@@ -308,6 +312,10 @@ def _in_order(measurements: list[Measurement]) -> list[Measurement]:
         keyed.append((time, each))
     keyed.sort(key=lambda pair: pair[0])
     return [each for _, each in keyed]
+
+
+def _latest(measurements: list[Measurement]) -> datetime | None:
+    return max((each.at for each in measurements if each.at is not None), default=None)
 
 
 def _newest(newest: datetime | None, logs: list[_Log], now: datetime | None) -> datetime | None:

@@ -136,6 +136,7 @@ class _Counting:
                 "windows": [],
                 "newest": None,
                 "newest_label": None,
+                "delays": [],
                 "open": 0,
                 "pending": 0,
                 "waiting": "",

@@ -19,7 +19,7 @@ ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
 SLICE_VALUES = 1000
 """Values of a slice column that are counted, the most frequent of each part; the judgement looks at far fewer."""
 
-LAYOUT = 2
+LAYOUT = 3
 """Changes with what is counted, and how it is kept: what an older version counted is counted again."""
 
 
@@ -103,6 +103,7 @@ def join(connection: duckdb.DuckDBPyConnection, plan: Plan, labels: Sequence[Fil
         FROM joined WHERE ({at}) IS NOT NULL
         """
     )
+    connection.execute(f"CREATE OR REPLACE TABLE arrivals AS {_ARRIVALS}")
     if plan.since is not None:
         own = f"AND _model IS DISTINCT FROM {text(plan.version or '')}"
         connection.execute(f"DELETE FROM logged WHERE _at < {moment(plan.since)} {own}")
@@ -190,15 +191,23 @@ def _windows(
 
 
 def newest(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, Any]:
-    """Return the ISO times of the newest row and the newest label at `now`, null where there is none."""
+    """Return the ISO times of the newest row and label at `now`, and of the newest row at all, null where there is none.
+
+    And the `delays` of all labels that had come by then, also those of rows from before the champion: how many took so
+    many hours, to two digits.
+    """
     present = moment(now)
-    row, label = only_row(
+    delays = f"SELECT hours, count(*) FROM arrivals WHERE came <= {present} GROUP BY ALL ORDER BY ALL"
+    row, label, latest = only_row(
         connection,
-        f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}) FROM logged",
+        f"SELECT max(_at) FILTER (_at <= {present}), max(_labelled_at) FILTER (_labelled_at <= {present}), max(_at) "
+        "FROM logged",
     )
     return {
         "newest": row.replace(tzinfo=UTC).isoformat() if row else None,
         "newest_label": label.replace(tzinfo=UTC).isoformat() if label else None,
+        "latest": latest.replace(tzinfo=UTC).isoformat() if latest else None,
+        "delays": [list(cell) for cell in connection.execute(delays).fetchall()],
     }
 
 
@@ -254,3 +263,11 @@ def only_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ..
 
 _ROLES = {"prediction": "_prediction", "score": "_score", "label": "_label"}
 """Watched columns that are roles, under the name that they have in `logged`."""
+
+_ARRIVALS = """
+    SELECT came, round(hours / digit) * digit AS hours FROM (
+        SELECT came, hours, pow(10, floor(log10(hours)) - 1) AS digit FROM (
+            SELECT _labelled_at AS came, greatest(epoch(_labelled_at - _at) / 3600, 0.01) AS hours
+            FROM logged WHERE _label IS NOT NULL AND _labelled_at IS NOT NULL))
+"""
+"""As SQL: when each label came, and how many hours after its prediction, to two digits."""
