@@ -90,7 +90,7 @@ def test_retraining_by_the_calendar_uses_the_rows_so_far_and_every_fourth_model(
     ("outcome", "f1", "praised"),
     [("healthy", 0.84, True), ("healthy, warned", 0.84, True), ("watching", 0.84, False), ("healthy", 0.85, False)],
 )
-def test_a_week_under_the_threshold_may_not_be_called_healthy(outcome: str, f1: float, praised: bool) -> None:
+def test_a_week_under_the_threshold_may_not_be_called_healthy(*, outcome: str, f1: float, praised: bool) -> None:
     assert play.is_praised(week(f1=f1, outcome=outcome)) is praised
 
 
