@@ -145,9 +145,10 @@ def tick(now: datetime, seen: str, *options: str) -> dict[str, Any]:
 
 
 def said(report: dict[str, Any]) -> str:
-    """Say what a run came to, without repeating the F1 that stands before it."""
+    """Say what a run came to, without repeating the F1 that stands before it; of a watched week, what is not proven."""
     measured = report["findings"][0]["because"] if report["findings"] else ""
-    because = report["because"].removeprefix(measured).removeprefix("; ")
+    proof = measured.partition("not proven yet: ")[2].partition(" (")[0]
+    because = proof or report["because"].removeprefix(measured).removeprefix("; ")
     return f"{report['outcome']}: {because}" if because else report["outcome"]
 
 
