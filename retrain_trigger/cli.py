@@ -76,7 +76,7 @@ def cli() -> None:
 @common
 @at_now
 @click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
-@click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 when a retraining would start.")
+@click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 if it would train, promote or roll back.")
 @click.option("--force", metavar="REASON", help="Train now, whatever the checks, the cooldown and the budget say.")
 @click.option("--no-promote", is_flag=True, help="Train, compare and seal, and leave the champion.")
 @click.option(
