@@ -38,7 +38,13 @@ HOW_TO_BEGIN = (
     "`retrain-check run --bootstrap --adopt PATH` takes over the model that is in production. Nothing was trained"
 )
 _NO_ATTEMPT = frozenset({Kind.DECIDED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
-_WORDS = {Action.HEALTHY: Word.HEALTHY, Action.WAIT: Word.WAITING, Action.UNKNOWN: Word.UNKNOWN}
+_WORDS = {
+    Action.HEALTHY: Word.HEALTHY,
+    Action.WARN: Word.WARNED,
+    Action.WATCH: Word.WATCHING,
+    Action.WAIT: Word.WAITING,
+    Action.UNKNOWN: Word.UNKNOWN,
+}
 _ACTIONS = {Word.WAITING: Action.WAIT, Word.DATA_REFUSED: Action.RETRAIN}
 
 

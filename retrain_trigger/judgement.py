@@ -110,9 +110,8 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
-        on_drift=config.trigger.on_drift,
     )
-    acting = [finding for finding in fresh if policy.acts(finding, config.trigger.on_drift)]
+    acting = [finding for finding in fresh if policy.acts(finding)]
     breached = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
     return Judgement(findings, decision, tuple(sorted(breached)))
 
@@ -151,7 +150,10 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
         patience=case.config.trigger.patience,
         min_rows=case.config.trigger.min_rows,
     )
-    found = (_performed(case), _moved(case) or logged)
+    moved = _moved(case) or logged
+    if moved is not None and case.config.trigger.on_drift is policy.OnDrift.WARN:
+        moved = replace(moved, warns=True)
+    found = (_performed(case), moved)
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -346,8 +348,10 @@ def _nothing_measured(config: Config, champion: memory.Champion, now: datetime) 
         because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
         return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
     since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
-    if now - champion.since <= config.trigger.max_age:
-        return Judgement((), Decision(Action.WAIT, f"{since}; waiting for the first measurement"))
+    until = champion.since + config.trigger.max_age
+    if now <= until:
+        because = f"{since}; waiting for the first measurement until {policy.stamp(until)}"
+        return Judgement((), Decision(Action.WAIT, because, until))
     because = f"{since}, longer ago than trigger.max_age {policy.length(config.trigger.max_age)}; is it still logged?"
     return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
 

@@ -248,7 +248,7 @@ def test_a_breach_says_over_which_windows_and_a_pass_how_far_it_is() -> None:
     detector = after(begun(), [(130, 20, 20, 330)] * 30)
     healthy = check(detector, note="logs/metrics.jsonl:30")
     assert healthy.because == (
-        "f1 0.87 in the latest window; evidence 5 of 1,000 that it is under performance_threshold 0.85 "
+        "f1 0.87 is at or above performance_threshold 0.85: evidence 5 of 1,000 that it is under it "
         "(logs/metrics.jsonl:30)"
     )
     assert healthy.evidence["stretch"] is None
@@ -313,3 +313,18 @@ def test_a_negative_count_is_refused() -> None:
 def test_the_healthy_path_does_not_load_numpy() -> None:
     code = "import sys, retrain_trigger.judge.evidence; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("counts", [(120, 25, 28, 327), (100, 30, 30, 340), (12, 3, 3, 32), (1200, 240, 240, 3320)])
+def test_so_many_more_windows_like_the_latest_alarm_and_one_fewer_do_not(counts: Counts) -> None:
+    detector = after(begun(), [(130, 20, 20, 330)] * 5 + [counts])
+    assert check(detector).evidence["watching"]
+    needs = check(detector).evidence["needs"]
+    found = next(n for n in range(1, 1001) if after(detector, [counts] * n).alarms)
+    assert needs == found or abs(needs - found) <= 1 < detector.overdispersion, "D falls as windows are alike"
+
+
+def test_a_window_on_the_right_side_is_not_watched_whatever_the_evidence() -> None:
+    found = check(after(begun(), [(100, 30, 30, 340)] * 2 + [(140, 5, 5, 350)]))
+    assert not found.evidence["watching"]
+    assert "is at or above performance_threshold 0.85" in found.because or found.verdict is Verdict.BREACH
