@@ -100,7 +100,7 @@ def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: boo
     rows = [("champion", f"{champion.version} since {policy.stamp(champion.since)}" if champion else "none")]
     rows.append(("now", f"{outcome.word.value}: {outcome.because}"))
     rows += [("warns:", each.removeprefix("warns: ")) for each in warning_lines(outcome.findings)]
-    rows += [("", finding.because) for finding in outcome.findings if _is_untold(finding, outcome)]
+    rows += [(f.verdict.value.lower(), f.because) for f in outcome.findings if _is_untold(f, outcome)]
     rows += [("note", note) for note in outcome.notes if note not in outcome.because]
     rows += _standing(config, past)
     rows += _not_watched(config, outcome)
@@ -112,8 +112,8 @@ def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: boo
 
 
 def _is_untold(finding: Finding, outcome: Outcome) -> bool:
-    """Whether a finding that may retrain is not part of the outcome's sentence already."""
-    return not finding.warns and finding.because not in outcome.because
+    """Whether a finding is neither part of the outcome's sentence nor a warning with a line of its own."""
+    return finding.because not in outcome.because and not (finding.warns and finding.verdict is Verdict.BREACH)
 
 
 def _standing(config: Config, past: Memory) -> list[tuple[str, str]]:

@@ -42,6 +42,14 @@ class Ratio(NamedTuple):
     sign: int = 1
 
 
+class Alert(NamedTuple):
+    """A window that is beyond chance by itself: which it was, counted from 1, the log of its own evidence, its counts."""
+
+    window: int
+    log: float
+    counts: Counts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
     """The evidence, after some windows, that a metric of RATIOS is on the wrong side of its threshold t.
@@ -65,7 +73,8 @@ class Detector:
     wrong side. Without one there is no alarm, whatever the evidence: a model without a mistake never alarms.
 
     A window alerts where it alone, without C and without earlier windows, is evidence of max(A, 1000)^2, and the window
-    before it was not: `alone` is the log of the mean of E_w^(1/D) over the bets. An alert is told; it never retrains.
+    before it was not: `alone` is the log of the mean of E_w^(1/D) over the bets. `last_alert` is kept, so that it can be
+    told where several windows are judged at once. An alert never retrains.
 
     Proved: where the metric is at t or better in every window, and rows are independent given the past, the expected
     number of windows to an alarm is at least A, however often one looks (M_w less w is then a supermartingale, and
@@ -92,7 +101,7 @@ class Detector:
     windows: int = 0
     swings: tuple[float, ...] = ()
     alone: float = -math.inf
-    alone_before: float = -math.inf
+    last_alert: Alert | None = None
     latest: Counts = (0, 0, 0, 0)
     stretch: Counts = (0, 0, 0, 0)
     stretch_windows: int = 0
@@ -127,6 +136,7 @@ class Detector:
             return self
         temper = self.overdispersion
         won = [_dot(factors, counts) / temper for factors in game.factors]
+        alone, limit = _log_mean(won), math.log(self.alert_limit)
         found = swing_between(game.ratio, self.threshold, self.latest, counts)
         stretch = _added(self.stretch, counts)
         under = _under(game.ratio, stretch, self.threshold)
@@ -135,8 +145,8 @@ class Detector:
             logs=self._bet(won),
             windows=self.windows + 1,
             swings=self.swings if found is None else (*self.swings, found)[-LATEST_PAIRS:],
-            alone=_log_mean(won),
-            alone_before=self.alone,
+            alone=alone,
+            last_alert=Alert(self.windows + 1, alone, counts) if alone >= limit > self.alone else self.last_alert,
             latest=counts,
             stretch=stretch if under else (0, 0, 0, 0),
             stretch_windows=self.stretch_windows + 1 if under else 0,
@@ -160,7 +170,7 @@ class Detector:
     @property
     def alerts(self) -> bool:
         """Whether the latest window is beyond chance by itself, and the one before it was not."""
-        return self.alone >= self._alert > self.alone_before
+        return self.last_alert is not None and self.last_alert.window == self.windows
 
     @property
     def latest_value(self) -> float:
@@ -199,8 +209,10 @@ class Detector:
         return _finite(_log_mean([_log_sum(each * repeats + log, _log_powers(each, repeats)) for each, log in pairs]))
 
     @property
-    def _alert(self) -> float:
-        return 2 * math.log(max(self.false_alarm_every, LEAST_ALERT))
+    def alert_limit(self) -> float:
+        """The evidence from which on one window alone is an alert, at most MOST_EVIDENCE."""
+        least = max(self.false_alarm_every, LEAST_ALERT)
+        return min(least * least, MOST_EVIDENCE)
 
     @property
     def _cap(self) -> float:
@@ -239,6 +251,32 @@ def check(detector: Detector, *, note: str = "") -> Finding:
         because=_breached(detector, note) if detector.alarms else _passed(detector, note),
         evidence=_shown(detector),
     )
+
+
+def alert(detector: Detector, *, note: str = "") -> Finding | None:
+    """Return the last alert of a detector, which only warns; None where there was none.
+
+    >>> detector = Detector.begin("f1", threshold=0.85, false_alarm_every=1000).after((60, 90, 90, 260))
+    >>> alert(detector, note="2026-01-05").because
+    'f1 0.4 is under performance_threshold 0.85 beyond chance: evidence 2e+49 from this window alone, alerts begin at 1,000,000 (2026-01-05)'
+    """
+    found = detector.last_alert
+    if found is None:
+        return None
+    value = _value(ratio_of(detector.metric, detector.cost), found.counts)
+    seen, threshold = figures(value, detector.threshold)
+    own, limit = _finite(found.log), detector.alert_limit
+    because = (
+        f"{detector.metric} {seen} is {_side(detector)} performance_threshold {threshold} beyond chance: evidence "
+        f"{_whole(own)} from this window alone, alerts begin at {_whole(limit)}" + (f" ({note})" if note else "")
+    )
+    evidence = {"warns": True, "latest": value, "threshold": detector.threshold}
+    return Finding(name="alert", verdict=Verdict.BREACH, value=own, limit=limit, because=because, evidence=evidence)
+
+
+def looks_at(metric: str, counts: Counts | None) -> bool:
+    """Say whether a metric of RATIOS looks at any of these rows."""
+    return counts is not None and _dot(RATIOS[metric].whole, counts) > 0
 
 
 def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, name: tuple[str, ...] = ()) -> Detector:

@@ -31,8 +31,9 @@ class Budget(NamedTuple):
 
 
 class OnDrift(StrEnum):
-    """What a drift breach does by itself."""
+    """What a drift breach does by itself; `auto` is one of the others, by what the logs can tell."""
 
+    AUTO = "auto"
     RETRAIN = "retrain"
     WARN = "warn"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.counts import OneVsRest
-from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, RATIOS, Counts, Detector, check
+from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, RATIOS, Counts, Detector, alert, check
 from retrain_trigger.judge.performance import METRICS
 
 CELLS = st.one_of(st.integers(0, 50), st.integers(0, 10**12))
@@ -199,12 +199,29 @@ def test_an_outage_day_is_an_alert_once_and_hardly_delays_what_follows() -> None
 
 
 def test_an_alert_needs_the_square_of_what_an_alarm_needs_and_of_a_thousand_at_least() -> None:
-    found = begun().after((60, 40, 40, 360))
     for alarm, limit in ((10, 10**6), (1000, 10**6), (10**4, 10**8)):
-        one = replace(found, false_alarm_every=alarm, alone=math.log(limit) + 1e-9)
-        assert one.alerts
-        assert not replace(one, alone=math.log(limit) - 1e-9).alerts
-        assert not replace(one, alone_before=math.log(limit)).alerts
+        for wrong in range(1, 60):
+            one = begun(alarm=alarm).after((0, wrong, 0, 0))
+            assert one.alerts == (one.alone >= math.log(limit))
+            if one.alerts:
+                finding = alert(one)
+                assert finding is not None
+                assert finding.limit == limit
+                assert finding.value == pytest.approx(math.exp(one.alone))
+
+
+def test_an_alert_is_told_of_later_windows_too_and_is_finite_on_any_number_of_rows() -> None:
+    detector = after(begun(), [(0, 10**12, 10**12, 0), (10**6, 0, 0, 10**6), (10**6, 1, 0, 10**6)])
+    finding = alert(detector, note="2026-01-05")
+    assert finding is not None
+    assert (finding.name, finding.verdict, finding.value) == ("alert", Verdict.BREACH, MOST_EVIDENCE)
+    assert finding.because == (
+        "f1 0 is under performance_threshold 0.85 beyond chance: evidence 1e+300 from this window alone, alerts begin "
+        "at 1,000,000 (2026-01-05)"
+    )
+    assert not detector.alerts
+    assert alert(begun().after((90, 10, 10, 90))) is None
+    json.dumps(finding.to_json(), allow_nan=False)
 
 
 def test_the_evidence_of_a_window_expects_no_more_than_one_and_of_many_no_more_than_their_number() -> None:
