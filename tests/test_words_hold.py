@@ -78,7 +78,7 @@ FORMS: Mapping[str, Callable[[Sequence[datetime], Sequence[Seen], str], str]] = 
     "tsv": table("\t"),
     "logfmt": worded("ts=%Y-%m-%dT%H:%M:%SZ level=info "),
     "python": worded("%Y-%m-%d %H:%M:%S,000 INFO monitor: "),
-    "text": worded("%Y-%m-%dT%H:%M:%SZ evaluation "),
+    "text": worded("%Y-%m-%dT%H:%M:%SZ "),
     "numbers": lambda _times, windows, _metric: "".join(f"{seen.value!r}\n" for seen in windows),
 }
 
