@@ -82,7 +82,7 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
         joint = shadow_log.joint_counts(
             source,
             labels=config.logs.labels,
-            columns=config.logs.columns.model_dump(),
+            columns=config.logs.names,
             since=shadow.since,
             now=now,
             champion=shadow.champion,

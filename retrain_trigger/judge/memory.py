@@ -109,13 +109,15 @@ def fold(entries: Iterable[Entry]) -> Memory:
 def answered_for(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
     """Return the measurements or windows that the champion answers for.
 
-    Those that carry its version, and those that began after its promotion unless they carry another known version.
-    Without a champion (a replay of a bare log) all of them count.
+    Those that carry its version, and those that began after its promotion unless they carry another known version, or
+    any other name in a log that names the champion. Without a champion (a replay of a bare log) all of them count.
     """
     champion = memory.champion
     if champion is None:
         return observed
-    return tuple(each for each in observed if _answers(champion, each, memory.versions))
+    named = any(each.model == champion.version for each in observed)
+    others = memory.versions | {each.model for each in observed if each.model} if named else memory.versions
+    return tuple(each for each in observed if _answers(champion, each, others))
 
 
 def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
@@ -140,10 +142,10 @@ def mark_from_json(document: Mapping[str, Any]) -> Mark:
     return Mark(datetime.fromisoformat(at) if at else None, document.get("ends", {}))
 
 
-def _answers(champion: Champion, observed: Located, versions: frozenset[str]) -> bool:
+def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:
     if observed.model == champion.version:
         return True
-    if observed.model in versions:
+    if observed.model in others:
         return False
     if observed.at is not None:
         return observed.at >= champion.since
