@@ -62,8 +62,17 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
     observed = _observed(wanted, list(pieces.values()), log, found, positive, now=now)
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
+    mark = Mark(max(times, default=None), log.mark.ends, judged_until(config, observed.windows or ()))
     notes = (*log.notes, *_late(config, observed), *unused(config, observed, past))
-    return Reading(observed, Mark(max(times, default=None), log.mark.ends), notes)
+    return Reading(observed, mark, notes)
+
+
+def judged_until(config: Config, windows: Sequence[WindowCounts]) -> datetime | None:
+    """Return the newest window that has its labels, the time before the first where none has; None without windows."""
+    if not windows:
+        return None
+    judged = (window.start for window in windows if window.coverage >= config.trigger.label_coverage)
+    return max(judged, default=windows[0].start - config.trigger.window)
 
 
 def _late(config: Config, observed: Observed) -> Iterator[str]:

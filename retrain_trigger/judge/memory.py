@@ -133,13 +133,14 @@ def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
 
 def mark_to_json(mark: Mark) -> dict[str, Any]:
     """Return a mark as a JSON object."""
-    return {"at": mark.at.isoformat() if mark.at else None, "ends": dict(mark.ends)}
+    times = {"at": mark.at, "judged": mark.judged}
+    return {**{name: at.isoformat() if at else None for name, at in times.items()}, "ends": dict(mark.ends)}
 
 
 def mark_from_json(document: Mapping[str, Any]) -> Mark:
     """Read back what `mark_to_json` wrote."""
-    at = document.get("at")
-    return Mark(datetime.fromisoformat(at) if at else None, document.get("ends", {}))
+    at, judged = (datetime.fromisoformat(told) if (told := document.get(name)) else None for name in ("at", "judged"))
+    return Mark(at, document.get("ends", {}), judged)
 
 
 def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:

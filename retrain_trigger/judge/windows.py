@@ -10,7 +10,7 @@ from retrain_trigger.judge.counts import Confusion
 from retrain_trigger.judge.histograms import Histogram
 from retrain_trigger.judge.performance import score
 from retrain_trigger.judge.unusable import Unusable
-from retrain_trigger.measurements import Measurement
+from retrain_trigger.measurements import PREDICTIONS, Measurement
 
 Cells = Mapping[tuple[Any, ...], int]
 
@@ -117,7 +117,7 @@ def _measurement(window: WindowCounts, metric: str, positive: str, cost: tuple[f
     return Measurement(
         value=score(window.confusion, metric, positive, cost=cost),
         where=f"window {window.start:%Y-%m-%d %H:%M}Z",
-        file="predictions",
+        file=PREDICTIONS,
         end=0,
         at=window.start,
         rows=window.labelled,
