@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from retrain_trigger.config import Config
-from retrain_trigger.findings import Finding
+from retrain_trigger.findings import ALERT, Finding
 from retrain_trigger.judge import evidence, performance
 from retrain_trigger.judge.evidence import Detector, Memo
 from retrain_trigger.judge.memory import Memory
@@ -34,7 +34,7 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
         return None
     window, latest = seen[detector.last_alert.window - 1], seen[-1]
     before = list(_found_before(past))
-    told = any(each["name"] == "alert" and each["evidence"].get("where") == window.where for each in before)
+    told = any(each["name"] == ALERT and each["evidence"].get("where") == window.where for each in before)
     if window is not latest and (told or not any(_is_older(each, window) for each in before)):
         return None
     at = window.at.isoformat() if window.at else None

@@ -61,10 +61,15 @@ class Outcome:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def alerts(self) -> tuple[Finding, ...]:
+        """The alerts that no earlier run has told of."""
+        breached = (each for each in self.findings if each.name == ALERT and each.verdict is Verdict.BREACH)
+        return tuple(finding for finding in breached if not finding.evidence.get("told"))
+
+    @property
     def is_told(self) -> bool:
         """Whether this is told also where only what was done, failed, or alerts is: `--quiet`."""
-        alerts = any(finding.name == ALERT and finding.verdict is Verdict.BREACH for finding in self.findings)
-        return alerts or self.word not in _NOTHING_DONE or self.code not in {ExitCode.OK, ExitCode.WOULD_ACT}
+        return bool(self.alerts) or self.word not in _NOTHING_DONE or self.code not in {ExitCode.OK, ExitCode.WOULD_ACT}
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""

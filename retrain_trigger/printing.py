@@ -10,7 +10,7 @@ from retrain_trigger import approval
 from retrain_trigger.config import Config
 from retrain_trigger.contest import Contest
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.findings import ALERT, Finding, Verdict, figures
+from retrain_trigger.findings import Finding, Verdict, figures
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.agreement import Agreement
 from retrain_trigger.judge.memory import Memory
@@ -51,7 +51,7 @@ def outcome_lines(outcome: Outcome, *, verbose: bool) -> list[str]:
 
 def told_lines(outcome: Outcome) -> list[str]:
     """Write an outcome in one line; an alert comes first."""
-    alerts = [f.because for f in outcome.findings if f.name == ALERT and f.verdict is Verdict.BREACH]
+    alerts = [finding.because for finding in outcome.alerts]
     told = f"{outcome.word.value}: {outcome.because}".replace("\n", " / ")
     return [f"alert: {'; '.join(alerts)}; {told}" if alerts else told]
 

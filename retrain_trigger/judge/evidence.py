@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from retrain_trigger.findings import Finding, Verdict, figures, unknown
+from retrain_trigger.findings import ALERT, Finding, Verdict, figures, unknown
 from retrain_trigger.judge.overdispersion import LATEST_PAIRS, overdispersion, swing
 from retrain_trigger.measurements import Measurement
 
@@ -271,8 +271,15 @@ def alert(detector: Detector, *, note: str = "") -> Finding | None:
         f"{detector.metric} {seen} is {_side(detector)} performance_threshold {threshold} beyond chance: evidence "
         f"{_whole(own)} from this window alone, alerts begin at {_whole(limit)}" + (f" ({note})" if note else "")
     )
-    evidence = {"warns": True, "latest": value, "threshold": detector.threshold}
-    return Finding(name="alert", verdict=Verdict.BREACH, value=own, limit=limit, because=because, evidence=evidence)
+    return Finding(
+        name=ALERT,
+        verdict=Verdict.BREACH,
+        value=own,
+        limit=limit,
+        because=because,
+        warns=True,
+        evidence={"latest": value, "threshold": detector.threshold},
+    )
 
 
 def looks_at(metric: str, counts: Counts | None) -> bool:

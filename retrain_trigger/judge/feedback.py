@@ -101,7 +101,7 @@ class Spread(NamedTuple):
 def check(
     exposure: ExposureCounts | None, versions: Sequence[VersionCounts], *, positive: str, min_rows: int
 ) -> tuple[Finding, ...]:
-    """Look for the signatures; a finding for each whose source is there, marked `evidence["warns"]`.
+    """Look for the signatures; a finding for each whose source is there, which only warns.
 
     `exposure` counts the rows to judge, None where the log does not say what was exposed; `versions` are the champions
     in order of time, the latest last, those with fewer than `min_rows` rows left out. A finding is unknown where its
