@@ -183,7 +183,7 @@ SITUATIONS: dict[str, tuple[Callable[[Project], object], float, int, str]] = {
         ),
         3,
         0,
-        "drift 0.5",
+        "f1 0.95 is at or above",
     ),
     "a hold-out row is trained on": (leaking, 3, 4, "of the hold-out are in the training data"),
     "golden rows are gone": (
