@@ -144,7 +144,7 @@ _ALWAYS = (
     rf"last run {AT}$",
     r"budget \d of \d trainings used in the last 30d$",
     r"not judged drift \((the metrics log states none|there is nothing to measure it from)\)$",
-    rf"pass drift 0\.\d+ is under drift_threshold 0\.2 \(.*\) \(window {AT}, 240 rows\)$",
+    rf"pass drift 0(\.\d+)? is under drift_threshold 0\.2 \(.*\) \(window {AT}, 240 rows\)$",
     r"note .*(adopted|first windows|labels? (come|came|take|arrive))",
 )
 """Sentences that may be there at any time; those of a moment are asked for."""
