@@ -194,7 +194,8 @@ def _doubt(tick: Tick) -> clock.Doubt | None:
         latest=reading.observed.latest,
         max_age=tick.config.trigger.max_age,
     )
-    return doubt and "; ".join((doubt, *reading.notes))  # records that cannot be read tell no time either
+    # Records that cannot be read tell no time either.
+    return doubt and replace(doubt, because="; ".join((doubt.because, *reading.notes)))
 
 
 def _with_pending(tick: Tick, outcome: Outcome) -> Outcome:
