@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
-from retrain_trigger import attempt, data_check, promotion, staging
+from retrain_trigger import attempt, data_check, promotion, staging, without_ledger
 from retrain_trigger.entries import Entry, Kind, completed
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory, policy
@@ -38,6 +38,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     A question finds out which of both it would be. Raises BusyError while its training is still running and has time left, TrainingError where it cannot be ended,
     ConflictError where somebody moved the pointer meanwhile.
     """
+    tick = without_ledger.entered(tick)
     if not tick.past.unfinished:
         _tidy(tick)
         return tick, None
@@ -91,6 +92,7 @@ def given_up(tick: Tick, because: str) -> Tick:
 
     A promotion that had begun is completed where the pointer lets it be.
     """
+    tick = without_ledger.entered(tick)
     if not tick.past.unfinished:
         return staging.withdraw(tick, because)
     earlier = tick.resuming(tick.past.unfinished[-1].run)
