@@ -80,6 +80,36 @@ def no_file(project: Project) -> None:
     pointer(project).mkdir()
 
 
+def both(*faults: Callable[[Project], object]) -> Callable[[Project], object]:
+    """Return the faults one after the other."""
+
+    def fault(project: Project) -> None:
+        for each in faults:
+            each(project)
+
+    return fault
+
+
+def folder_replaced(make: Callable[[Path], object]) -> Callable[[Project], object]:
+    """Return a fault that puts something in the place of the model's folder."""
+
+    def fault(project: Project) -> None:
+        folder = model(project).parent
+        shutil.rmtree(folder)
+        make(folder)
+
+    return fault
+
+
+def no_pointer(project: Project) -> None:
+    pointer(project).unlink()
+
+
+def dangling_pointer(project: Project) -> None:
+    pointer(project).unlink()
+    pointer(project).symlink_to("nowhere")
+
+
 FAULTS: dict[str, Callable[[Project], object]] = {
     "deleted": lambda project: model(project).unlink(),
     "a byte more": lambda project: model(project).write_bytes(model(project).read_bytes() + b"x"),
@@ -94,34 +124,26 @@ FAULTS: dict[str, Callable[[Project], object]] = {
     "a pipe": replaced(os.mkfifo),
     "its folder gone": lambda project: shutil.rmtree(model(project).parent),
     "its folder moved": lambda project: model(project).parent.rename(project.folder / "models/moved"),
-    "its folder a file": lambda project: (shutil.rmtree(model(project).parent), model_folder(project).write_text("")),
-    "its folder a dangling link": lambda project: (
-        shutil.rmtree(model(project).parent),
-        model_folder(project).symlink_to("nowhere"),
-    ),
-    "pointer gone": lambda project: pointer(project).unlink(),
+    "its folder a file": folder_replaced(lambda folder: folder.write_text("")),
+    "its folder a dangling link": folder_replaced(lambda folder: folder.symlink_to("nowhere")),
+    "pointer gone": no_pointer,
     "pointer empty": lambda project: pointer(project).write_text(""),
     "pointer cut off": lambda project: os.truncate(pointer(project), 40),
     "pointer no JSON": lambda project: pointer(project).write_text("models/v1"),
     "pointer a list": lambda project: pointer(project).write_text("[]"),
     "pointer of NULs": lambda project: pointer(project).write_bytes(b"\0" * 300),
     "pointer a folder": no_file,
-    "pointer a dangling link": lambda project: (pointer(project).unlink(), pointer(project).symlink_to("nowhere")),
+    "pointer a dangling link": dangling_pointer,
     "pointer of another schema": rewritten('"schema": 1', '"schema": 9'),
     "pointer to outside": rewritten('"path": "[^"]*"', '"path": "../../etc/passwd"'),
     "pointer with another hash": rewritten('"sha256": "[^"]*"', f'"sha256": "{"0" * 64}"'),
     "pointer to no version": rewritten(r'20\d+T\d+Z-\w+(?=/model|",\n?})', "v0"),
     "pointer without a version": rewritten('"version"', '"vers"'),
-    "pointer and model gone": lambda project: (model(project).unlink(), pointer(project).unlink()),
-    "pointer torn, model changed": lambda project: (
-        model(project).write_bytes(b"x"),
-        pointer(project).write_text("{"),
+    "pointer and model gone": both(lambda project: model(project).unlink(), no_pointer),
+    "pointer torn, model changed": both(
+        lambda project: model(project).write_bytes(b"x"), lambda project: pointer(project).write_text("{")
     ),
 }
-
-
-def model_folder(project: Project) -> Path:
-    return project.folder / "models" / project.pointer["version"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -15,6 +15,8 @@ from typing import Any
 from retrain_trigger.world import files
 from retrain_trigger.world.registry import Registry
 
+NAME = "rollback.jsonl"
+"""Of the file in the state folder."""
 ROOM = 1 << 15
 """Bytes that are reserved: about thirty rollbacks in a row without the ledger."""
 KNOWN = 16
@@ -85,7 +87,7 @@ class RollbackRecord:
 def places(state: Path, registry: Registry) -> tuple[RollbackRecord, RollbackRecord]:
     """Return the file in the state folder, and that beside the pointer for when the first cannot be written."""
     beside = registry.pointer.with_name(f".{registry.pointer.name}.rollback")
-    return RollbackRecord(state / "rollback.jsonl"), RollbackRecord(beside)
+    return RollbackRecord(state / NAME), RollbackRecord(beside)
 
 
 def _line(previous: str, kind: str, body: Mapping[str, Any]) -> bytes:
