@@ -38,7 +38,7 @@ def live(twice: Project, tmp_path: Path) -> Project:
 
 def model(project: Project) -> Path:
     """Return the live model, in a folder that may be changed."""
-    path = project.folder / "models" / project.pointer["version"] / "model.joblib"
+    path = project.folder / "models" / str(project.pointer["version"]) / "model.joblib"
     path.parent.chmod(0o755)
     path.chmod(0o644)
     return path
