@@ -134,7 +134,7 @@ def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> dic
 
     data, logs = tick.config.data, tick.config.logs
     truth = logs.labels if source == logs.predictions else None
-    with labelled.opened(source, labels=truth, columns=logs.columns.model_dump(), now=tick.now) as rows:
+    with labelled.opened(source, labels=truth, columns=logs.names, now=tick.now) as rows:
         after, share = preparation.trained_until(tick, champion), max(data.holdout, tick.past.reserved)
         deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(share=share, after=after)
         if not rows.count(deciding):

@@ -191,16 +191,17 @@ def _doubt(tick: Tick) -> str | None:
     if past.last_seen is None or past.champion is None or abs(tick.now - past.last_seen) <= clock.AHEAD:
         return None
     try:
-        seen = observation.read(tick.config, tick.registry, past.champion, tick.ledger, now=tick.now).observed
-    except CannotJudgeError:
-        seen = Observed()
-    return clock.doubt(
+        reading = observation.read(tick.config, tick.registry, past, tick.ledger, now=tick.now)
+    except CannotJudgeError as error:
+        reading = Reading(Observed(), Mark(), (str(error),))
+    doubt = clock.doubt(
         tick.now,
         last_seen=past.last_seen,
-        newest=seen.newest,
-        latest=seen.latest,
+        newest=reading.observed.newest,
+        latest=reading.observed.latest,
         max_age=tick.config.trigger.max_age,
     )
+    return doubt and "; ".join((doubt, *reading.notes))  # records that cannot be read tell no time either
 
 
 def _with_pending(tick: Tick, outcome: Outcome) -> Outcome:
@@ -230,7 +231,7 @@ def _known_champion(past: Memory, pointer: Pointer | None) -> Memory:
 def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
     """Read the logs and judge them; a forced run goes on without a readable log."""
     try:
-        reading = observation.read(tick.config, tick.registry, tick.past.champion, tick.ledger, now=tick.now)
+        reading = observation.read(tick.config, tick.registry, tick.past, tick.ledger, now=tick.now)
     except CannotJudgeError as error:
         if not forced:
             judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))

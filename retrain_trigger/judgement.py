@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from retrain_trigger import detection, drifting
+from retrain_trigger import detection, drifting, usable
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
@@ -17,6 +17,7 @@ from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action, Decision
+from retrain_trigger.judge.unusable import NOTHING_ASIDE, Aside
 from retrain_trigger.judge.windows import Cells, WindowCounts, measured
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.profile import Reference
@@ -33,10 +34,9 @@ class Observed:
 
     `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
     and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
-    newest record that is there, also one later than that moment. `reference` is what drift is measured from.
-    and of the newest label, None in a replay, where each moment is judged at its own time. `reference` is what drift is
-    measured from. `labelled` says whether the prediction log has a column for labels, be they there yet or not. `delay`
-    is how long labels take, None where that is not known.
+    newest record that is there, also one later than that moment. `reference` is what drift is measured from, `aside`
+    what of the prediction log is in none of the windows. `labelled` says whether that log has a column for labels, be
+    they there yet or not. `delay` is how long labels take, None where that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
@@ -46,6 +46,7 @@ class Observed:
     positive: str = "1"
     newest: datetime | None = None
     newest_label: datetime | None = None
+    aside: Aside = NOTHING_ASIDE
     latest: datetime | None = None
     delay: Delay | None = None
 
@@ -54,7 +55,8 @@ class Observed:
 class _Case:
     """What is judged: measurements and windows that the champion answers for, or those that no attempt has used up.
 
-    `baseline` are all windows that it answers for.
+    `baseline` are all windows that it answers for. `spoilt` says why the newest window cannot be judged: too many of
+    its rows cannot be used. It is empty where it can be; windows of which that is true are in neither of the two.
     """
 
     config: Config
@@ -64,6 +66,7 @@ class _Case:
     baseline: Sequence[WindowCounts]
     memo: Memo
     now: datetime
+    spoilt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +90,25 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     windows = memory.answered_for(observed.windows or (), past)
     measurements = champion_measurements(config, observed, past)
     if not measurements and not windows and past.champion is not None:
-        return _nothing_measured(config, past.champion, now)
+        return _nothing_measured(config, observed.aside, past.champion, now)
     stale = _stale(config, observed.newest, now)
     if stale is not None:
         return Judgement((stale,), Decision(Action.UNKNOWN, stale.because))
+    judgeable = usable.usable(config, windows)
     case = _Case(
         config=config,
         observed=observed,
         measurements=measurements,
-        windows=windows,
-        baseline=windows,
+        windows=judgeable,
+        baseline=judgeable,
         memo={} if memo is None else memo,
         now=now,
+        spoilt=usable.newest_spoilt(config, windows),
     )
     findings = (*_checked(case), *_warned(case, past))
     fresh: tuple[Finding, ...] = ()
     if any(finding.verdict is Verdict.BREACH for finding in findings):
-        spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(windows, past))
+        spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
         fresh = _checked(spare)
     decision = policy.decide(
         findings,
@@ -123,6 +128,12 @@ def counts_judge(config: Config) -> bool:
     return config.logs.predictions is not None and config.metric in performance.METRICS
 
 
+def unused(config: Config, observed: Observed, past: Memory) -> tuple[str, ...]:
+    """Say what of the prediction log is not used, and why."""
+    windows = observed.windows or ()
+    return usable.notes(config, observed.aside, windows, memory.answered_for(windows, past), past.champion)
+
+
 def champion_measurements(config: Config, observed: Observed, past: Memory) -> Sequence[Measurement]:
     """Return the measurements that the champion answers for."""
     return memory.answered_for(_measurements(config, observed), past)
@@ -130,10 +141,10 @@ def champion_measurements(config: Config, observed: Observed, past: Memory) -> S
 
 def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
     """Return what judges performance: the counts of the prediction log where it has labels, else the metrics log."""
-    if not counts_judge(config) or (config.logs.labels is None and not _has_labels(observed.windows or ())):
+    if not _counted(config, observed):
         return observed.measurements
     return measured(
-        observed.windows or (),
+        usable.usable(config, observed.windows or ()),
         metric=config.metric,
         positive=observed.positive,
         coverage=config.trigger.label_coverage,
@@ -141,8 +152,10 @@ def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
     )
 
 
-def _has_labels(windows: Sequence[WindowCounts]) -> bool:
-    return any(window.labelled for window in windows)
+def _counted(config: Config, observed: Observed) -> bool:
+    """Say whether the metric is judged by the counts of the prediction log: it has labels, or will."""
+    has_labels = any(window.labelled or "label" in window.unusable.by_reason for window in observed.windows or ())
+    return counts_judge(config) and (config.logs.labels is not None or has_labels)
 
 
 def _checked(case: _Case) -> tuple[Finding, ...]:
@@ -229,6 +242,8 @@ def _added(parts: Iterable[Cells | None]) -> dict[Any, int]:
 
 def _performed(case: _Case) -> Finding:
     config, measurements = case.config, case.measurements
+    if case.spoilt and (_counted(config, case.observed) or not measurements):
+        return unknown(config.metric, case.spoilt)
     waiting = [window for window in case.windows if window.coverage < config.trigger.label_coverage]
     newest = case.observed.newest_label
     late = case.observed.delay or AT_ONCE
@@ -270,12 +285,19 @@ def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
 
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
-    latest = measurements[-1]
+    newest = measurements[-1]
+    defined = (
+        each for each in reversed(measurements) if evidence.has_value(config.metric, each.counts, config.weights)
+    )
+    latest = next(defined, newest)
     detector = evidence.folded(detection.begin(config), measurements, memo)
     at = latest.at.isoformat() if latest.at else None
-    finding = evidence.check(detector, note=f"{sum(latest.counts or ()):,} labelled rows, {latest.where}")
-    counted = [each for each in measurements if each.counts is not None]
-    first = counted[-max(1, detector.stretch_windows)]
+    note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
+    if latest is not newest:
+        note += f"; {newest.where} has no {config.metric}: {performance.UNDEFINED[config.metric]}"
+    finding = evidence.check(detector, note=note)
+    counted = [each for each in measurements if evidence.has_value(config.metric, each.counts, config.weights)]
+    first = counted[-max(1, detector.stretch_windows)] if counted else latest
     begun = [first.at.isoformat()] if first.at and first is not latest else []
     more = {"where": latest.where, "at": at, "windows": [*begun, at or latest.where]}
     return replace(finding, evidence={**finding.evidence, **more})
@@ -283,6 +305,8 @@ def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -
 
 def _moved(case: _Case) -> Finding | None:
     """Judge how far the latest window has moved; None where there is nothing to measure it from."""
+    if case.spoilt and case.observed.reference:
+        return unknown("drift", case.spoilt)
     if not case.windows or not case.observed.reference:
         return None
     finding = _moved_in(case, case.windows[-1])
@@ -351,7 +375,9 @@ def _early(
                 break
 
 
-def _nothing_measured(config: Config, champion: memory.Champion, now: datetime) -> Judgement:
+def _nothing_measured(config: Config, aside: Aside, champion: memory.Champion, now: datetime) -> Judgement:
+    if because := usable.nothing_usable(config, aside):
+        return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
     if (told := clock.ahead(now, champion.since)) is not None:
         because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
         return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))

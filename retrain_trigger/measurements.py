@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+PREDICTIONS = "predictions"
+"""The `file` of what was measured by the labels of a prediction log."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
@@ -54,11 +57,13 @@ class Mark:
     """How far logs had been read at some moment: what lies behind it has been used.
 
     `at` is the newest time seen (UTC); `ends` maps a file's identity to the byte offset read up to, for lines
-    without a time.
+    without a time. `judged` is the newest window of a prediction log that had its labels (UTC), None where that is not
+    known: later ones could not be judged yet, so their labels are news whenever they come.
     """
 
     at: datetime | None = None
     ends: Mapping[str, int] = field(default_factory=dict)
+    judged: datetime | None = None
 
     def is_before(self, measurement: Located) -> bool:
         """Say whether the measurement was logged after this mark.
@@ -67,7 +72,8 @@ class Mark:
         False
         """
         if measurement.at is not None:
-            return self.at is None or measurement.at > self.at
+            at = self.judged if self.judged and measurement.file == PREDICTIONS else self.at
+            return at is None or measurement.at > at
         return measurement.end > self.ends.get(measurement.file, 0)
 
 

@@ -1,18 +1,21 @@
 """What a tick can know now: the metrics log, the prediction log with the labels that have come, and the reference."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrain_trigger import drifting
 from retrain_trigger.config import Config
 from retrain_trigger.judge import lateness
 from retrain_trigger.judge.estimate import EDGES
-from retrain_trigger.judge.memory import Champion
+from retrain_trigger.judge.memory import Champion, Memory
+from retrain_trigger.judge.unusable import Aside, Unusable
 from retrain_trigger.judge.windows import WindowCounts, merged
-from retrain_trigger.judgement import Observed, counts_judge
+from retrain_trigger.judgement import Observed, counts_judge, unused
 from retrain_trigger.measurements import Mark
 from retrain_trigger.profile import Reference, of_source, plan, reference
 from retrain_trigger.tick import nearby
@@ -24,6 +27,7 @@ from retrain_trigger.world.registry import Registry
 if TYPE_CHECKING:
     from retrain_trigger.world.tally import Plan
 
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "t", "y"}), frozenset({"0", "false", "no", "f", "n"})
 EMPTY_LOG = MetricsLog(measurements=(), mark=Mark(), newest=None, notes=())
 
 
@@ -36,11 +40,12 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def read(config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, *, now: datetime) -> Reading:
+def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, now: datetime) -> Reading:
     """Read all logs as known at `now`; what was counted before is taken from the ledger, and kept there.
 
     Raises CannotJudgeError where a log that judges is missing or cannot be read.
     """
+    champion = past.champion
     log = _metrics(config, champion, now)
     if config.logs.predictions is None:
         return Reading(
@@ -49,7 +54,7 @@ def read(config: Config, registry: Registry, champion: Champion | None, ledger: 
     from retrain_trigger.world import prediction_log  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive = _reference(config, registry, champion, ledger, now)
-    wanted = _plan(config, champion, found)
+    wanted = _plan(config, registry, champion, found)
     known = ledger.counted(wanted.digest())
     pieces = prediction_log.count(wanted, now=now, known=known)
     if pieces != known:
@@ -57,12 +62,22 @@ def read(config: Config, registry: Registry, champion: Champion | None, ledger: 
     observed = _observed(wanted, list(pieces.values()), log, found, positive, now=now)
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
-    return Reading(observed, Mark(max(times, default=None), log.mark.ends), (*log.notes, *_late(config, observed)))
+    mark = Mark(max(times, default=None), log.mark.ends, judged_until(config, observed.windows or ()))
+    notes = (*log.notes, *_late(config, observed), *unused(config, observed, past))
+    return Reading(observed, mark, notes)
+
+
+def judged_until(config: Config, windows: Sequence[WindowCounts]) -> datetime | None:
+    """Return the newest window that has its labels, the time before the first where none has; None without windows."""
+    if not windows:
+        return None
+    judged = (window.start for window in windows if window.coverage >= config.trigger.label_coverage)
+    return max(judged, default=windows[0].start - config.trigger.window)
 
 
 def _late(config: Config, observed: Observed) -> Iterator[str]:
     """Say how long labels take, while windows wait for theirs."""
-    waits = any(window.coverage < config.trigger.label_coverage for window in observed.windows or ())
+    waits = any(window.rows and window.coverage < config.trigger.label_coverage for window in observed.windows or ())
     if observed.delay is not None and waits:
         yield str(observed.delay)
 
@@ -75,7 +90,7 @@ def replaying(
     from retrain_trigger.world import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive = _reference(config, registry, champion, ledger, until)
-    wanted = replace(_plan(config, champion, found), since=None)
+    wanted = replace(_plan(config, registry, champion, found), since=None)
     with past.replaying(wanted, until=until) as known:
         yield known.ends(), lambda now: _observed(wanted, [known.at(now)], EMPTY_LOG, found, positive, now=now)
 
@@ -114,32 +129,60 @@ def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any
     known: dict[str, Any] | None = ledger.counted("reference").get(source)
     if known is not None and known["files"] == state:
         return known
-    columns = config.logs.columns.model_dump()
+    columns = config.logs.names
     profile: dict[str, Any] = {"files": state, "watched": of_source(source, columns=columns, now=now)}
     ledger.keep_counted("reference", {source: profile})
     return profile
 
 
-def _plan(config: Config, champion: Champion | None, found: Reference) -> "Plan":
+def _plan(config: Config, registry: Registry, champion: Champion | None, found: Reference) -> "Plan":
     from retrain_trigger.world.tally import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     return Plan(
         predictions=config.logs.predictions or "",
         labels=config.logs.labels,
-        columns=config.logs.columns.model_dump(),
+        columns=config.logs.names,
         window=config.trigger.window,
         bins=plan(found),
         score_edges=EDGES,
         since=champion.since if champion else None,
         version=champion.version if champion else None,
         slices=config.trigger.slices,
+        classes=_classes(config, registry, champion),
+        date_format=config.logs.date_format,
     )
+
+
+def _classes(config: Config, registry: Registry, champion: Champion | None) -> tuple[str, ...] | None:
+    """Return the classes that a label may be of: those the champion was trained on; None where they are not known.
+
+    Forms of a log write true and false in words of their own, so each of them stands for all.
+    """
+    if champion is None or not counts_judge(config):
+        return None
+    card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
+    known = {*profile.get("labels", {}), *(card.get("classes") or ())}
+    if not known or (config.positive_label is not None and config.positive_label not in known):
+        return None
+    for words in (_TRUE, _FALSE):
+        known |= words if any(name.lower() in words for name in known) else set()
+    return tuple(sorted(known))
 
 
 def _observed(
     plan: "Plan", pieces: Sequence[Any], log: MetricsLog, found: Reference, positive: str, *, now: datetime
 ) -> Observed:
-    windows = merged(WindowCounts.from_json(window) for piece in pieces for window in piece["windows"])
+    from retrain_trigger.world.prediction_log import placed  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+
+    led, unplaced = placed(plan, pieces, now=now)
+    windows = merged(_window(window) for piece in (*pieces, led) for window in piece["windows"])
+    aside = Aside(
+        unplaced=sum((Unusable(lead["unusable"], _told(lead["example"])) for lead in unplaced), Unusable()),
+        lines=sum(piece["lines"][0] for piece in pieces),
+        before=led["before"] + sum(piece["before"] for piece in pieces),
+        open=led["open"] + sum(piece["open"] for piece in pieces),
+        ahead=led["ahead"] + sum(piece["ahead"] for piece in pieces),
+    )
     newest = [piece["newest"] for piece in pieces if piece["newest"]]
     latest = [piece["latest"] for piece in pieces if piece.get("latest")]
     labels = [piece["newest_label"] for piece in pieces if piece["newest_label"]]
@@ -151,7 +194,23 @@ def _observed(
         positive=positive,
         newest=max(map(datetime.fromisoformat, newest), default=log.newest),
         newest_label=max(map(datetime.fromisoformat, labels), default=None),
+        aside=aside,
         latest=max(map(datetime.fromisoformat, latest), default=log.latest),
         delay=lateness.of_labels((hours, n) for piece in pieces for hours, n in piece["delays"])
         or lateness.of_windows(windows, length=plan.window, now=now),
     )
+
+
+def _window(document: Mapping[str, Any]) -> WindowCounts:
+    example = document["example"]
+    return WindowCounts.from_json({**document, "example": _told(example) if example else ""})
+
+
+def _told(example: Mapping[str, Any]) -> str:
+    """Say where a row stands that cannot be used, and which value is the cause."""
+    where, value = str(nearby(Path(example["file"]))), example["value"]
+    if "line" in example:
+        where += f":{example['line']}"
+    elif where.endswith(".parquet"):
+        where = f"row {example['row'] + 1:,} of {where}"
+    return f"{where}: {example['column']} is {json.dumps(value, ensure_ascii=False) if value.strip() else 'empty'}"

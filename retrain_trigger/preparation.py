@@ -113,7 +113,7 @@ def _by_name(prepared: Prepared) -> dict[str, Path | None]:
 
 
 def _leaks(tick: Tick, prepared: Prepared) -> tuple[Finding, ...]:
-    columns = tick.config.logs.columns.model_dump()
+    columns = tick.config.logs.names
     files_of = {name: rows for name, rows in _by_name(prepared).items() if rows is not None}
     found = holdouts.leaks(files_of, prepared.holdout, columns=columns) if prepared.holdout else ()
     if prepared.selection is None:
@@ -137,7 +137,7 @@ def _prepared(
         return Prepared(splits=(own,), uncompared=because)
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
-    opened = partial(labelled.opened, columns=logs.columns.model_dump(), now=tick.now)
+    opened = partial(labelled.opened, columns=logs.names, now=tick.now)
     if data.labelled is None and data.holdout_file is not None:
         with opened(data.holdout_file, key="data.holdout_file") as held:
             return _own_holdout(tick, held, champion, own, breached, forced=forced)

@@ -59,7 +59,7 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
     from retrain_trigger.world import logged_requests  # noqa: PLC0415  (DuckDB: only a comparison needs it)
 
     logs, folder = tick.config.logs, tick.scratch / "rehearsal"
-    columns, requests = logs.columns.model_dump(), folder / "requests.parquet"
+    columns, requests = logs.names, folder / "requests.parquet"
     files.make_folder(folder, mode=0o700)
     rows, features = logged_requests.write_newest(
         logs.predictions or "", labels=logs.labels, columns=columns, now=tick.now, at_most=REQUESTS, target=requests

@@ -117,7 +117,8 @@ def _windows(config: Config) -> Iterator[_Moment]:
             for end in ends:
                 observed = replace(known_at(end), newest=None)
                 start = end - config.trigger.window
-                yield _Moment(end, f"window {start:%Y-%m-%d %H:%M}Z", start, observed, Mark(start))
+                mark = Mark(start, judged=observation.judged_until(config, observed.windows or ()))
+                yield _Moment(end, f"window {start:%Y-%m-%d %H:%M}Z", start, observed, mark)
 
 
 def _champion(config: Config) -> Champion | None:

@@ -217,6 +217,7 @@ Margin = Annotated[float, PlainValidator(units.share("from 0 up, such as 0.02 or
 Certainty = Annotated[float, PlainValidator(units.share("above 0.5 and under 1, such as 95%", lambda x: _HALF < x < 1))]
 Times = Annotated[float | None, PlainValidator(_number_if_any("from 1 up, such as 3", lambda x: x >= 1))]
 Floor = Annotated[float | None, PlainValidator(_number_if_any("such as 0.8", math.isfinite))]
+Name = Annotated[str | None, PlainValidator(_text_if_any)]
 LocalPath = Annotated[Path, PlainValidator(_path)]
 Source = Annotated[str | None, PlainValidator(_source_if_any)]
 
@@ -258,11 +259,19 @@ class Columns(Section):
         return value
 
 
+class LabelColumns(Section):
+    """The names that files of labels have for the id, the label and the time it came; None: those of the log."""
+
+    id: Name = None
+    label: Name = None
+    labelled_at: Name = None
+
+
 class Logs(Section):
     """What monitoring writes.
 
-    `decimal` is the mark of the metrics log, `date_format` how it writes dates, as strptime has it; None: what leaves
-    no doubt is read.
+    `decimal` is the mark of the metrics log, `date_format` how logs write dates, as strptime has it; None: what leaves no
+    doubt is read.
     """
 
     metrics: LocalPath = default("logs/metrics.jsonl")
@@ -270,6 +279,7 @@ class Logs(Section):
     labels: Source = None
     reference: Source = None
     columns: Columns = default({})
+    label_columns: LabelColumns = default({})
     decimal: Annotated[str | None, PlainValidator(_mark_if_any)] = None
     date_format: Annotated[str | None, PlainValidator(_date_format_if_any)] = None
 
@@ -280,13 +290,23 @@ class Logs(Section):
             raise WrongError("goes with logs.predictions; name the prediction log, too")
         return value
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The columns by their role; `labels.ROLE` is the name that files of labels have for it, where it is another."""
+        own = {f"labels.{role}": name for role, name in self.label_columns.model_dump().items() if name is not None}
+        return self.columns.model_dump() | own
+
 
 class Trigger(Section):
-    """When a retraining starts; `window` is what one line of a log without timestamps stands for."""
+    """When a retraining starts; `window` is what one line of a log without timestamps stands for.
+
+    A window of which more than the share `max_unusable` cannot be used is unknown.
+    """
 
     window: Duration = default("1d")
     min_rows: Count = default(200)
     label_coverage: Coverage = default(0.8)
+    max_unusable: Missing = default("20%")
     max_age: Duration = default("3d")
     evidence: Annotated[Evidence, PlainValidator(units.one_of(Evidence))] = default("auto")
     false_alarm_every: Annotated[int, PlainValidator(units.count)] = default(1000)

@@ -82,7 +82,7 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
         joint = shadow_log.joint_counts(
             source,
             labels=config.logs.labels,
-            columns=config.logs.columns.model_dump(),
+            columns=config.logs.names,
             since=shadow.since,
             now=now,
             champion=shadow.champion,
@@ -102,7 +102,7 @@ def meanwhile(judgement: Judgement, seen: Progress) -> Judgement:
     if seen.due:
         because += "; it is due to be judged"
     elif action is Action.WAIT:
-        because += "; no training starts meanwhile"
+        because += f"; no training starts meanwhile, at the latest until {policy.stamp(seen.ends)}"
     return replace(judgement, decision=Decision(action, because, decision.until))
 
 

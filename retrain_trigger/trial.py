@@ -302,7 +302,7 @@ def prepared_golden(config: Config, scratch: Path) -> Path | None:
     from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     golden = scratch / "golden.parquet"
-    tallies.write_golden(config.promotion.golden, golden, columns=config.logs.columns.model_dump())
+    tallies.write_golden(config.promotion.golden, golden, columns=config.logs.names)
     return golden
 
 

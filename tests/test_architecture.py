@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
             "holdouts",
             "tick",
             "sliced",
+            "usable",
             "probation",
             "shadow",
             "staging",

@@ -33,7 +33,7 @@ class Machine:
 
     def status(self, at: datetime) -> str:
         done = self.project.retrain_check("status", "--now", at.isoformat())
-        return done.stdout + done.stderr
+        return " ".join((done.stdout + done.stderr).split())  # it wraps its lines
 
 
 @pytest.fixture

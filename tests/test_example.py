@@ -6,9 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import joblib
+import play
+import pytest
+import train as script
 
 from retrain_trigger.config import load
 
@@ -25,7 +29,7 @@ def train(**variables: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_shipped_settings_load_and_write_only_into_the_ignored_folder() -> None:
     config = load(ROOT / "config.yaml")
-    assert (config.performance_threshold, config.drift_threshold) == (0.85, 0.20)
+    assert (config.performance_threshold, config.drift_threshold) == (play.THRESHOLD, 0.20)
     written = [config.logs.metrics, Path(config.data.labelled or ""), config.model.pointer, config.model.folder]
     assert all(path.is_relative_to(ROOT / "demo") for path in [*written, config.state])
     assert "/demo/" in (ROOT / ".gitignore").read_text().split()
@@ -64,3 +68,38 @@ def test_training_leaves_a_model_that_knows_its_features(tmp_path: Path) -> None
         "Longitude",
     ]
     assert list(model.classes_) == ["0", "1"]
+
+
+def week(*, f1: float, outcome: str = "watching", looked_at: int = 40, verdict: str = "PASS") -> dict[str, Any]:
+    finding = {"verdict": verdict, "value": 95.3, "limit": 1000, "evidence": {"overdispersion": 8.0}}
+    return {"week": play.START, "f1": f1, "outcome": outcome, "looked_at": looked_at, "findings": [finding]}
+
+
+def test_retraining_by_the_calendar_uses_the_rows_so_far_and_every_fourth_model() -> None:
+    starts = list(play.every_week())[:2]
+    scores = play.by_the_calendar(starts)
+    assert (len(scores[1]), scores[1][0]) == (2, scores[4][0])
+    served = play.rows(starts[1], starts[1] + play.WEEK)
+    for every, trained_until in ((1, starts[1]), (4, starts[0])):
+        said = script.fitted(play.rows(play.BEGIN, trained_until)).predict(served[script.FEATURES])
+        assert scores[every][1] == play.f1_counts(served["label"], said)["f1"]
+    assert scores[1][1] != scores[4][1]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "f1", "praised"),
+    [("healthy", 0.84, True), ("healthy, warned", 0.84, True), ("watching", 0.84, False), ("healthy", 0.85, False)],
+)
+def test_a_week_under_the_threshold_may_not_be_called_healthy(*, outcome: str, f1: float, praised: bool) -> None:
+    assert play.is_praised(week(f1=f1, outcome=outcome)) is praised
+
+
+def test_a_very_low_week_is_followed_by_an_alarm_or_it_is_said_why_not() -> None:
+    alarm = week(f1=0.7, verdict="BREACH")
+    low, few, fine = week(f1=0.4), week(f1=0.4, looked_at=19), week(f1=0.9)
+    assert play.low_weeks([low, fine, alarm, few, fine]) == [
+        "Weeks with F1 under 0.5 on 20 or more rows that F1 looks at: 1, of which 1 were followed by an alarm within 2 weeks."
+    ]
+    told, why = play.low_weeks([low, fine, fine, alarm])
+    assert told.endswith("1, of which 0 were followed by an alarm within 2 weeks.")
+    assert "differ 8.0 times as much as their rows explain, so its 40 rows count as 5 (evidence 95 of 1,000)" in why

@@ -99,10 +99,21 @@ def test_a_fall_that_is_labelled_is_acted_on_whatever_drift_does(service: Projec
     assert "promoted: f1 0." in service.run(day=8).stdout
 
 
+def test_labels_that_come_after_a_training_for_drift_are_new_evidence(service: Project) -> None:
+    serve(service, falls=5, moves=3)
+    service.trains("slight")
+    assert service.run(day=8.1).stdout.startswith("kept: drift "), "the fall of day 5 has no label yet"
+    said = service.run(day=12).stdout
+    assert "f1 0." in said
+    assert "used up this evidence" not in said
+    assert service.trainings() == 3
+
+
 def test_with_no_time_of_labels_their_delay_is_what_the_windows_show(service: Project) -> None:
     serve(service, stops=4, stated=False)
-    status = service.retrain_check("status", "--now", day(9).isoformat())
-    assert "labels take at most 5 days (half of them), 5 days (99 %), by what each window has" in status.stderr
+    status = service.retrain_check("status", "--format", "json", "--now", day(9).isoformat())
+    said = "labels take at most 5 days (half of them), 5 days (99 %), by what each window has"
+    assert said in json.loads(status.stdout)["notes"]
 
 
 def test_labels_that_stopped_are_told_from_late_ones(service: Project) -> None:

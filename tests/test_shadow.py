@@ -118,7 +118,10 @@ def test_a_challenger_runs_in_shadow_and_is_promoted_on_what_both_said(staged: S
     staged.serve(3)
     waiting = project.run(day=4)
     assert waiting.stdout.startswith("waiting: ")
-    assert "192 of 300 labelled rows, 24 of 24 hours; no training starts meanwhile" in waiting.stdout
+    assert (
+        "192 of 300 labelled rows, 24 of 24 hours; no training starts meanwhile, at the latest until 2026-02-03 00:00Z"
+        in waiting.stdout
+    )
     asked = project.retrain_check("status", "--now", day(4).isoformat()).stdout
     assert f"challenger {named['version']} is in shadow since 2026-01-24 00:00Z: 192 of 300" in asked
     assert project.pointer == before

@@ -5,6 +5,7 @@ import sys
 
 import duckdb
 import joblib
+import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 FEATURES = ["MedInc", "HouseAge", "AveRooms", "AveBedrms", "Population", "AveOccup", "Latitude", "Longitude"]
@@ -15,9 +16,13 @@ def main() -> None:
     """Fit the model on the rows of RETRAIN_TRAIN_DATA and leave it at RETRAIN_OUTPUT."""
     source, target = _setting("RETRAIN_TRAIN_DATA"), _setting("RETRAIN_OUTPUT")
     rows = duckdb.read_parquet(source).df()
-    model = HistGradientBoostingClassifier(random_state=SEED).fit(rows[FEATURES], rows["label"])
-    joblib.dump(model, target)
+    joblib.dump(fitted(rows), target)
     print(f"trained on {len(rows):,} rows from {rows['timestamp'].min():%F} to {rows['timestamp'].max():%F}")
+
+
+def fitted(rows: pd.DataFrame) -> HistGradientBoostingClassifier:
+    """Return the model that these labelled rows give."""
+    return HistGradientBoostingClassifier(random_state=SEED).fit(rows[FEATURES], rows["label"])
 
 
 def _setting(name: str) -> str:

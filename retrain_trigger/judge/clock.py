@@ -48,8 +48,8 @@ def ahead(now: datetime, last_seen: datetime | None) -> str | None:
         return None
     stamp = "%Y-%m-%d %H:%MZ"
     return (
-        f"an earlier run was at {last_seen:{stamp}}, and it is {now:{stamp}} now: promotions, cooldown and budget go by the "
-        f"later time until it has passed. Where the clock is right now, {MEND} lets them count from now"
+        f"an earlier run was at {last_seen:{stamp}}, later than now ({now:{stamp}}): promotions, cooldown and budget wait "
+        f"for that; if the clock is right now, {MEND} lets them count from now"
     )
 
 

@@ -231,7 +231,8 @@ Memo = dict[tuple[str, ...], tuple[list[Measurement], Detector]]
 def check(detector: Detector, *, note: str = "") -> Finding:
     """Judge the evidence so far; unknown where no window has a row that the metric looks at.
 
-    The finding's value is the evidence and its limit `false_alarm_every`.
+    The finding's value is the evidence and its limit `false_alarm_every`. The metric that is told is that of the latest
+    window that has such a row, which `note` has to name.
 
     A latest window on the wrong side that is no proof yet is a PASS with `evidence["watching"]`; `evidence["needs"]`
     says about how many more windows like it would be.
@@ -292,6 +293,15 @@ def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, nam
         detector = detector if measurement.counts is None else detector.after(measurement.counts)
     memo[key] = (list(measurements), detector)
     return detector
+
+
+def has_value(metric: str, counts: Counts | None, cost: tuple[float, float]) -> bool:
+    """Say whether a window has a row that a metric of RATIOS looks at.
+
+    >>> has_value("f1", (0, 0, 0, 240), (1, 1)), has_value("accuracy", (0, 0, 0, 240), (1, 1))
+    (False, True)
+    """
+    return counts is not None and _dot(ratio_of(metric, cost).whole, counts) > 0
 
 
 class _Game(NamedTuple):

@@ -109,13 +109,15 @@ def fold(entries: Iterable[Entry]) -> Memory:
 def answered_for(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
     """Return the measurements or windows that the champion answers for.
 
-    Those that carry its version, and those that began after its promotion unless they carry another known version.
-    Without a champion (a replay of a bare log) all of them count.
+    Those that carry its version, and those that began after its promotion unless they carry another known version, or
+    any other name in a log that names the champion. Without a champion (a replay of a bare log) all of them count.
     """
     champion = memory.champion
     if champion is None:
         return observed
-    return tuple(each for each in observed if _answers(champion, each, memory.versions))
+    named = any(each.model == champion.version for each in observed)
+    others = memory.versions | {each.model for each in observed if each.model} if named else memory.versions
+    return tuple(each for each in observed if _answers(champion, each, others))
 
 
 def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
@@ -131,19 +133,20 @@ def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
 
 def mark_to_json(mark: Mark) -> dict[str, Any]:
     """Return a mark as a JSON object."""
-    return {"at": mark.at.isoformat() if mark.at else None, "ends": dict(mark.ends)}
+    times = {"at": mark.at, "judged": mark.judged}
+    return {**{name: at.isoformat() if at else None for name, at in times.items()}, "ends": dict(mark.ends)}
 
 
 def mark_from_json(document: Mapping[str, Any]) -> Mark:
     """Read back what `mark_to_json` wrote."""
-    at = document.get("at")
-    return Mark(datetime.fromisoformat(at) if at else None, document.get("ends", {}))
+    at, judged = (datetime.fromisoformat(told) if (told := document.get(name)) else None for name in ("at", "judged"))
+    return Mark(at, document.get("ends", {}), judged)
 
 
-def _answers(champion: Champion, observed: Located, versions: frozenset[str]) -> bool:
+def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:
     if observed.model == champion.version:
         return True
-    if observed.model in versions:
+    if observed.model in others:
         return False
     if observed.at is not None:
         return observed.at >= champion.since

@@ -79,6 +79,8 @@ def check(
             return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
         seen = note if rows is None else f"{rows:,} labelled rows, {note}"
         value = value_of(measurement, metric, cost)
+        if value is None and measurement.counts is not None and metric in UNDEFINED:
+            return unknown(metric, f"{metric} is not defined: {UNDEFINED[metric]} ({seen})", limit=threshold)
         return DIRECTIONS[direction](metric, value, threshold, limit_name="performance_threshold", note=seen)
 
     return point_rule(metric, measurements, judge, patience=patience)
@@ -253,6 +255,13 @@ METRICS: dict[str, Callable[[Mapping[str, OneVsRest], str], Any]] = {
     "recall": recall,
     "cost": mean_cost,
 }
+
+UNDEFINED = {
+    "f1": "no row is positive by its label or by its prediction",
+    "precision": "no row is positive by its prediction",
+    "recall": "no row is positive by its label",
+}
+"""Why rows can have no value of a metric: its denominator is 0."""
 
 LOWER_IS_BETTER = frozenset({"cost"})
 """The metrics of METRICS that get worse as they rise."""

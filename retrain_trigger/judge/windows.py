@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from retrain_trigger.judge.counts import Confusion
 from retrain_trigger.judge.histograms import Histogram
 from retrain_trigger.judge.performance import score
-from retrain_trigger.measurements import Measurement
+from retrain_trigger.judge.unusable import Unusable
+from retrain_trigger.measurements import PREDICTIONS, Measurement
 
 Cells = Mapping[tuple[Any, ...], int]
 
@@ -21,7 +22,7 @@ class WindowCounts:
     `start` is the window's start (UTC), `model` what the rows say made them (None where they do not). Of `rows`,
     `labelled` have a label. `histograms` are by watched column; `scores` counts rows by (place of the score, prediction,
     label or None), `exposed` by (exposed, prediction, label or None), `slices` by (column, its value or None, label,
-    prediction).
+    prediction). The rows that cannot be used are in none of these, but in `unusable`.
 
     >>> at = datetime(2026, 1, 5)
     >>> one = WindowCounts(start=at, model=None, rows=3, labelled=2, confusion=Confusion({("1", "1"): 2}))
@@ -38,6 +39,7 @@ class WindowCounts:
     scores: Cells | None = None
     exposed: Cells | None = None
     slices: Cells | None = None
+    unusable: Unusable = field(default_factory=Unusable)
 
     def __add__(self, other: "WindowCounts") -> "WindowCounts":
         own, others = self.histograms or {}, other.histograms or {}
@@ -54,6 +56,7 @@ class WindowCounts:
             scores=_added(self.scores, other.scores),
             exposed=_added(self.exposed, other.exposed),
             slices=_added(self.slices, other.slices),
+            unusable=self.unusable + other.unusable,
         )
 
     @classmethod
@@ -69,6 +72,7 @@ class WindowCounts:
             scores=_cells(document["scores"]),
             exposed=_cells(document["exposed"]),
             slices={(name, *cell): n for name, cells in document["slices"].items() for *cell, n in cells},
+            unusable=Unusable(document["unusable"], document["example"] or ""),
         )
 
     file = ""  # windows always have a time; a place in a file is for lines that have none
@@ -113,7 +117,7 @@ def _measurement(window: WindowCounts, metric: str, positive: str, cost: tuple[f
     return Measurement(
         value=score(window.confusion, metric, positive, cost=cost),
         where=f"window {window.start:%Y-%m-%d %H:%M}Z",
-        file="predictions",
+        file=PREDICTIONS,
         end=0,
         at=window.start,
         rows=window.labelled,

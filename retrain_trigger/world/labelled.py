@@ -51,7 +51,7 @@ class LabelledRows:
     @property
     def features(self) -> tuple[str, ...]:
         """Return the columns that have no role."""
-        roles = {*self.columns.values(), *SHADOW}
+        roles = {*(name for role, name in self.columns.items() if "." not in role), *SHADOW}
         return tuple(name for name in self.types if name not in roles)
 
     def newest(self) -> datetime | None:

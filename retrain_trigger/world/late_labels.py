@@ -54,11 +54,11 @@ def news(
     added = _added(before, labels)
     if added is None:
         return News(anything=True)
-    name = columns["id"]
+    name, own = columns["id"], tables.name_in_labels(columns, "id")
     kind = tables.types_of(connection, "labels")[name]
     connection.execute(f"CREATE OR REPLACE TABLE fresh AS SELECT {quoted(name)} AS id FROM labels LIMIT 0")
     for file, start in added:
-        if not _take(connection, file, start, name, kind):
+        if not _take(connection, file, start, own, kind):
             return News(anything=True)
     corrected = connection.execute(
         f"SELECT 1 FROM (SELECT id, count(*) AS n FROM fresh GROUP BY ALL) AS f JOIN (SELECT {quoted(name)} AS id, "
@@ -116,7 +116,7 @@ def _take(connection: duckdb.DuckDBPyConnection, file: FileState, start: int, na
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, file: FileState, name: str, kind: str) -> bool:
-    tables.create_view(connection, "arrived", [file])
+    tables.create_view(connection, "arrived", [file], as_written=True)
     if tables.types_of(connection, "arrived").get(name) != kind:
         return False
     connection.execute(f"INSERT INTO fresh SELECT {quoted(name)} FROM arrived")

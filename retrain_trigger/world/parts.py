@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,32 @@ def spans(file: FileState, start: int, end: int) -> Iterator[tuple[Span, bytes]]
             if _is_row(rest, header):
                 yield Span(start, start + len(rest), closed=False), rest
             return
+
+
+def line_number(file: FileState, offset: int) -> int:
+    """Return the number of the line that begins at an offset, counted from 1."""
+    with Path(file.path).open("rb") as source:
+        return _line_number(source.fileno(), offset)
+
+
+def places(lines: Iterable[bytes], rows: Collection[int], *, quoted: bool) -> dict[int, int]:
+    r"""Return in which of the lines rows begin, both counted from 0: empty lines are no rows, and a row of CSV may go on.
+
+    >>> places([b"a,b\n", b"\n", b'"x\n', b'y",1\n', b"z,2\n"], {1, 2}, quoted=True)
+    {1: 2, 2: 4}
+    """
+    found: dict[int, int] = {}
+    row, last, begins = 0, max(rows, default=-1), True
+    for number, line in enumerate(lines):
+        if begins and line.strip(b"\0\r\n"):
+            if row in rows:
+                found[row] = number
+            if row == last:
+                break
+            row += 1
+        if quoted and line.count(b'"') % 2:
+            begins = not begins
+    return found
 
 
 def last_line(file: FileState) -> int:

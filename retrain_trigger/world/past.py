@@ -1,6 +1,6 @@
 """A prediction log as it was known at earlier times: loaded once, asked often."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -21,8 +21,8 @@ def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
         with tables.connected() as connection:
 
             def load(files: Sequence[FileState], labels: Sequence[FileState]) -> "Past":
-                tally.load(connection, plan, files, labels, until)
-                return Past(connection, plan, files, labels, until)
+                aside = tally.load(connection, plan, files, labels, until)
+                return Past(connection, plan, files, labels, until, aside=aside)
 
             yield undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, load)
     except (duckdb.Error, DataError) as error:
@@ -39,8 +39,11 @@ class Past:
         files: Sequence[FileState],
         labels: Sequence[FileState],
         until: datetime,
+        *,
+        aside: Mapping[str, Any],
     ) -> None:
         self._connection, self._plan, self._files, self._labels, self._until = connection, plan, files, labels, until
+        self._aside = {**aside, "open": 0, "ahead": 0, "lines": [0, 0], "file": [""]}
         self._corrected = (
             bool(labels)
             and tally.only_row(
@@ -66,8 +69,8 @@ class Past:
         everything where labels were corrected later.
         """
         if self._corrected:
-            tally.load(self._connection, self._plan, self._files, self._labels, now)
-            return tally.counted(self._connection, self._plan, now, "true")
+            aside = tally.load(self._connection, self._plan, self._files, self._labels, now)
+            return {**self._aside, **aside, **tally.counted(self._connection, self._plan, now, "true")}
         over = [start for start in self._settled if start + self._plan.window <= now]
         open_ones = [start for start in over if self._settled[start] > now]
         done = {start for start in over if self._settled[start] <= now}
@@ -77,6 +80,7 @@ class Past:
             windows += tally.counted(self._connection, self._plan, now, f"_start IN ({listed})")["windows"]
         ends = tally.newest(self._connection, now)
         return {
+            **self._aside,
             **ends,
             "truth": self._final["truth"],
             "windows": sorted(windows, key=lambda each: (each["start"], each["model"] or "")),

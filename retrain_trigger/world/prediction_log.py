@@ -1,7 +1,8 @@
 """Prediction logs and late labels, counted per window by DuckDB: rows stay here, counts leave."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -25,8 +26,10 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
     A Parquet file is one part; text files, which grow, are whole lines of a few megabytes. A part is counted again when
     a window that was open has closed, when a label came that may be of its rows, and when its file was rewritten; the
     counts are those of counting everything. Each piece holds `windows`, one for each window and model: its start, rows,
-    labelled rows, confusion, histograms, scores, exposed rows and slices; and `newest` and `newest_label`, ISO times,
-    null where there is none. Raises CannotJudgeError where a file cannot be read, does not hold still while it is read
+    labelled rows, confusion, histograms, scores, exposed rows and slices, and the rows that cannot be used, by reason,
+    with an example; `newest` and `newest_label`, ISO times, null where there is none; what no window has (see
+    `tally.joined`), how many rows are in `open` windows and `ahead` of them; and the `lines` that are no rows, with the
+    number of all. Raises CannotJudgeError where a file cannot be read, does not hold still while it is read
     (see `undisturbed`), or lacks a column.
     """
     before: dict[str, list[Piece]] = {}
@@ -46,6 +49,43 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
         return undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, counted)
     except (duckdb.Error, DataError) as error:
         raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
+
+
+def placed(plan: Plan, pieces: Sequence[Piece], *, now: datetime) -> tuple[Piece, list[dict[str, Any]]]:
+    """Find the windows of rows that come before every readable time of their piece.
+
+    They are of the nearest time before them in their file, else after them; in a file without any, of the nearest in
+    the files before it, else after it. Returns what this adds to the counts, as a piece, and those for which there is
+    no time in any file.
+    """
+    led: Piece = {"windows": [], "before": 0, "open": 0, "ahead": 0}
+    unplaced = []
+    for at, lead in _times(pieces):
+        rows = sum(lead["unusable"].values())
+        if at is None:
+            unplaced.append(lead)
+        elif plan.since is not None and at < plan.since and lead["model"] != plan.version:
+            led["before"] += rows
+        elif (start := plan.start(at)) >= plan.closed(now):
+            led["open"] += rows
+            led["ahead"] += rows if start > plan.closed(now) else 0
+        else:
+            led["windows"].append({**tally.window(start, lead["model"]), **lead})
+    return led, unplaced
+
+
+def _times(pieces: Sequence[Piece]) -> Iterator[tuple[datetime | None, dict[str, Any]]]:
+    """Yield each lead with the time of its rows."""
+    times = [(piece["file"][0], piece["first"], piece["last"]) for piece in pieces]
+    for place, piece in enumerate(pieces):
+        if not piece["lead"]:
+            continue
+        own = [each for each in enumerate(times) if each[1][0] == piece["file"][0] and each[1][1]]
+        near = own or [each for each in enumerate(times) if each[1][1]]
+        before, after = ([each for each in near if (each[0] < place) is earlier] for earlier in (True, False))
+        found = before[-1][1][2] if before else after[0][1][1] if after else None
+        for lead in piece["lead"]:
+            yield found and datetime.fromisoformat(found), lead
 
 
 class _Counting:
@@ -109,25 +149,37 @@ class _Counting:
 
     def _whole(self, file: FileState) -> Piece:
         """Count a file at once: Parquet, and text whose columns change their type on the way."""
-        tables.create_view(self._connection, "whole", [file])
+        tables.create_view(self._connection, "whole", [file], numbered=True)
         self._connection.execute("CREATE OR REPLACE VIEW plain AS SELECT * FROM whole")
         mixed = parts.is_text(file)
-        return {**self._counted(file, Span(0, file.size)), "mixed": mixed, "mark": "", "lines": [0, 0], "types": {}}
+        piece = self._counted(file, Span(0, file.size))
+        lines = list(tables.lines(self._connection, "whole")) if mixed and not file.path.endswith(".csv") else [0, 0]
+        if mixed:
+            with Path(file.path).open("rb") as text_lines:
+                _place(piece, text_lines, first=1, csv=file.path.endswith(".csv"))
+        return {**piece, "mixed": mixed, "mark": "", "lines": lines, "types": {}}
 
     def _parts(self, file: FileState, start: int, end: int) -> Iterator[Piece]:
         for span, data in parts.spans(file, start, end):
             with parts.readable(file, span, data) as part:
                 try:
-                    yield {**self._part(file, span, part), "mixed": False, "mark": parts.mark(span, data)}
+                    piece = self._part(file, span, part)
                 except (duckdb.Error, DataError) as error:
                     where = f"{file.path} (from byte {span.start:,} on)" if span.start else file.path
                     why = str(error) if isinstance(error, DataError) else f"{part.path}: {tables.told(error)}"
                     raise DataError(why.replace(part.path, where)) from error
+            if _examples(piece):
+                csv, first = file.path.endswith(".csv"), parts.line_number(file, span.start)
+                header = csv and span.start > 0
+                _place(piece, data.splitlines(keepends=True), first=first, csv=csv, header=header)
+            yield {**piece, "mixed": False, "mark": parts.mark(span, data)}
 
     def _part(self, file: FileState, span: Span, part: FileState) -> Piece:
         json = not part.path.endswith(".csv")
+        source = tables.reading([part], growing=json, as_written=True)
         self._connection.execute(
-            f"CREATE OR REPLACE TABLE plain_raw AS SELECT * FROM {tables.reading([part], growing=json)}"
+            f"CREATE OR REPLACE TABLE plain_raw AS SELECT *, row_number() OVER () - 1 AS {tables.ROW}, "
+            f"{text(file.path)} AS {tables.FILE} FROM {source}"
         )
         tables.flatten(self._connection, "plain", json=json)
         lines = list(tables.lines(self._connection, "plain")) if json else [0, 0]
@@ -136,14 +188,19 @@ class _Counting:
                 "windows": [],
                 "newest": None,
                 "newest_label": None,
+                "first": None,
+                "last": None,
+                "lead": [],
+                "before": 0,
                 "delays": [],
                 "open": 0,
+                "ahead": 0,
                 "pending": 0,
                 "waiting": "",
                 "kind": "",
             }
             return {**nothing, **self._named(file, span), "lines": lines, "types": {}}
-        return {**self._counted(file, span), "lines": lines, "types": self._types(part)}
+        return {**self._counted(file, span), "lines": lines, "types": self._types()}
 
     def _counted(self, file: FileState, span: Span) -> Piece:
         """Count the rows of the relation `plain`."""
@@ -152,8 +209,8 @@ class _Counting:
             self._loaded = True
         if self._to_come is None:
             self._to_come = tally.future_labels(self._connection, self._plan, self._now)
-        tally.join(self._connection, self._plan, None, self._now)
-        piece = tally.counted(self._connection, self._plan, self._now, "true")
+        aside = tally.joined(self._connection, self._plan, None, self._now)
+        piece = aside | tally.counted(self._connection, self._plan, self._now, "true")
         piece["pending"] += self._to_come
         return {**piece, **self._waiting(), **self._named(file, span)}
 
@@ -172,7 +229,7 @@ class _Counting:
         known = len(hashes) <= MOST_WAITING and self._plan.columns["label"] not in own
         return {"waiting": late_labels.packed(hashes) if known else None, "kind": kind}
 
-    def _types(self, part: FileState) -> dict[str, str]:
+    def _types(self) -> dict[str, str]:
         """Return what DuckDB took the columns of a part for, where they have a value: it guesses from what it sees."""
         types = tables.types_of(self._connection, "plain")
         given = ", ".join(f"count({quoted(name)})" for name in types)
@@ -186,10 +243,24 @@ class _Counting:
         raw = tables.types_of(self._connection, "plain_raw").get("features", "")
         if raw.startswith("STRUCT"):
             found["features"] = "STRUCT"
-        if part.path.endswith(".csv"):
-            query = f"SELECT Delimiter, DateFormat, TimestampFormat FROM sniff_csv({text(part.path)}, sample_size = -1)"
-            found["format"] = str(self._connection.execute(query).fetchone())
         return found
+
+
+def _examples(piece: Piece) -> list[dict[str, Any]]:
+    return [each["example"] for each in (*piece["windows"], *piece["lead"]) if each["example"] is not None]
+
+
+def _place(piece: Piece, lines: Iterable[bytes], *, first: int, csv: bool, header: bool = False) -> None:
+    """Say in which lines of a file of text the examples of a piece stand, from the number of the `first` line on.
+
+    The lines of CSV begin with the names of the columns, unless the `header` stands elsewhere.
+    """
+    examples = _examples(piece)
+    wanted = {example["row"] + (csv and not header) for example in examples}
+    places = parts.places(lines, wanted, quoted=csv)
+    for example in examples:
+        row = example.pop("row")
+        example["line"] = first + places.get(row + (csv and not header), 0)
 
 
 def _gaps(kept: Sequence[Piece], size: int) -> Iterator[tuple[int, int]]:

@@ -20,26 +20,41 @@ EARLIEST, LATEST = "TIMESTAMP '1970-01-01'", "TIMESTAMP '2286-01-01'"
 """As SQL: a time before or after is none. Programs write the year 1 or 9999 where they know no time."""
 
 FORMATS = {
-    ".parquet": "read_parquet({files}, union_by_name = true)",
-    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, quote = '\"', escape = '\"'{delimiter}, ignore_errors = {growing}, null_padding = {growing}, max_line_size = 2000000, buffer_size = 8000000)",
-    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, ignore_errors = {growing})",
-    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, ignore_errors = {growing})",
+    ".parquet": "read_parquet({files}, union_by_name = true{options})",
+    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, quote = '\"', escape = '\"'{options}, ignore_errors = {growing}, null_padding = {growing}, max_line_size = 2000000, buffer_size = 8000000)",
+    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1{options}, ignore_errors = {growing})",
+    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1{options}, ignore_errors = {growing})",
 }
 """How rows are read, by the ending of the file name; a growing text file may end in half a line."""
 
 BAD_SHARE = 0.01
 """The share of lines that may be no JSON: one line can always be half written."""
 
+_AS_WRITTEN = {
+    ".parquet": "",
+    ".csv": ", auto_type_candidates = ['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']",
+    ".jsonl": ", dateformat = '#%Y', timestampformat = '#%Y'",
+    ".ndjson": ", dateformat = '#%Y', timestampformat = '#%Y'",
+}
+"""Options that leave times as text: of `03/10/2025` a reader makes what it guesses, March or October."""
+
 _KINDS = {"boolean": "boolean", "varchar": "text", "date": "time", "time": "time"}
 _NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "ubig", "uint", "usm", "utiny", "uhuge", "float")
 
 
-_FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10  # seconds and milliseconds from 1973 to 2286 do not overlap
+_FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10  # seconds, and thousandths of them, from 1973 to 2286 do not overlap
+_PER_SECOND = (1, 1e3, 1e6, 1e9)
+_NUMERAL = r"^\s*[0-9]{9,19}(\.[0-9]+)?\s*$"
+_DAY_FIRST, _ISO = r"^\s*([0-9]{1,2})([./-])([0-9]{1,2})[./-]([0-9]{4})", r"\4-\3-\1"
+_MONTH_FIRST = r"\4-\1-\3"
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 """When a label arrives whose time cannot be read."""
 
-AT, LABEL, HASH, ROW_HASH = (f'"retrain-check {name}"' for name in ("at", "label", "hash", "row hash"))
+_OWN = "retrain-check "
+AT, LABEL, HASH, ROW_HASH, ROW, FILE = (
+    f'"{_OWN}{name}"' for name in ("at", "label", "hash", "row hash", "row", "file")
+)
 """Columns of our own beside those of the data, as SQL; no column of a user has such a name."""
 
 
@@ -80,12 +95,20 @@ def files_of(source: str, *, key: str) -> list[FileState]:
     return [state for file in sorted(found) if (state := _state(file)) is not None]
 
 
-def reading(files: Sequence[FileState], *, growing: bool = False) -> str:
-    """Return the SQL table function that reads files of one kind; `growing` text may end in half a line."""
+def reading(
+    files: Sequence[FileState], *, growing: bool = False, as_written: bool = False, numbered: bool = False
+) -> str:
+    """Return the SQL table function that reads files of one kind; `growing` text may end in half a line.
+
+    `as_written` leaves times as text; `numbered` adds the column FILE, and to Parquet `file_row_number`.
+    """
     names = "[" + ", ".join(text(_literal(file.path)) for file in files) + "]"
-    form = FORMATS[Path(files[0].path).suffix]
-    delimiter = _delimiter(files[0].path) if _is_csv(files) else ""
-    return form.format(files=names, growing=str(growing).lower(), delimiter=delimiter)
+    suffix = Path(files[0].path).suffix
+    options = _delimiter(files[0].path) if _is_csv(files) else ""
+    options += _AS_WRITTEN[suffix] if as_written else ""
+    options += f", filename = {text(FILE.strip(chr(34)))}" if numbered else ""
+    options += ", file_row_number = true" if numbered and is_columnar(files) else ""
+    return FORMATS[suffix].format(files=names, growing=str(growing).lower(), options=options)
 
 
 def header_of(path: str) -> bytes:
@@ -124,16 +147,26 @@ def connected() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def create_view(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[FileState]) -> None:
+def create_view(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    files: Sequence[FileState],
+    *,
+    as_written: bool = False,
+    numbered: bool = False,
+) -> None:
     """Make a view of files of one kind; nested `features` become columns of their own.
 
-    Half a line at the end of a growing JSONL file is left out. Raises DataError where more than 1 % of the lines are
-    not JSON.
+    Half a line at the end of a growing JSONL file is left out. `as_written` leaves times as text, and so are those of
+    `numbered` rows, which have the columns FILE and ROW: a number that grows from row to row of a file. Raises
+    DataError where more than 1 % of the lines are not JSON.
     """
+    source = reading(files, growing=not _is_csv(files), as_written=as_written or numbered, numbered=numbered)
+    place = "file_row_number" if is_columnar(files) else "row_number() OVER () - 1"
+    own = " EXCLUDE (file_row_number)" if is_columnar(files) else ""
+    chosen = f"*{own}, {place} AS {ROW}" if numbered else "*"
     try:
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {name}_raw AS SELECT * FROM {reading(files, growing=not _is_csv(files))}"
-        )
+        connection.execute(f"CREATE OR REPLACE VIEW {name}_raw AS SELECT {chosen} FROM {source}")
     except duckdb.Error as error:
         raise DataError(f"{files[0].path} cannot be read: {told(error, files)}") from error
     text = not is_columnar(files) and not _is_csv(files)
@@ -173,8 +206,9 @@ def is_columnar(files: Sequence[FileState]) -> bool:
 
 
 def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
-    """Return the columns of a relation with their types, in order."""
-    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {relation}").fetchall()}
+    """Return the columns of a relation with their types, in order; none of our own."""
+    described = connection.execute(f"DESCRIBE {relation}").fetchall()
+    return {name: kind for name, kind, *_ in described if not name.startswith(_OWN)}
 
 
 def has(types: Mapping[str, str]) -> str:
@@ -182,6 +216,11 @@ def has(types: Mapping[str, str]) -> str:
     if list(types) == ["json"]:  # DuckDB's name for lines of which one is a list or a number, and for no line at all
         return "it is empty, or a line of it is JSON but no object, as {...} is"
     return f"it has {', '.join(types)}"
+
+
+def missing(columns: Mapping[str, str], role: str, types: Mapping[str, str]) -> str:
+    """Say that the column of a role is not there, and which key names it."""
+    return f"column {columns[role]!r} ({role}) is missing; {has(types)}. Name it in logs.columns.{role}"
 
 
 def create_labelled(
@@ -210,6 +249,7 @@ def joined_labels(
     columns: Mapping[str, str],
     now: datetime,
     key: str,
+    as_written: bool = False,
 ) -> str:
     """Return SQL for `rows` with the label of each id as known at `now` from files of labels: the latest one counts.
 
@@ -217,17 +257,19 @@ def joined_labels(
     the label column.
     """
     if labels is not None:
-        create_view(connection, "labels", labels)
-    known, own = _known_labels(connection, "labels", columns, key), types_of(connection, rows)
+        create_view(connection, "read_labels", labels, as_written=as_written)
+        connection.execute(f"CREATE OR REPLACE VIEW labels AS {_own_names(connection, columns, key)}")
+    known, own = types_of(connection, "labels"), types_of(connection, rows)
     identity, label, arrived = (quoted(columns[role]) for role in ("id", "label", "labelled_at"))
     if columns["id"] not in own:
-        raise DataError(f"column {columns['id']!r} (id) is missing; labels of {key} are joined by it")
+        raise DataError(f"{missing(columns, 'id', own)}; labels of {key} are joined by it")
     dated = columns["labelled_at"] in known
     at = arrival(columns["labelled_at"], known[columns["labelled_at"]]) if dated else "TIMESTAMP '1970-01-01'"
     when = f"(({at}) IS NULL OR ({at}) <= {moment(now)})" if dated else "true"
     # A part of a log has few of all ids, and to find the latest label of each costs more than to look for the part's.
     these = f" AND {identity} IN (SELECT {identity} FROM {rows})" if labels is None else ""
-    rest = ", ".join(f"r.{quoted(name)}" for name in own if name not in {columns["label"], columns["labelled_at"]})
+    replaced = [quoted(columns[role]) for role in ("label", "labelled_at") if columns[role] in own]
+    rest = f"r.* EXCLUDE ({', '.join(replaced)})" if replaced else "r.*"
     stamp = f", l._labelled_at AS {arrived}" if dated else ""
     earlier = f"coalesce(l._label, r.{label})" if columns["label"] in own else "l._label"
     return (
@@ -242,54 +284,102 @@ def load_labels(
 ) -> None:
     """Make the table `labels` of the columns that labels need: read once, it may be joined often. Raises DataError."""
     if is_columnar(labels):
-        create_view(connection, "read_labels", labels)
+        create_view(connection, "read_labels", labels, as_written=True)
     else:
         json = not _is_csv(labels)
         _load(connection, "read_labels_raw", labels, growing=json)  # text: parsed only once
         flatten(connection, "read_labels", json=json)
         if json:
             check_lines(labels[0].path, *lines(connection, "read_labels"))
-    known = _known_labels(connection, "read_labels", columns, key)
-    chosen = ", ".join(quoted(columns[role]) for role in ("id", "label", "labelled_at") if columns[role] in known)
-    connection.execute(f"CREATE OR REPLACE TABLE labels AS SELECT {chosen} FROM read_labels")
+    connection.execute(f"CREATE OR REPLACE TABLE labels AS {_own_names(connection, columns, key)}")
 
 
 def _load(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[FileState], *, growing: bool) -> None:
     try:
-        connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {reading(files, growing=growing)}")
+        connection.execute(
+            f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {reading(files, growing=growing, as_written=True)}"
+        )
     except duckdb.Error as error:
         raise DataError(f"{files[0].path} cannot be read: {told(error, files)}") from error
 
 
-def arrival(name: str, kind: str) -> str:
+def arrival(name: str, kind: str, form: str | None = None) -> str:
     """Return SQL for when a label arrived: null (it always was there) where nothing is stated.
 
     Where something is stated that is no time, the label never arrives: it may be of tomorrow.
     """
     column = quoted(name)
     stated = f"nullif(trim({column}::VARCHAR), '') IS NOT NULL"
-    return f"coalesce({as_time(name, kind)}, CASE WHEN {stated} THEN {moment(NEVER)} END)"
+    return f"coalesce({as_time(name, kind, form)}, CASE WHEN {stated} THEN {moment(NEVER)} END)"
 
 
-def as_time(name: str, kind: str) -> str:
-    """Return SQL for a column as a UTC timestamp without zone; null where it cannot be read as a plausible time."""
-    at = _time(quoted(name), kind)
+def as_time(name: str, kind: str, form: str | None = None) -> str:
+    """Return SQL for a column as a UTC timestamp without zone; null where it cannot be read as a plausible time.
+
+    Numbers are seconds since 1970, or thousandths, millionths or billionths of them. Text is ISO 8601, such a number,
+    of the `form` that strptime takes, or a date such as 31/08/2026, 8/31/2026 or 31.08.2026 where only one reading is
+    a date: 03/04/2026 is none without a `form`.
+    """
+    at = _time(quoted(name), kind, form)
     return f"(CASE WHEN {at} >= {EARLIEST} AND {at} < {LATEST} THEN {at} END)"
 
 
-def _time(column: str, kind: str) -> str:
+def _time(column: str, kind: str, form: str | None) -> str:
     column, kind = _plain(column, kind)
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"({column} AT TIME ZONE 'UTC')"
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         return f"{column}::TIMESTAMP"
     if kind == "VARCHAR":
-        return f"(try_cast({column} AS TIMESTAMPTZ) AT TIME ZONE 'UTC')"
+        formed = [f"try_strptime({column}, {_forms(form)})::TIMESTAMPTZ"] if form else []
+        number = _of_number(
+            f"(CASE WHEN regexp_matches({column}, {text(_NUMERAL)}) THEN try_cast({column} AS DOUBLE) END)"
+        )
+        readings = [
+            *formed,
+            f"try_cast({column} AS TIMESTAMPTZ)",
+            number,
+            f"try_cast({_as_iso(column)} AS TIMESTAMPTZ)",
+        ]
+        return f"(coalesce({', '.join(readings)}) AT TIME ZONE 'UTC')"
     if kind_of(kind) == "number":
-        seconds = f"(CASE WHEN {column} < {_END_OF_SECONDS} THEN {column} ELSE {column} / 1000.0 END)::DOUBLE"
-        plausible = f"{seconds} >= {_FIRST_SECOND} AND {seconds} < {_END_OF_SECONDS}"
-        return f"(CASE WHEN {plausible} THEN to_timestamp({seconds}) END AT TIME ZONE 'UTC')"
+        return f"({_of_number(column)} AT TIME ZONE 'UTC')"
     return "NULL::TIMESTAMP"
+
+
+def _forms(form: str) -> str:
+    """Return a form as SQL; one of dates alone also with the time of day behind it."""
+    clock = any(part in form for part in ("%H", "%I", "%X", "%T", "%c"))
+    endings = ("",) if clock else ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S.%f")
+    return "[" + ", ".join(text(form + ending) for ending in endings) + "]"
+
+
+def _of_number(column: str) -> str:
+    """Return SQL for a number since 1970 as a time, by the unit that makes it plausible."""
+    cases = " ".join(
+        f"WHEN {column} >= {_FIRST_SECOND * unit!r} AND {column} < {_END_OF_SECONDS * unit!r} THEN {column} / {unit!r}::DOUBLE"
+        for unit in _PER_SECOND
+    )
+    return f"to_timestamp((CASE {cases} END)::DOUBLE)"
+
+
+def _as_iso(column: str) -> str:
+    """Return SQL for a date of days, months and years with the year first, null where it has two readings or none.
+
+    With dots the day comes first, whatever the numbers.
+    """
+    first, sign, second = (f"regexp_extract({column}, {text(_DAY_FIRST)}, {place})" for place in (1, 2, 3))
+    days, months = (f"try_cast({part} AS INTEGER)" for part in (first, second))
+    day_first = f"{sign} = '.' OR {days} > 12 OR {days} = {months}"
+    return (
+        f"(CASE WHEN {day_first} THEN regexp_replace({column}, {text(_DAY_FIRST)}, {text(_ISO)}) "
+        f"WHEN {months} > 12 THEN regexp_replace({column}, {text(_DAY_FIRST)}, {text(_MONTH_FIRST)}) END)"
+    )
+
+
+def as_text(name: str, kind: str) -> str:
+    """Return SQL for a column as it was written."""
+    return f"({_plain(quoted(name), kind)[0]})::VARCHAR"
 
 
 def is_missing(name: str, kind: str) -> str:
@@ -348,14 +438,23 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _known_labels(
-    connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str], key: str
-) -> dict[str, str]:
-    known = types_of(connection, relation)
-    for role in ("id", "label"):
-        if columns[role] not in known:
-            raise DataError(f"column {columns[role]!r} ({role}) is missing in {key}; {has(known)}")
-    return known
+def name_in_labels(columns: Mapping[str, str], role: str) -> str:
+    """Return the name that a column has in files of labels."""
+    return columns.get(f"labels.{role}", columns[role])
+
+
+def _own_names(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str], key: str) -> str:
+    """Return SQL for the columns of `read_labels` that labels need, under the names that they have in the log."""
+    known, chosen = types_of(connection, "read_labels"), []
+    for role in ("id", "label", "labelled_at"):
+        name = name_in_labels(columns, role)
+        if name in known:
+            chosen.append(f"{quoted(name)} AS {quoted(columns[role])}")
+        elif role != "labelled_at":
+            raise DataError(
+                f"column {name!r} ({role}) is missing in {key}; {has(known)}. Name it in logs.label_columns.{role}"
+            )
+    return f"SELECT {', '.join(chosen)} FROM read_labels"
 
 
 def _whole(types: Mapping[str, str]) -> str:
