@@ -4,15 +4,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import approval, attempt, collection, preparation, promotion, recovery
+from retrain_trigger import approval, attempt, collection, guard, preparation, promotion, recovery, without_ledger
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
-from retrain_trigger.errors import PromotionError, UsageError
+from retrain_trigger.errors import BusyError, LedgerError, PromotionError, UsageError, refused
 from retrain_trigger.judge import lineage
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Say, Tick, begun
 from retrain_trigger.world import files, models
+from retrain_trigger.world.registry import Pointer
 
 
 def bootstrap(
@@ -23,7 +24,7 @@ def bootstrap(
         tick, finished = recovery.recovered(opened)
         if finished is not None:
             return finished
-        current = promotion.champion(tick.registry, tick.past)
+        current = promotion.champion(tick)
         if current is not None:
             raise UsageError(f"{current.version} is the champion already; --bootstrap is for the first one")
         if adopt is not None:
@@ -56,23 +57,45 @@ def promote(
 
 
 def rollback(config: Config, version: str | None, *, reason: str, now: datetime, say: Say) -> Outcome:
-    """Go back to the champion before this one, or to a version that was champion once."""
+    """Go back to the nearest champion before this one that is whole, or to a version that was champion once.
+
+    Where the ledger cannot be used, a small file beside it takes its place.
+    """
+    try:
+        return _rolled_back(config, version, reason=reason, now=now, say=say)
+    except (LedgerError, BusyError, OSError) as error:
+        why = refused(error) if isinstance(error, OSError) else str(error)
+        return without_ledger.rollback(config, version, reason=reason, now=now, say=say, why=why)
+
+
+def _rolled_back(config: Config, version: str | None, *, reason: str, now: datetime, say: Say) -> Outcome:
     with begun(config, now=now, say=say) as opened:
         tick = recovery.given_up(opened, "a person rolls back")
-        current = promotion.champion(tick.registry, tick.past)
         served, quarantined = lineage.served(tick.ledger.effects()), tick.past.quarantined
-        target = version or lineage.earlier(served, current.previous if current else None, quarantined=quarantined)
-        if current is None or target is None:
+        current = _live(tick)
+        target = version or guard.predecessor(tick.registry, served, current, quarantined=quarantined)
+        if target is None:
             raise UsageError("there is no earlier champion to go back to; see `retrain-check history`")
-        if target not in served:
+        if target not in served and served:
             raise UsageError(f"{target} was never champion; `retrain-check promote {target} --reason ...` makes it one")
-        if served[target]["sha256"] in quarantined:
+        if served.get(target, {}).get("sha256") in quarantined:
             raise UsageError(f"{target} is quarantined: it did worse than its predecessor; see `retrain-check history`")
-        before = lineage.earlier(served, served[target]["previous"], quarantined=quarantined)
+        before = lineage.earlier(served, served.get(target, {}).get("previous"), quarantined=quarantined)
         _check_sealed(tick, target)
         pointer = promotion.promote(tick, target, by="rollback", because=reason, previous=before)
-        because = f"from {current.version} to {pointer.version}: {reason}"
+        because = f"from {current.version if current else 'what was live'} to {pointer.version}: {reason}"
         return Outcome(word=Word.ROLLED_BACK, code=ExitCode.OK, because=because, run=tick.run)
+
+
+def _live(tick: Tick) -> Pointer | None:
+    """Return what to go back from: the pointer, or what the ledger promoted last where the pointer leads to nothing.
+
+    Raises ConflictError where somebody moved the pointer to another whole version.
+    """
+    found, known = promotion.current(tick.registry), tick.past.champion
+    if found is not None and (known is None or guard.fault(tick.registry, found) is None):
+        return promotion.champion(tick)
+    return Pointer(**known.pointer) if known is not None and known.pointer else found
 
 
 def _check_sealed(tick: Tick, version: str) -> None:

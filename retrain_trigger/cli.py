@@ -15,13 +15,12 @@ import click
 
 from retrain_trigger import __version__, terminal, units
 from retrain_trigger import config as settings
-from retrain_trigger.config import Config
+from retrain_trigger.config import DEFAULT_CONFIG, Config
 from retrain_trigger.errors import RetrainCheckError, UsageError, refused
 from retrain_trigger.measurements import without_leap_second
 from retrain_trigger.outcomes import ExitCode, Outcome
 from retrain_trigger.redaction import redacted, redacted_texts
 
-DEFAULT_CONFIG = Path("config.yaml")
 _FIRST_YEAR, _LAST_YEAR = 1970, 2285
 
 
@@ -189,6 +188,10 @@ def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: dat
     }
     if not quiet:
         _print(form, document, printing.status_lines(config, past, outcome, verbose=verbose))
+    if "live_model" in outcome.details:
+        if quiet:
+            _to_stderr(outcome.because)
+        raise SystemExit(outcome.code)
 
 
 @cli.command()

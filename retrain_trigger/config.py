@@ -203,6 +203,10 @@ class Config(Section):
         return self
 
 
+DEFAULT_CONFIG = Path("config.yaml")
+"""What is read where no file is named."""
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a config.yaml, then apply overrides such as `trigger.cooldown=2h`.
 

@@ -85,7 +85,7 @@ def compare(config: Config, challenger: str | None, *, champion: str | None, now
 def _champion(tick: Tick, version: str | None) -> Champion:
     """Return the version that is compared with: the champion, or a named one as if it were."""
     if version is None:
-        pointer = promotion.champion(tick.registry, tick.past)
+        pointer = promotion.champion(tick)
         if pointer is None:
             raise UsageError("there is no champion to compare with; name a version with --champion")
         since = datetime.fromisoformat(pointer.promoted_at).astimezone(UTC)

@@ -8,6 +8,7 @@ from retrain_trigger import (
     attempt,
     collection,
     drifting,
+    guard,
     holdouts,
     observation,
     preparation,
@@ -15,10 +16,11 @@ from retrain_trigger import (
     promotion,
     recovery,
     shadow,
+    without_ledger,
 )
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.errors import CannotJudgeError, PromotionError, RetrainCheckError, UsageError
+from retrain_trigger.errors import CannotJudgeError, LiveModelError, PromotionError, RetrainCheckError, UsageError
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.memory import Champion, Memory
@@ -29,7 +31,7 @@ from retrain_trigger.measurements import Mark
 from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.redaction import redacted
-from retrain_trigger.tick import Say, Tick, asked, begun, registry
+from retrain_trigger.tick import Say, Tick, asked, begun
 from retrain_trigger.world import training
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Pointer
@@ -87,14 +89,21 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
 
     Raises PromotionError for a damaged ledger.
     """
-    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
-        past = memory.fold(ledger.effects())
-    try:
-        past = _known_champion(past, promotion.champion(registry(config), past))
-        outcome = dry_run(config, now=now)
-        worn = holdouts.worn(registry(config), past)
-    except RetrainCheckError as error:
-        return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
+    with asked(config, now=now, say=lambda _: None) as opened:
+        tick = without_ledger.entered(opened)
+        past = tick.past
+        try:
+            pointer = promotion.champion(tick)
+            past = _known_champion(past, pointer)
+            if pointer is not None:
+                guard.check(tick, pointer)  # also while another run is active
+            outcome = dry_run(config, now=now)
+            worn = holdouts.worn(tick.registry, past)
+        except LiveModelError as error:
+            details = {"live_model": "broken"}
+            return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error), details=details)
+        except RetrainCheckError as error:
+            return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
     warned = (worn,) if worn.verdict is Verdict.BREACH else ()
     return past, replace(outcome, findings=(*outcome.findings, *warned))
 
@@ -137,7 +146,7 @@ def explained(config: Config, run: str | None) -> list[Entry]:
 
 def _mended(tick: Tick) -> Tick:
     """Let what was stamped later than now count from now."""
-    pointer = promotion.champion(tick.registry, tick.past) if tick.past.champion is None else None
+    pointer = promotion.champion(tick) if tick.past.champion is None else None
     known = _known_champion(tick.past, pointer).champion
     latest = max(tick.past.clock(tick.now), known.since if known else tick.now)
     if latest == tick.now:
@@ -207,9 +216,10 @@ def _with_pending(tick: Tick, outcome: Outcome) -> Outcome:
 
 def _with_champion(tick: Tick) -> Tick:
     """Read the pointer. Raises PromotionError where there is no champion, or somebody moved it."""
-    pointer = promotion.champion(tick.registry, tick.past)
+    pointer = promotion.champion(tick)
     if pointer is None:
         raise PromotionError(HOW_TO_BEGIN.format(pointer=tick.config.model.pointer))
+    guard.check(tick, pointer)
     return tick.remembering(_known_champion(tick.past, pointer))
 
 

@@ -80,7 +80,15 @@ class PromotionError(RetrainCheckError):
     code = ExitCode.NOT_PROMOTED
 
 
-class ConflictError(PromotionError):
+class LedgerError(PromotionError):
+    """The ledger cannot be used: damaged, not to be written to, or of a newer version."""
+
+
+class LiveModelError(PromotionError):
+    """What is live is not what was promoted: the model or the pointer is gone, changed or unreadable."""
+
+
+class ConflictError(LiveModelError):
     """The pointer is not what the ledger says: somebody moved it by hand."""
 
 

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
-from retrain_trigger import attempt, data_check, promotion, staging
+from retrain_trigger import attempt, data_check, guard, promotion, staging, without_ledger
 from retrain_trigger.entries import Entry, Kind, completed
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick, nearby
-from retrain_trigger.world import descendants, files, lock, models, training
+from retrain_trigger.world import descendants, files, lock, models, rollback_record, training
 
 Left = Mapping[Kind, Entry]
 _SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
@@ -39,6 +39,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     ConflictError where somebody moved the pointer meanwhile.
     """
     _end_scoring(tick)
+    tick = without_ledger.entered(tick)
     if not tick.past.unfinished:
         _tidy(tick)
         return tick, None
@@ -93,6 +94,7 @@ def given_up(tick: Tick, because: str) -> Tick:
     A promotion that had begun is completed where the pointer lets it be.
     """
     _end_scoring(tick)
+    tick = without_ledger.entered(tick)
     if not tick.past.unfinished:
         return staging.withdraw(tick, because)
     earlier = tick.resuming(tick.past.unfinished[-1].run)
@@ -123,6 +125,8 @@ def _tidy(tick: Tick) -> None:
     data_check.end_leftover(tick)
     tick.registry.clear_staging()
     files.clear_beside(staging.path(tick.registry))
+    for name in (guard.LOOKED, rollback_record.NAME):
+        files.clear_beside(tick.config.state / name)
     for folder in tick.scratch.parent.glob("*"):
         entries = tick.ledger.entries(run=folder.name)
         if not entries or entries[-1].kind not in {Kind.FAILED, Kind.KEPT}:

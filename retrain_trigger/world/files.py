@@ -114,6 +114,18 @@ def make_folder(path: Path, *, mode: int = 0o755) -> None:
     sync_folder(path.parent)
 
 
+def overwrite(path: Path, data: bytes) -> None:
+    """Write over a file in its own room, durable when this returns; it takes none of a full disk. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.pwrite(descriptor, data, 0) != len(data):
+            raise OSError(errno.ENOSPC, "could not be written whole", str(path))
+        os.ftruncate(descriptor, len(data))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def publish(beside: Path, path: Path) -> None:
     """Give a file that was written and synced beside its place its name."""
     beside.replace(path)

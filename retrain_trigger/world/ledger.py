@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.errors import BusyError, PromotionError, RetrainCheckError
+from retrain_trigger.errors import BusyError, LedgerError, RetrainCheckError
 from retrain_trigger.world import descendants, files
 
 VERSION = 3
@@ -278,11 +278,11 @@ def _translated(error: sqlite3.Error, path: Path) -> RetrainCheckError:
             f"than {_PATIENCE:.0f} s. Let it end, or end it; what this run had begun, the next one finishes or gives up"
         )
     if code in _REMEDIES:
-        return PromotionError(
+        return LedgerError(
             f"the ledger {path} cannot be used now: {error}. {_REMEDIES[code].format(owner=_owner(path))}; what this "
             f"run had begun, the next one finishes or gives up"
         )
-    return PromotionError(
+    return LedgerError(
         f"the ledger {path} cannot be used: {error}; nothing was trained or promoted. Keep a copy of it, then restore it "
         f"from a backup or move it away"
     )
@@ -311,7 +311,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     """Return the version of the tables. Raises PromotionError for a newer one, and where there are none."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
-        raise PromotionError(f"the ledger {path} was written by a newer retrain-check; upgrade this one")
+        raise LedgerError(f"the ledger {path} was written by a newer retrain-check; upgrade this one")
     if version == 0:
         raise sqlite3.DatabaseError("it has no tables")
     return version

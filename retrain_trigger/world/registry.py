@@ -1,9 +1,11 @@
 """Sealed model versions, and the pointer that names the champion."""
 
+import errno
 import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,8 @@ SCHEMA = 1
 """Of the pointer file."""
 _STAGING = ".staging-"
 _LARGEST = 1 << 20  # bytes of a pointer
+_SPARE = 1 << 12
+"""Bytes that are kept free for a pointer; its names and paths together are shorter."""
 _NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
 _REMOVED = ".removed-"
 
@@ -69,10 +73,7 @@ class Registry:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise PromotionError(
-                f"the pointer {self.pointer} cannot be read ({error}); see `retrain-check history` for what was live "
-                f"and restore it with `retrain-check promote VERSION --reason ...`"
-            ) from error
+            raise PromotionError(f"the pointer {self.pointer} cannot be read ({error})") from error
 
     def _read_pointer(self) -> Pointer:
         with files.open_regular(self.pointer) as file:
@@ -82,9 +83,28 @@ class Registry:
         return pointer
 
     def point_at(self, pointer: Pointer) -> None:
-        """Flip the pointer in one rename."""
+        """Flip the pointer in one rename; a full disk has room for it: the spare file is written over instead."""
         files.make_folder(self.pointer.parent)
-        files.write(self.pointer, pointer.encoded())
+        if self.pointer.is_dir() and not self.pointer.is_symlink():  # no file takes a folder's name
+            self.pointer.rename(self.pointer.with_name(f"{self.pointer.name}.was-a-folder-{pointer.run}"))
+        try:
+            files.write(self.pointer, pointer.encoded())
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT} or not self._spare.is_file():
+                raise
+            files.overwrite(self._spare, pointer.encoded())
+            files.publish(self._spare, self.pointer)
+        self.reserve()
+
+    def reserve(self) -> None:
+        """Keep room for one more pointer on the disk; where there is none now, a later promotion tries again."""
+        with suppress(OSError):
+            if not self._spare.exists():
+                files.write(self._spare, b"\n" * _SPARE)
+
+    @property
+    def _spare(self) -> Path:
+        return self.pointer.with_name(f".{self.pointer.name}.spare")
 
     def check_writable(self) -> None:
         """Raise PromotionError where no version could be sealed, or the pointer not be replaced."""
@@ -127,9 +147,25 @@ class Registry:
             found = files.sha256(self.model(version))
         except OSError as error:
             raise PromotionError(f"the model of {version} cannot be read: {error}") from error
-        if found != self.card(version)["sha256"]:
+        if found != self.card(version).get("sha256"):
             raise PromotionError(f"the model of {version} is not the file that was sealed: its bytes have changed")
         return found
+
+    def is_whole(self, version: str) -> bool:
+        """Say whether the model of a version is there, and the file that was sealed."""
+        try:
+            self.verified(version)
+        except PromotionError:
+            return False
+        return True
+
+    def card_digest(self, version: str) -> str | None:
+        """Return the hash that a version's card has for its model, None where the card cannot tell."""
+        try:
+            digest = self.card(version).get("sha256")
+        except PromotionError:
+            return None
+        return digest if isinstance(digest, str) else None
 
     def seal(
         self,
