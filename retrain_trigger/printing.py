@@ -1,5 +1,6 @@
 """Results as text for a person: outcomes, replays, the state, the history."""
 
+import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -20,8 +21,8 @@ from retrain_trigger.outcomes import Outcome
 from retrain_trigger.rehearsal import Rehearsal
 from retrain_trigger.replay import Replay, Step
 
-WIDTH, MOST_LINES = 80, 20
-"""Columns and lines that `status` takes at most."""
+MOST_LINES = 20
+"""Lines that `status` takes at most on a terminal of 80 columns."""
 
 SHOWN = 6
 """Kinds of disagreement that are listed, the most frequent first."""
@@ -92,7 +93,7 @@ def replay_lines(replay: Replay, config: Config, *, verbose: bool) -> list[str]:
 
 
 def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: bool = False) -> list[str]:
-    """Write where things stand, in MOST_LINES lines of WIDTH columns at most; with `verbose` all of it.
+    """Write where things stand, in MOST_LINES lines at most, as wide as the terminal; with `verbose` all of it.
 
     The champion, what was found, what warns, what is to be told, what is waited for, what is not watched.
     """
@@ -134,8 +135,9 @@ def _standing(config: Config, past: Memory) -> list[tuple[str, str]]:
 
 
 def _wrapped(label: str, text: str, most: int) -> list[str]:
-    """Write a row in `most` lines at most, its text hanging beside its label."""
-    lines = textwrap.wrap(text.replace("\n", "; "), WIDTH - _LABEL, max_lines=most, placeholder=" ...") or [""]
+    """Write a row in `most` lines at most, its text hanging beside its label; COLUMNS says how wide (else 80)."""
+    width = shutil.get_terminal_size().columns
+    lines = textwrap.wrap(text.replace("\n", "; "), max(width - _LABEL, 20), max_lines=most, placeholder=" ...") or [""]
     return [f"{label if not place else '':<{_LABEL}}{line}" for place, line in enumerate(lines)]
 
 

@@ -11,6 +11,7 @@ from projects import CONFIG, Project, write_rows
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["COLUMNS"] = "500"  # sentences are looked for in `status`, which wraps them
     if not hasattr(config, "workerinput"):  # pytest-xdist's word for a process that others gave its tests
         waiting = ExitStack()
         waiting.enter_context(forks.offered())
