@@ -131,6 +131,7 @@ def _plan(config: Config, champion: Champion | None, found: Reference) -> "Plan"
         since=champion.since if champion else None,
         version=champion.version if champion else None,
         slices=config.trigger.slices,
+        known_as=champion.known_as if champion else None,
     )
 
 

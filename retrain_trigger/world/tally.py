@@ -29,7 +29,7 @@ class Plan:
 
     `columns` maps a role to the name it has in the log. `bins` maps a watched column to `{"bounds": [[bound, takes],
     ...]}` or `{"values": [...]}`, in order of the bins. `score_edges` cuts the score; a row before `since` counts only
-    where it carries `version`. `slices` are columns whose values are counted each for itself.
+    where it carries `version`, or the name that this is `known_as` in the log. `slices` are columns whose values are counted each for itself.
     """
 
     predictions: str
@@ -41,6 +41,7 @@ class Plan:
     since: datetime | None = None
     version: str | None = None
     slices: Sequence[str] = ()
+    known_as: str | None = None
 
     def digest(self) -> str:
         """Name the plan: what was counted by another one cannot be used."""
@@ -54,6 +55,7 @@ class Plan:
             self.since.isoformat() if self.since else None,
             self.version,
             list(self.slices),
+            self.known_as,
             LAYOUT,
         ]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
@@ -97,7 +99,7 @@ def join(connection: duckdb.DuckDBPyConnection, plan: Plan, labels: Sequence[Fil
         SELECT {at} AS _at,
             time_bucket(INTERVAL '{int(plan.window.total_seconds())} seconds', {at}, {moment(ORIGIN)}) AS _start,
             {_role(plan, types, "prediction")} AS _prediction, {_role(plan, types, "label")} AS _label,
-            {_role(plan, types, "model")} AS _model, {_number(plan, types, "score")} AS _score,
+            {_model(plan, types)} AS _model, {_number(plan, types, "score")} AS _score,
             {_flag(plan, types, "exposed")} AS _exposed, {_arrival(plan, types)} AS _labelled_at,
             {hashed(quoted(plan.columns["id"])) if plan.labels else "NULL"} AS _id {watched}
         FROM joined WHERE ({at}) IS NOT NULL
@@ -234,6 +236,14 @@ def _place(column: str, edges: Sequence[float]) -> str:
 def _role(plan: Plan, types: Mapping[str, str], role: str) -> str:
     name = plan.columns[role]
     return canonical(quoted(name), types[name]) if name in types else "NULL::VARCHAR"
+
+
+def _model(plan: Plan, types: Mapping[str, str]) -> str:
+    """Return SQL for the version that a row is of: the name under which the champion was adopted stands for its version."""
+    role = _role(plan, types, "model")
+    if plan.known_as is None or plan.version is None:
+        return role
+    return f"CASE WHEN {role} = {text(plan.known_as)} THEN {text(plan.version)} ELSE {role} END"
 
 
 def _number(plan: Plan, types: Mapping[str, str], role: str) -> str:
