@@ -5,8 +5,8 @@ falls after 60 windows at t+0.03. Every detector begins anew after each of its a
 alarm, per 1,000 windows; where F1 comes down from t+0.1 to t+0.03, per 1,000 of those after that (an alarm a year is
 3.3). Delay is the median number of windows until the first alarm after the fall, the window of the fall included.
 
-`sequential` is retrain_trigger.judge.evidence, `untempered` the same without D (its cap remains). `1 of 1` and `2 of 3`
-are the point rule of judge.performance, as NumPy twins that every stream checks against the product. ADWIN, DDM and Page-Hinkley are those of river with its defaults (Page-Hinkley upwards
+`sequential` is retrain_trigger.judge.evidence. `1 of 1` and `2 of 3` are the point rule of judge.performance, as NumPy
+twins that every stream checks against the product. ADWIN, DDM and Page-Hinkley are those of river with its defaults (Page-Hinkley upwards
 only); as usual for them they see each row, as 0 (right) or 1 (wrong), in order; a window counts once however often
 they alarm in it.
 """
@@ -14,7 +14,7 @@ they alarm in it.
 import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -135,19 +135,17 @@ def alarms(rule: Rule, counts: Table) -> Flags:
 
 
 class Sequential:
-    """The product's detector, one for each repetition; begins anew after an alarm. Untempered: without D, not without the cap."""
+    """The product's detector, one for each repetition; begins anew after an alarm."""
 
-    def __init__(self, repetitions: int, *, tempered: bool = True) -> None:
-        self.tempered = tempered
+    def __init__(self, repetitions: int) -> None:
         self.detectors = [FRESH] * repetitions
 
     def __call__(self, counts: Table) -> Flags:
         """Take one window of each repetition: (repetitions, 4)."""
-        before = self.detectors if self.tempered else [replace(each, swings=()) for each in self.detectors]
-        after = [each.after((tp, fp, fn, tn)) for each, (tp, fp, fn, tn) in zip(before, counts.tolist(), strict=True)]
-        found = [each.alarms for each in after]
-        self.detectors = [FRESH if alarm else each for each, alarm in zip(after, found, strict=True)]
-        return np.array(found)
+        pairs = zip(self.detectors, counts.tolist(), strict=True)
+        after = [each.after((tp, fp, fn, tn)) for each, (tp, fp, fn, tn) in pairs]
+        self.detectors = [FRESH if each.alarms else each for each in after]
+        return np.array([each.alarms for each in after])
 
 
 class PointTwin:
@@ -238,7 +236,6 @@ def _cell(stream: Stream, found: Flags) -> str:
 
 RULES: dict[str, Callable[[int], Rule]] = {
     "sequential": Sequential,
-    "untempered": lambda repetitions: Sequential(repetitions, tempered=False),
     "point, 1 of 1": lambda repetitions: PointTwin(repetitions, Patience(1, 1)),
     "point, 2 of 3": lambda repetitions: PointTwin(repetitions, Patience(2, 3)),
 }

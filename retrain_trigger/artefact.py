@@ -8,7 +8,7 @@ from pathlib import Path
 
 from retrain_trigger.errors import TrainingError
 from retrain_trigger.redaction import redacted
-from retrain_trigger.world import files
+from retrain_trigger.world import files, output
 
 MTIME_SLACK_NS = 1_000_000_000
 """File systems round the time of a change: a model this little older than the start may be of this training."""
@@ -53,10 +53,16 @@ def found(expected: Expected, *, command: str, log: Path) -> Path:
         return model
     if not os.path.lexists(model):
         wrong = "no model at RETRAIN_OUTPUT" + (f", and {named} is not newer than its start" if named else "")
-    raise TrainingError(
-        f"`{redacted(command)}` exited with 0 but left {wrong}; it must write the model to the path in "
-        f"RETRAIN_OUTPUT, or train.output must name where it does ({log})"
+    printed = output.last_lines(log)
+    named_like_it = any("up to date" in line for line in printed)
+    advice = (
+        "make did nothing, because a file or folder is called like the target: declare it in the Makefile with "
+        "`.PHONY: train-model`"
+        if named_like_it
+        else "it must write the model to the path in RETRAIN_OUTPUT, or train.output must name where it does"
     )
+    last = "".join(f"\n  {line}" for line in printed)
+    raise TrainingError(f"`{redacted(command)}` exited with 0 but left {wrong}; {advice} ({log}){last}")
 
 
 def discard(path: Path) -> None:

@@ -119,8 +119,8 @@ def rollback(config: Config, version: str | None, *, reason: str, now: datetime,
         before = lineage.earlier(served, served[target]["previous"], quarantined=quarantined)
         _check_sealed(tick, target)
         pointer = promotion.promote(tick, target, by="rollback", because=reason, previous=before)
-        because = f"rolled back from {current.version} to {pointer.version}: {reason}"
-        return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
+        because = f"from {current.version} to {pointer.version}: {reason}"
+        return Outcome(word=Word.ROLLED_BACK, code=ExitCode.OK, because=because, run=tick.run)
 
 
 def _check_sealed(tick: Tick, version: str) -> None:

@@ -51,7 +51,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every command takes."""
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Show every finding."),
-        click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+        click.option("-q", "--quiet", is_flag=True, help="Print one line where something was done or must be told."),
         click.option(
             "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How results are printed."
         ),
@@ -97,7 +97,7 @@ def cli() -> None:
 @common
 @at_now
 @click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
-@click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 when a retraining would start.")
+@click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 if it would train, promote or roll back.")
 @click.option("--force", metavar="REASON", help="Train now, whatever the checks, the cooldown and the budget say.")
 @click.option("--no-promote", is_flag=True, help="Train, compare and seal, and leave the champion.")
 @click.option(
@@ -207,7 +207,7 @@ def simulate(
 @cli.command()
 @common
 @at_now
-def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: datetime) -> None:  # noqa: ARG001  (every command takes the common options)
+def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: datetime) -> None:
     """Show the champion, what is judged, what is waited for. Writes nothing."""
     from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
 
@@ -220,9 +220,8 @@ def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: dat
         "waits_for_approval": past.asked.body["version"] if past.asked else None,
         **outcome.to_json(),
     }
-    _notes(outcome.notes, quiet=quiet)
     if not quiet:
-        _print(form, document, printing.status_lines(config, past, outcome))
+        _print(form, document, printing.status_lines(config, past, outcome, verbose=verbose))
 
 
 @cli.command()
@@ -434,8 +433,10 @@ def _conclude(outcome: Outcome, *, form: str, quiet: bool, verbose: bool, would_
     from retrain_trigger import printing  # noqa: PLC0415  (each command loads what it needs)
 
     _notes(outcome.notes, quiet=quiet)
-    if not quiet or outcome.code not in {ExitCode.OK, ExitCode.WOULD_ACT}:
+    if not quiet:
         _print(form, outcome.to_json(), printing.outcome_lines(outcome, verbose=verbose))
+    elif outcome.is_told:
+        _print(form, outcome.to_json(), printing.told_lines(outcome))
     if outcome.code is ExitCode.WOULD_ACT and not would_act:
         raise SystemExit(ExitCode.OK)
     raise SystemExit(outcome.code)

@@ -30,6 +30,7 @@ from retrain_trigger.sections import (
     Data,
     Direction,
     Distance,
+    Drift,
     Evidence,
     LocalPath,
     Logs,
@@ -46,7 +47,7 @@ from retrain_trigger.sections import (
     metric_name,
 )
 from retrain_trigger.units import WrongError, seen
-from retrain_trigger.world.log_record import normal
+from retrain_trigger.world.log_record import Wanted, normal
 
 LARGEST: Final = 1024 * 1024
 """Bytes beyond which a file is not taken for a config.yaml."""
@@ -65,6 +66,7 @@ class Config(Section):
     positive: Annotated[str | int | bool | None, PlainValidator(label)] = None
     logs: Logs = default({})
     trigger: Trigger = default({})
+    drift: Drift = default({})
     data: Data = default({})
     train: Train = default({})
     promotion: Promotion = default({})
@@ -89,6 +91,12 @@ class Config(Section):
     def metric_path(self) -> str:
         """Where in a record of the metrics log the metric is: its name, or a dotted path that ends in it."""
         return self._metric_path or self.metric
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is looked for in the metrics log, and how it is written as far as the settings say."""
+        columns = self.logs.columns
+        return Wanted(self.metric_path, columns.timestamp, columns.model, self.logs.decimal, self.logs.date_format)
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from retrain_trigger import (
     approval,
     attempt,
     collection,
+    drifting,
     holdouts,
     observation,
     preparation,
@@ -38,7 +39,13 @@ HOW_TO_BEGIN = (
     "`retrain-check run --bootstrap --adopt PATH` takes over the model that is in production. Nothing was trained"
 )
 _NO_ATTEMPT = frozenset({Kind.DECIDED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
-_WORDS = {Action.HEALTHY: Word.HEALTHY, Action.WAIT: Word.WAITING, Action.UNKNOWN: Word.UNKNOWN}
+_WORDS = {
+    Action.HEALTHY: Word.HEALTHY,
+    Action.WARN: Word.WARNED,
+    Action.WATCH: Word.WATCHING,
+    Action.WAIT: Word.WAITING,
+    Action.UNKNOWN: Word.UNKNOWN,
+}
 _ACTIONS = {Word.WAITING: Action.WAIT, Word.DATA_REFUSED: Action.RETRAIN}
 
 
@@ -220,7 +227,9 @@ def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
             _record_decision(tick, judgement, Action.UNKNOWN, str(error))
             raise
         reading = Reading(Observed(), Mark(), (str(error),))
-    return reading, _judged(tick.config, reading, tick.past, now=tick.now)
+    judgement = _judged(tick.config, reading, tick.past, now=tick.now)
+    changed = drifting.changed(tick.config, judgement.findings, tick.past, labelled=reading.observed.labelled)
+    return replace(reading, notes=(*reading.notes, *changed)), judgement
 
 
 def _judged(config: Config, reading: Reading, past: Memory, *, now: datetime) -> Judgement:
@@ -327,4 +336,5 @@ def _outcome(judgement: Judgement, reading: Reading, *, run: str | None) -> Outc
 
 def _record_decision(tick: Tick, judgement: Judgement, action: Action, because: str) -> None:
     findings = [finding.to_json() for finding in judgement.findings]
-    tick.record(Kind.DECIDED, action=action.value, because=because, findings=findings)
+    on_drift = tick.config.trigger.on_drift.value
+    tick.record(Kind.DECIDED, action=action.value, because=because, findings=findings, on_drift=on_drift)

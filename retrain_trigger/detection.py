@@ -1,11 +1,15 @@
-"""How decay is detected under the settings: the detector to begin with, and the point rule."""
+"""How decay is detected under the settings: the detector to begin with, the alert, and the point rule."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding
-from retrain_trigger.judge import performance
-from retrain_trigger.judge.evidence import Detector
+from retrain_trigger.judge import evidence, performance
+from retrain_trigger.judge.evidence import Detector, Memo
+from retrain_trigger.judge.memory import Memory
 from retrain_trigger.measurements import Measurement
 
 
@@ -16,6 +20,42 @@ def begin(config: Config, *, among: int = 1) -> Detector:
         threshold=config.performance_threshold,
         false_alarm_every=config.trigger.false_alarm_every * among,
         cost=config.weights,
+    )
+
+
+def alert(config: Config, measurements: Sequence[Measurement], past: Memory, memo: Memo) -> Finding | None:
+    """Return the alert of the latest window, or of one that was not judged yet when a run last decided.
+
+    Its evidence says whether an earlier run has `told` of it: it is told once, however often cron runs on that day.
+    """
+    detector = evidence.folded(begin(config), measurements, memo)
+    seen = [each for each in measurements if evidence.looks_at(config.metric, each.counts)]
+    if detector.last_alert is None:
+        return None
+    window, latest = seen[detector.last_alert.window - 1], seen[-1]
+    before = list(_found_before(past))
+    told = any(each["name"] == "alert" and each["evidence"].get("where") == window.where for each in before)
+    if window is not latest and (told or not any(_is_older(each, window) for each in before)):
+        return None
+    at = window.at.isoformat() if window.at else None
+    finding = evidence.alert(detector, note=f"{sum(window.counts or ()):,} labelled rows, {window.where}")
+    more = {"where": window.where, "at": at, "told": told}
+    return finding and replace(finding, evidence={**finding.evidence, **more})
+
+
+def _found_before(past: Memory) -> Iterator[Mapping[str, Any]]:
+    """Yield the findings of the last decision."""
+    yield from past.last_decision.body.get("findings", ()) if past.last_decision else ()
+
+
+def _is_older(finding: Mapping[str, Any], window: Measurement) -> bool:
+    """Say whether a finding of evidence was made before this window could be judged."""
+    evidence = finding["evidence"]
+    return (
+        window.at is not None
+        and evidence.get("rule") == "sequential"
+        and bool(evidence.get("at"))
+        and datetime.fromisoformat(evidence["at"]) < window.at
     )
 
 

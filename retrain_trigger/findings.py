@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+ALERT = "alert"
+"""The name of the finding that one window is beyond chance by itself."""
+
 
 class Verdict(StrEnum):
     """PASS and BREACH are knowledge; UNKNOWN neither retrains nor promotes, and is never healthy."""
@@ -19,7 +22,7 @@ class Verdict(StrEnum):
 class Finding:
     """What was seen (`value`), what was allowed (`limit`), and the sentence that says so.
 
-    `value` is None exactly when the verdict is UNKNOWN; `evidence` holds plain JSON.
+    `value` is None exactly when the verdict is UNKNOWN; one that `warns` never retrains; `evidence` holds plain JSON.
     """
 
     name: str
@@ -27,6 +30,7 @@ class Finding:
     value: float | None
     limit: float | None
     because: str
+    warns: bool = False
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,13 +45,15 @@ class Finding:
             "value": self.value,
             "limit": self.limit,
             "because": self.because,
+            "warns": self.warns,
             "evidence": dict(self.evidence),
         }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Finding":
-        """Read back what `to_json` wrote."""
-        return cls(**{**document, "verdict": Verdict(document["verdict"])})
+        """Read back what `to_json` wrote; in earlier ledgers `warns` is in the evidence."""
+        warns = document.get("warns", document["evidence"].get("warns", False))
+        return cls(**{**document, "verdict": Verdict(document["verdict"]), "warns": bool(warns)})
 
 
 def at_least(
@@ -93,11 +99,22 @@ def at_most(
 
 
 def unknown(
-    name: str, because: str, *, limit: float | None = None, evidence: Mapping[str, Any] | None = None
+    name: str,
+    because: str,
+    *,
+    limit: float | None = None,
+    warns: bool = False,
+    evidence: Mapping[str, Any] | None = None,
 ) -> Finding:
     """Return a finding that never acts, with the reason why nothing is known."""
     return Finding(
-        name=name, verdict=Verdict.UNKNOWN, value=None, limit=limit, because=because, evidence=evidence or {}
+        name=name,
+        verdict=Verdict.UNKNOWN,
+        value=None,
+        limit=limit,
+        because=because,
+        warns=warns,
+        evidence=evidence or {},
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from retrain_trigger import detection
+from retrain_trigger import detection, drifting
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
@@ -35,12 +35,14 @@ class Observed:
     and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
     newest record that is there, also one later than that moment. `reference` is what drift is measured from.
     and of the newest label, None in a replay, where each moment is judged at its own time. `reference` is what drift is
-    measured from. `delay` is how long labels take, None where that is not known.
+    measured from. `labelled` says whether the prediction log has a column for labels, be they there yet or not. `delay`
+    is how long labels take, None where that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
     windows: Sequence[WindowCounts] | None = None
     reference: Reference = field(default_factory=dict)
+    labelled: bool = False
     positive: str = "1"
     newest: datetime | None = None
     newest_label: datetime | None = None
@@ -110,9 +112,8 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
-        on_drift=config.trigger.on_drift,
     )
-    acting = [finding for finding in fresh if policy.acts(finding, config.trigger.on_drift)]
+    acting = [finding for finding in fresh if policy.acts(finding)]
     breached = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
     return Judgement(findings, decision, tuple(sorted(breached)))
 
@@ -151,7 +152,11 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
         patience=case.config.trigger.patience,
         min_rows=case.config.trigger.min_rows,
     )
-    found = (_performed(case), _moved(case) or logged)
+    logged = logged and drifting.explained_log(case.config, logged, case.measurements)
+    moved = _moved(case) or logged
+    if moved is not None and drifting.decides(case.config, labelled=case.observed.labelled) is policy.OnDrift.WARN:
+        moved = replace(moved, warns=True)
+    found = (_performed(case), moved)
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -174,7 +179,7 @@ def served(observed: Observed, past: Memory) -> VersionCounts | None:
 
 
 def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
-    """Look for what may only warn: slices, an estimate where labels are still to come, signs of a feedback loop."""
+    """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
     slices = sliced(config, windows, positive=observed.positive, memo=case.memo) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
@@ -201,7 +206,9 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
                 note=f"window {policy.stamp(latest.start)}",
             )
         )
-    return (*found, slices) if slices is not None else tuple(found)
+    sequential = bool(case.measurements) and _sequential(config, case.measurements)
+    alert = detection.alert(config, case.measurements, past, case.memo) if sequential else None
+    return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 
 def _champions(observed: Observed, past: Memory) -> list[VersionCounts]:
@@ -281,6 +288,8 @@ def _moved(case: _Case) -> Finding | None:
     finding = _moved_in(case, case.windows[-1])
     if finding is None or finding.verdict is not Verdict.BREACH:
         return finding
+    month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
+    finding = drifting.explained(finding, case.observed.reference, month)
     return replace(finding, evidence={**finding.evidence, "windows": _moved_since(case)})
 
 
@@ -308,7 +317,8 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
     elif "label" in counts:
         counts["label"] = Histogram((*counts["label"].counts[:-1], 0))  # a label still on its way is not missing
     reference = {**observed.reference, **dict(_early(observed.reference, baseline, latest))}
-    reference = {name: cut for name, cut in reference.items() if name in counts and cut[1].rows}
+    watched = drifting.watched(config, reference)
+    reference = {name: cut for name, cut in watched.items() if name in counts and cut[1].rows}
     if not reference:
         return None
     finding = drift.check(
@@ -346,8 +356,10 @@ def _nothing_measured(config: Config, champion: memory.Champion, now: datetime) 
         because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
         return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
     since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
-    if now - champion.since <= config.trigger.max_age:
-        return Judgement((), Decision(Action.WAIT, f"{since}; waiting for the first measurement"))
+    until = champion.since + config.trigger.max_age
+    if now <= until:
+        because = f"{since}; waiting for the first measurement until {policy.stamp(until)}"
+        return Judgement((), Decision(Action.WAIT, because, until))
     because = f"{since}, longer ago than trigger.max_age {policy.length(config.trigger.max_age)}; is it still logged?"
     return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
 

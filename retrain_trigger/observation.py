@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import drifting
 from retrain_trigger.config import Config
 from retrain_trigger.judge import lateness
 from retrain_trigger.judge.estimate import EDGES
@@ -86,7 +87,8 @@ def _metrics(config: Config, champion: Champion | None, now: datetime) -> Metric
         return EMPTY_LOG
     if champion is not None and now - champion.since <= config.trigger.max_age and files.is_empty(path):
         return EMPTY_LOG
-    return metrics_log.read([nearby(path)], metric=config.metric, now=now)
+    log = metrics_log.read([nearby(path)], wanted=config.wanted, now=now)
+    return replace(log, measurements=drifting.stated(config, log.measurements))
 
 
 def _reference(
@@ -146,6 +148,7 @@ def _observed(
         measurements=log.measurements,
         windows=windows,
         reference=found,
+        labelled=any(piece.get("truth") for piece in pieces),
         positive=positive,
         newest=max(map(datetime.fromisoformat, newest), default=log.newest),
         newest_label=max(map(datetime.fromisoformat, labels), default=None),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any
 
-from retrain_trigger.findings import Finding
+from retrain_trigger.findings import ALERT, Finding, Verdict
 
 
 class ExitCode(IntEnum):
@@ -28,6 +28,8 @@ class Word(StrEnum):
     """What one tick came to, in the words that `history` uses."""
 
     HEALTHY = "healthy"
+    WARNED = "healthy, warned"
+    WATCHING = "watching"
     WAITING = "waiting"
     UNKNOWN = "unknown"
     WOULD_RETRAIN = "would retrain"
@@ -58,6 +60,12 @@ class Outcome:
     run: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_told(self) -> bool:
+        """Whether this is told also where only what was done, failed, or alerts is: `--quiet`."""
+        alerts = any(finding.name == ALERT and finding.verdict is Verdict.BREACH for finding in self.findings)
+        return alerts or self.word not in _NOTHING_DONE or self.code not in {ExitCode.OK, ExitCode.WOULD_ACT}
+
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
         return {
@@ -69,3 +77,14 @@ class Outcome:
             "run": self.run,
             **self.details,
         }
+
+
+_NOTHING_DONE = frozenset(
+    {
+        Word.HEALTHY,
+        Word.WARNED,
+        Word.WATCHING,
+        Word.WAITING,
+        *(word for word in Word if word.value.startswith("would ")),
+    }
+)

@@ -1,5 +1,6 @@
 """Results as text for a person: outcomes, replays, the state, the history."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -9,7 +10,7 @@ from retrain_trigger import approval
 from retrain_trigger.config import Config
 from retrain_trigger.contest import Contest
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.findings import Finding, Verdict, figures
+from retrain_trigger.findings import ALERT, Finding, Verdict, figures
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.agreement import Agreement
 from retrain_trigger.judge.memory import Memory
@@ -19,9 +20,13 @@ from retrain_trigger.outcomes import Outcome
 from retrain_trigger.rehearsal import Rehearsal
 from retrain_trigger.replay import Replay, Step
 
+WIDTH, MOST_LINES = 80, 20
+"""Columns and lines that `status` takes at most."""
+
 SHOWN = 6
 """Kinds of disagreement that are listed, the most frequent first."""
 
+_LABEL = 11
 _ROW = "{:<17}  {:<15}  {}"
 _INTENTS = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING, Kind.REFITTING, Kind.REMOVING})
 """Entries that say nothing which their outcome does not say again."""
@@ -37,11 +42,23 @@ def clean(text: str) -> str:
 
 
 def outcome_lines(outcome: Outcome, *, verbose: bool) -> list[str]:
-    """Write an outcome: one sentence, and with `verbose` every finding."""
-    lines = [f"{outcome.word.value}: {outcome.because}"]
+    """Write an outcome: one sentence, a line for each check that warns, and with `verbose` every finding."""
+    lines = [f"{outcome.word.value}: {outcome.because}", *warning_lines(outcome.findings)]
     if verbose:
         lines += finding_lines(outcome.findings)
     return lines
+
+
+def told_lines(outcome: Outcome) -> list[str]:
+    """Write an outcome in one line; an alert comes first."""
+    alerts = [f.because for f in outcome.findings if f.name == ALERT and f.verdict is Verdict.BREACH]
+    told = f"{outcome.word.value}: {outcome.because}".replace("\n", " / ")
+    return [f"alert: {'; '.join(alerts)}; {told}" if alerts else told]
+
+
+def warning_lines(findings: Iterable[Finding]) -> list[str]:
+    """Write the checks that only warn and are over their limit, one a line."""
+    return [f"warns: {finding.because}" for finding in findings if finding.warns and finding.verdict is Verdict.BREACH]
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
@@ -56,12 +73,14 @@ def replay_lines(replay: Replay, config: Config, *, verbose: bool) -> list[str]:
         steps = [step for _, step in group]
         if verbose or steps[0].decision.action is not Action.HEALTHY:
             lines.append(_step_line(steps[0]))
+            lines += [f"{'':<17}  {warning}" for warning in warning_lines(steps[0].findings)]
         if len(steps) > 1 and steps[0].decision.action is not Action.HEALTHY:
             lines.append(f"{'':<17}  and so for {len(steps) - 1} more, to {_when(steps[-1])}")
     total, triggers = len(replay.steps), replay.count(Action.RETRAIN)
     counted = (
         f"{_plural(total, 'measurement')} of {config.metric}: {_plural(triggers, 'retraining')}, "
-        f"{_plural(replay.count(Action.WAIT), 'breach', 'breaches')} waited, {replay.count(Action.UNKNOWN)} unknown"
+        f"{_plural(replay.count(Action.WAIT), 'breach', 'breaches')} waited, {replay.count(Action.WATCH)} watched, "
+        f"{replay.count(Action.UNKNOWN)} unknown"
     )
     lines += [counted, *_slices_warned(replay)]
     if triggers:
@@ -72,29 +91,52 @@ def replay_lines(replay: Replay, config: Config, *, verbose: bool) -> list[str]:
     return lines
 
 
-def status_lines(config: Config, past: Memory, outcome: Outcome) -> list[str]:
-    """Write where things stand: the champion, the findings, what is waited for, what is not watched."""
+def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: bool = False) -> list[str]:
+    """Write where things stand, in MOST_LINES lines of WIDTH columns at most; with `verbose` all of it.
+
+    The champion, what was found, what warns, what is to be told, what is waited for, what is not watched.
+    """
     champion = past.champion
-    lines = [f"champion   {champion.version} since {policy.stamp(champion.since)}" if champion else "champion   none"]
-    lines.append(f"now        {outcome.word.value}: {outcome.because}")
-    lines += finding_lines(outcome.findings)
-    if past.asked is not None:
-        lines.append(f"approval   {approval.pending(past.asked)}")
+    rows = [("champion", f"{champion.version} since {policy.stamp(champion.since)}" if champion else "none")]
+    rows.append(("now", f"{outcome.word.value}: {outcome.because}"))
+    rows += [("warns:", each.removeprefix("warns: ")) for each in warning_lines(outcome.findings)]
+    rows += [(f.verdict.value.lower(), f.because) for f in outcome.findings if _is_untold(f, outcome)]
+    rows += [("note", note) for note in outcome.notes if note not in outcome.because]
+    rows += _standing(config, past)
+    rows += _not_watched(config, outcome)
+    if verbose:
+        return [*(f"{label:<{_LABEL}}{text}" for label, text in rows), *finding_lines(outcome.findings)]
+    lines = [line for label, text in rows for line in _wrapped(label, text, 7 if label == "now" else 3)]
+    left = len(lines) - MOST_LINES
+    return lines if left <= 0 else [*lines[: MOST_LINES - 1], f"({left + 1} more lines: retrain-check status -v)"]
+
+
+def _is_untold(finding: Finding, outcome: Outcome) -> bool:
+    """Whether a finding is neither part of the outcome's sentence nor a warning with a line of its own."""
+    return finding.because not in outcome.because and not (finding.warns and finding.verdict is Verdict.BREACH)
+
+
+def _standing(config: Config, past: Memory) -> list[tuple[str, str]]:
+    """Return what is remembered and waited for."""
+    rows = [("approval", approval.pending(past.asked))] if past.asked is not None else []
     clock = past.last_seen
     if clock is not None:
-        lines.append(f"last run   {policy.stamp(clock)}")
+        rows.append(("last run", policy.stamp(clock)))
     over = policy.cooldown_over(past, cooldown=config.trigger.cooldown)
     if over is not None and clock is not None and clock < over:
-        lines.append(f"cooldown   until {policy.stamp(over)}")
+        rows.append(("cooldown", f"until {policy.stamp(over)}"))
     recent = [a for a in past.attempts if clock and a.at > clock - config.trigger.budget.period]
-    lines.append(
-        f"budget     {len(recent)} of {config.trigger.budget.trainings} trainings used "
-        f"in the last {policy.length(config.trigger.budget.period)}"
-    )
+    trainings, period = config.trigger.budget
+    rows.append(("budget", f"{len(recent)} of {trainings} trainings used in the last {policy.length(period)}"))
     if past.unfinished:
-        lines.append(f"unfinished run {past.unfinished[-1].run}: the next run finishes it or gives it up")
-    lines += _not_watched(config, outcome)
-    return lines
+        rows.append(("unfinished", f"run {past.unfinished[-1].run}: the next run finishes it or gives it up"))
+    return rows
+
+
+def _wrapped(label: str, text: str, most: int) -> list[str]:
+    """Write a row in `most` lines at most, its text hanging beside its label."""
+    lines = textwrap.wrap(text.replace("\n", "; "), WIDTH - _LABEL, max_lines=most, placeholder=" ...") or [""]
+    return [f"{label if not place else '':<{_LABEL}}{line}" for place, line in enumerate(lines)]
 
 
 def history_lines(entries: Sequence[Entry]) -> list[str]:
@@ -106,7 +148,7 @@ def history_lines(entries: Sequence[Entry]) -> list[str]:
             more = f"{len(told)} runs, the last at {policy.stamp(told[-1].at)}: " if len(told) > 1 else ""
             lines.append(_ROW.format(policy.stamp(told[0].at), str(action), more + told[-1].body["because"]))
         elif kind not in {*_INTENTS, Kind.COMPARED}:
-            lines += [_ROW.format(policy.stamp(entry.at), kind.value, _told(entry)) for entry in told]
+            lines += [line for entry in told for line in (_entry_line(entry), *_output_lines(entry))]
     return lines or ["nothing has happened yet"]
 
 
@@ -131,7 +173,7 @@ def explain_lines(entries: Sequence[Entry]) -> list[str]:
     for entry in entries:
         action = entry.body.get("action", entry.kind.value)
         if entry.kind not in _INTENTS:
-            lines.append(_ROW.format(policy.stamp(entry.at), action, _told(entry)))
+            lines += [_ROW.format(policy.stamp(entry.at), action, _told(entry)), *_output_lines(entry)]
         lines += finding_lines(Finding.from_json(f) for f in entry.body.get("findings", ()))
         for trial in entry.body.get("trials", ()):
             lines += _trial_lines(trial)
@@ -230,15 +272,28 @@ def _plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def _not_watched(config: Config, outcome: Outcome) -> list[str]:
+def _not_watched(config: Config, outcome: Outcome) -> list[tuple[str, str]]:
+    """Return what is not judged, as far as anything was."""
     absent = []
-    if not any(finding.name == "drift" for finding in outcome.findings):
-        absent.append("drift (the metrics log has none)")
-    if config.data.labelled is None and config.data.holdout_file is None:
+    log = config.logs.predictions is not None
+    if outcome.findings and not any(finding.name == "drift" for finding in outcome.findings):
+        absent.append(f"drift ({'there is nothing to measure it from' if log else 'the metrics log states none'})")
+    if config.data.labelled is None and config.data.holdout_file is None and not log:
         absent.append("challengers (no data.labelled or data.holdout_file: they are sealed, not promoted)")
-    if config.trigger.slices and not any(finding.name == "slices" for finding in outcome.findings):
+    if outcome.findings and config.trigger.slices and not any(each.name == "slices" for each in outcome.findings):
         absent.append(f"slices of {', '.join(config.trigger.slices)} (they need a prediction log with labels)")
-    return [f"not judged {'; '.join(absent)}"] if absent else []
+    return [("not judged", "; ".join(absent))] if absent else []
+
+
+def _entry_line(entry: Entry) -> str:
+    return _ROW.format(policy.stamp(entry.at), entry.kind.value, _told(entry))
+
+
+def _output_lines(entry: Entry) -> list[str]:
+    """Return the last lines of what a failed training printed."""
+    if entry.kind is not Kind.FAILED:
+        return []
+    return [_ROW.format("", "", line.strip()).rstrip() for line in entry.body.get("because", "").splitlines()[1:]]
 
 
 def _told(entry: Entry) -> str:

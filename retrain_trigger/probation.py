@@ -47,7 +47,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -
     if past.clock(now) > until + config.trigger.max_age:
         return None
     if past.probation.standing is None:
-        return unknown("probation", "nothing was measured of its predecessor", evidence={"warns": True})
+        return unknown("probation", "nothing was measured of its predecessor", warns=True)
     own = (each for each in champion_measurements(config, observed, past) if each.at is None or each.at < until)
     finding = probation.check(
         Standing.from_json(past.probation.standing),
@@ -60,7 +60,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -
         cost=config.weights,
     )
     because = f"{finding.because} (on probation until {policy.stamp(until)})"
-    return replace(finding, because=because, evidence={**finding.evidence, "warns": True})
+    return replace(finding, because=because, warns=True)
 
 
 def failed(judgement: Judgement) -> Finding | None:

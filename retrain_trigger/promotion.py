@@ -105,7 +105,7 @@ def complete(tick: Tick, intent: Entry) -> Pointer:
 def log_mark(config: Config, tick: Tick) -> Mark:
     """Return how far the metrics log reaches now; lines before that say nothing of the next champion."""
     try:
-        return metrics_log.read([nearby(config.logs.metrics)], metric=config.metric, now=tick.now).mark
+        return metrics_log.read([nearby(config.logs.metrics)], wanted=config.wanted, now=tick.now).mark
     except CannotJudgeError:
         return Mark()
 

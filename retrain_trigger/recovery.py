@@ -11,7 +11,7 @@ from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick, nearby
-from retrain_trigger.world import descendants, files, lock, training
+from retrain_trigger.world import descendants, files, lock, models, training
 
 Left = Mapping[Kind, Entry]
 _SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
@@ -38,6 +38,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     A question finds out which of both it would be. Raises BusyError while its training is still running and has time left, TrainingError where it cannot be ended,
     ConflictError where somebody moved the pointer meanwhile.
     """
+    _end_scoring(tick)
     if not tick.past.unfinished:
         _tidy(tick)
         return tick, None
@@ -91,6 +92,7 @@ def given_up(tick: Tick, because: str) -> Tick:
 
     A promotion that had begun is completed where the pointer lets it be.
     """
+    _end_scoring(tick)
     if not tick.past.unfinished:
         return staging.withdraw(tick, because)
     earlier = tick.resuming(tick.past.unfinished[-1].run)
@@ -105,6 +107,13 @@ def given_up(tick: Tick, because: str) -> Tick:
         earlier.record(Kind.ABANDONED, because=because)
     _tidy(tick)
     return staging.withdraw(tick.remembering(memory.fold(tick.ledger.effects())), because)
+
+
+def _end_scoring(tick: Tick) -> None:
+    """End what killed runs left of the children that asked models: nobody waits for their answers any more."""
+    if not tick.asks:
+        for folder in tick.scratch.parent.glob("*"):
+            models.end_leftover(folder)
 
 
 def _tidy(tick: Tick) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from retrain_trigger import observation
+from retrain_trigger import drifting, observation
 from retrain_trigger.config import Config
 from retrain_trigger.errors import PromotionError
 from retrain_trigger.findings import Finding
@@ -81,9 +81,9 @@ def simulate(config: Config, logs: Sequence[Path | BinaryIO]) -> Replay:
     """
     if not logs and config.logs.predictions is not None:
         return Replay(tuple(_judged(config, _windows(config))))
-    log = metrics_log.read(logs or [nearby(config.logs.metrics)], metric=config.metric, now=None, final=True)
+    log = metrics_log.read(logs or [nearby(config.logs.metrics)], wanted=config.wanted, now=None, final=True)
     plain = config.model_copy(update={"logs": config.logs.model_copy(update={"predictions": None})})
-    return Replay(tuple(_judged(plain, _lines(plain, log.measurements))), log.notes)
+    return Replay(tuple(_judged(plain, _lines(plain, drifting.stated(plain, log.measurements)))), log.notes)
 
 
 def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
@@ -92,17 +92,20 @@ def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
         judgement = judged(config, moment.observed, past, now=moment.now, memo=memo)
         yield Step(moment.where, moment.at, judgement.findings, judgement.decision)
         if judgement.decision.action is Action.RETRAIN:
-            past = past.attempted(Attempt("replay", moment.now, moment.mark))
+            used = Mark(moment.mark.at, dict(moment.mark.ends))
+            past = past.attempted(Attempt("replay", moment.now, used))
 
 
 def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Moment]:
     """Yield one moment for each line, at its own time."""
     seen: list[Measurement] = []
+    ends: dict[str, int] = {}
     now = _DAY_ONE
     for line in measurements:
         now = line.at or now + config.trigger.window
         seen.append(line)
-        yield _Moment(now, line.where, line.at, Observed(measurements=seen), Mark(line.at, {line.file: line.end}))
+        ends[line.file] = line.end
+        yield _Moment(now, line.where, line.at, Observed(measurements=seen), Mark(line.at, ends))
 
 
 def _windows(config: Config) -> Iterator[_Moment]:

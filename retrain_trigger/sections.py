@@ -291,10 +291,16 @@ class Trigger(Section):
     evidence: Annotated[Evidence, PlainValidator(units.one_of(Evidence))] = default("auto")
     false_alarm_every: Annotated[int, PlainValidator(units.count)] = default(1000)
     patience: Annotated[Patience, PlainValidator(units.patience)] = default("1 of 1")
-    on_drift: Annotated[OnDrift, PlainValidator(units.one_of(OnDrift))] = default("retrain")
+    on_drift: Annotated[OnDrift, PlainValidator(units.one_of(OnDrift))] = default("auto")
     slices: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
     cooldown: Duration = default("24h")
     budget: Annotated[Budget, PlainValidator(units.budget)] = default("4 per 30d")
+
+
+class Drift(Section):
+    """What drift is measured of: `ignore` are columns that are no inputs, such as ids, versions and months."""
+
+    ignore: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
 
 
 class Data(Section):

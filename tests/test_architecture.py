@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
         | {
             "artefact",
             "detection",
+            "drifting",
             "profile",
             "data_check",
             "holdouts",

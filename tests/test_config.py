@@ -45,7 +45,7 @@ def test_two_lines_are_a_whole_config(write: Callable[[str], Path], tmp_path: Pa
     assert (config.trigger.window, config.trigger.max_age) == (timedelta(days=1), timedelta(days=3))
     assert (config.trigger.cooldown, config.trigger.min_rows) == (timedelta(hours=24), 200)
     assert (config.trigger.patience, config.trigger.budget) == (Patience(1, 1), Budget(4, timedelta(days=30)))
-    assert config.trigger.on_drift is OnDrift.RETRAIN
+    assert config.trigger.on_drift is OnDrift.AUTO
     assert (config.data.labelled, config.data.holdout_file, config.data.windows) == (None, None, (None,))
     assert (config.data.holdout, config.data.max_missing) == (0.2, 0.05)
     assert (config.train.command, config.train.timeout) == ("make train-model", timedelta(hours=2))

@@ -15,7 +15,7 @@ from projects import BREAK, CONFIG, Project, day
 from retrain_trigger import config, preparation
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError
-from retrain_trigger.outcomes import Outcome
+from retrain_trigger.outcomes import Outcome, Word
 from retrain_trigger.tick import begun
 from retrain_trigger.world.ledger import Ledger
 
@@ -249,6 +249,15 @@ def test_a_hold_out_whose_rows_stopped_coming_is_refused_before_training(champio
     assert isinstance(prepared(champion, settings, at=7), preparation.Prepared)
     with pytest.raises(PromotionError, match=r"are stale, and their newest is of 2026-01-2.*trigger.max_age is 3d"):
         prepared(champion, settings, at=9)
+
+
+def test_a_hold_out_that_has_one_class_so_far_waits_for_the_other(champion: Project) -> None:
+    copied(champion, "held.parquet", "label = 0 OR NOT later")
+    settings = CONFIG.replace("labelled: labelled.parquet, holdout: 40%", "holdout_file: held.parquet")
+    found = prepared(champion, settings, at=3)
+    assert isinstance(found, Outcome)
+    assert found.word is Word.WAITING
+    assert "and two are needed: training waits for at least 1 row of another class" in found.because
 
 
 def test_a_hold_out_of_one_class_is_refused_before_training(champion: Project) -> None:

@@ -81,8 +81,8 @@ def test_a_line_without_end_takes_little_memory_and_is_named(tmp_path: Path) -> 
             file.write(b"x" * (1 << 20))
     script = (
         "import re, sys\nfrom pathlib import Path\nfrom retrain_trigger.errors import CannotJudgeError\n"
-        "from retrain_trigger.world import metrics_log\n"
-        "try:\n    metrics_log.read([Path(sys.argv[1])], metric='f1', now=None)\n"
+        "from retrain_trigger.world import metrics_log\nfrom retrain_trigger.world.log_record import Wanted\n"
+        "try:\n    metrics_log.read([Path(sys.argv[1])], wanted=Wanted('f1'), now=None)\n"
         "except CannotJudgeError as error:\n    print(error)\n"
         "print(re.search('VmHWM: *\\t *([0-9]+)', Path('/proc/self/status').read_text())[1])"
     )

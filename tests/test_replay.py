@@ -78,7 +78,7 @@ def test_lines_without_a_time_are_a_window_apart(window: str, found: list[int]) 
 def test_a_line_is_judged_at_its_own_time_however_old_and_with_the_lines_before_it_only() -> None:
     replay = replayed(daily(0.9, 0.8, 0.9, 0.8, 0.8), "trigger.patience=2 of 3")
     assert triggers(replay) == [4]
-    assert [step.decision.action for step in replay.steps[:3]] == [Action.HEALTHY, Action.WAIT, Action.HEALTHY]
+    assert [step.decision.action for step in replay.steps[:3]] == [Action.HEALTHY, Action.WATCH, Action.HEALTHY]
     old = "2001-01-01 f1=0.9\n2001-01-02 f1=0.7\n"
     assert triggers(replayed(old)) == [2]
 
@@ -101,10 +101,11 @@ def test_an_unknown_is_neither_healthy_nor_a_trigger() -> None:
     assert [step.decision.action for step in replay.steps] == [Action.UNKNOWN, Action.UNKNOWN, Action.HEALTHY]
 
 
-def test_drift_in_the_log_triggers_too() -> None:
+def test_drift_beside_the_metric_warns_and_triggers_where_the_settings_say_so() -> None:
     log = "2026-01-01 f1=0.9 drift.age=0.1\n2026-01-02 f1=0.9 drift.age=0.3\n"
-    assert triggers(replayed(log)) == [2]
-    assert triggers(replayed(log, "trigger.on_drift=warn")) == []
+    assert triggers(replayed(log)) == triggers(replayed(log, "trigger.on_drift=warn")) == []
+    assert triggers(replayed(log, "trigger.on_drift=retrain")) == [2]
+    assert triggers(replayed(log, "trigger.on_drift=retrain", "drift.ignore=[age]")) == []
 
 
 def test_a_log_twice_as_long_takes_twice_the_work() -> None:
@@ -171,7 +172,9 @@ def test_the_words_stand_on_the_lines_of_triggers_only(ask: Ask, tmp_path: Path)
     others = [line for line in lines if "Retrain Triggered" not in line]
     assert any("waiting: " in line and "cooldown until 2026-01-07 00:00Z" in line for line in others)
     assert any("and so for 2 more, to 2026-01-10" in line for line in others)
-    assert any("14 measurements of f1: 4 retrainings, 5 breaches waited, 0 unknown" in line for line in others)
+    assert any(
+        "14 measurements of f1: 4 retrainings, 5 breaches waited, 0 watched, 0 unknown" in line for line in others
+    )
     assert "cannot know how a retrained model would have scored" in others[-1]
     told = json.loads(ask("--log", "f1.log", "--format", "json").stdout)
     assert [step["at"][:10] for step in told["steps"] if step["action"] == "retrain"] == [

@@ -22,7 +22,8 @@ from retrain_trigger.errors import CannotJudgeError, PromotionError, UsageError
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.world import metrics_log
 from retrain_trigger.world.log_formats import Format, recognised
-from retrain_trigger.world.log_record import measurement, metric_names
+from retrain_trigger.world.log_readings import reading
+from retrain_trigger.world.log_record import Wanted, draft, measurement, metric_names
 from retrain_trigger.world.registry import Registry
 
 BLOCK = 5_000
@@ -41,7 +42,7 @@ LOGS = (
         '{"time": 1767323045123, "f1": null, "tp": 90, "fp": 10, "fn": 12, "tn": 388, "drift": 0.1}',
     ),
     (
-        "timestamp,f1,n,model,drift_age,drift_income",
+        "timestamp,f1,n,model,drift.age,drift.income",
         "2026-01-05,0.91,480,v1,0.02,0.4",
         '2026-01-06,"0.9",481,"v,2",,nan',
     ),
@@ -79,7 +80,7 @@ def run(*, number: int = 10_000_000, seed: int = 7, processes: int | None = None
 
 def line_violations(form: Format, changed: str) -> list[str]:
     """Read one changed line of a log of this form; return what was not as it must be."""
-    return _timed(repr(changed)[:300], lambda: _measured(form.parse, form.number, changed))
+    return _timed(repr(changed)[:300], lambda: _measured(form, changed))
 
 
 def log_violations(content: bytes) -> list[str]:
@@ -87,7 +88,7 @@ def log_violations(content: bytes) -> list[str]:
 
     def read() -> Iterator[str]:
         try:
-            log = metrics_log.read([io.BytesIO(content)], metric="f1", now=NOW)
+            log = metrics_log.read([io.BytesIO(content)], wanted=Wanted("f1"), now=NOW)
         except CannotJudgeError as error:
             yield from _unprintable(str(error))
             return
@@ -182,19 +183,22 @@ def _bytes(chance: random.Random, text: str) -> bytes:
     return bytes(content[: chance.randrange(len(content))] if chance.random() < 0.2 else content)
 
 
-def _measured(parse: Callable[[str], object], number: object, line: str) -> Iterator[str]:
+def _measured(form: Format, line: str) -> Iterator[str]:
     try:
-        record = parse(line)
-        if record is None:
-            return
-        found = measurement(record, names=NAMES, number=number, where="log:1", file="log", end=1)  # type: ignore[arg-type]
+        drafts = [draft(record, Wanted("f1"), number=1, end=1, file="log") for record in form.parse(line)]
+        read = reading(None, None)
+        for each in drafts:
+            if each is not None:
+                read.learn("log:1", each.numbers, each.time)
+        yield from _unprintable(read.doubt() or "")
+        found = [measurement(each, read, where="log:1") for each in drafts if each is not None]
     except ValueError as error:
         if type(error).__module__ == "builtins" and type(error) is not ValueError:
             yield f"{type(error).__name__} instead of words: {error}"
         yield from _unprintable(str(error))
         return
-    if found is not None:
-        yield from _impossible(found)
+    for one in found:
+        yield from _impossible(one)
 
 
 def _impossible(found: Measurement) -> Iterator[str]:

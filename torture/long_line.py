@@ -28,7 +28,8 @@ how, log, labels = sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None
 try:
     if how == "metrics":
         from retrain_trigger.world import metrics_log
-        metrics_log.read([log], metric="f1", now=None)
+        from retrain_trigger.world.log_record import Wanted
+        metrics_log.read([log], wanted=Wanted("f1"), now=None)
     elif how == "labelled":
         from retrain_trigger.world import labelled
         with labelled.opened(str(log), columns=COLUMNS, now=NOW):

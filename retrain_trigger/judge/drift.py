@@ -327,9 +327,14 @@ def _verdict(
 
 def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Mapping[str, Any]) -> Finding:
     seen, allowed = figures(move.value, threshold)
-    because = f"drift {seen} reaches drift_threshold {allowed} but may be chance ({name}, p {move.p:.2g}; {note})"
+    because = f"drift {seen} reaches drift_threshold {allowed}, not proven yet: it may be chance ({name}, p {move.p:.2g}; {note})"
     return Finding(
-        name="drift", verdict=Verdict.PASS, value=move.value, limit=threshold, because=because, evidence=evidence
+        name="drift",
+        verdict=Verdict.PASS,
+        value=move.value,
+        limit=threshold,
+        because=because,
+        evidence={**evidence, "watching": True},
     )
 
 

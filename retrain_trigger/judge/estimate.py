@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from retrain_trigger.findings import Finding, at_least, at_most, figures, unknown
@@ -206,29 +206,30 @@ def check(
     cost: tuple[float, float] = (1.0, 1.0),
     note: str = "",
 ) -> Finding:
-    """Judge the estimated metric of one window's scores; `evidence["warns"]` marks that it may only warn.
+    """Judge the estimated metric of one window's scores; it only warns.
 
     Unknown where fewer than `min_rows` rows have a score or were learned from, where those were all of one class or
     are not explained by their scores (LARGEST_MISFIT), or where the metric looks at more than two classes.
     """
     name = f"estimated_{metric}"
-    evidence: dict[str, Any] = {"warns": True}
+    evidence: dict[str, Any] = {}
     if scores is None or calibration is None:
         missing = "row with a score" if scores is None else "labelled row with a score to learn from"
-        return unknown(name, _noted(f"there is no {missing}", note), limit=threshold, evidence=evidence)
+        return unknown(name, _noted(f"there is no {missing}", note), limit=threshold, warns=True, evidence=evidence)
     evidence |= {"rows": scores.rows, "learned_from": calibration.rows}
     obstacle = _obstacle(scores, calibration, metric, positive, min_rows=min_rows, cost=cost)
     if obstacle:
-        return unknown(name, _noted(obstacle, note), limit=threshold, evidence=evidence)
+        return unknown(name, _noted(obstacle, note), limit=threshold, warns=True, evidence=evidence)
     judge = at_most if metric in LOWER_IS_BETTER else at_least
-    return judge(
+    found = judge(
         name,
         estimated(scores, calibration, metric, positive, cost=cost),
         threshold,
         limit_name="performance_threshold",
-        note="; ".join(part for part in (f"expected of the scores of {scores.rows:,} rows, only warns", note) if part),
+        note="; ".join(part for part in (f"expected of the scores of {scores.rows:,} rows", note) if part),
         evidence=evidence | {"expected": expected(scores, calibration, positive)._asdict()},
     )
+    return replace(found, warns=True)
 
 
 def auc(scores: ScoreCounts, positive: str) -> float:

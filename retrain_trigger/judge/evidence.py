@@ -24,6 +24,9 @@ SMALLEST_GAIN = 1e-9
 LEAST_ALERT = 1000.0
 """An alert needs the square of so much evidence from one window, however small `false_alarm_every` is."""
 
+MOST_REPEATS = 1000
+"""How many windows like the latest are counted at most until an alarm."""
+
 MOST_EVIDENCE = 1e300
 """Evidence is reported up to here, so that it is always a finite number."""
 
@@ -37,6 +40,14 @@ class Ratio(NamedTuple):
     part: Cells
     whole: Cells
     sign: int = 1
+
+
+class Alert(NamedTuple):
+    """A window that is beyond chance by itself: which it was, counted from 1, the log of its own evidence, its counts."""
+
+    window: int
+    log: float
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +73,8 @@ class Detector:
     wrong side. Without one there is no alarm, whatever the evidence: a model without a mistake never alarms.
 
     A window alerts where it alone, without C and without earlier windows, is evidence of max(A, 1000)^2, and the window
-    before it was not: `alone` is the log of the mean of E_w^(1/D) over the bets. An alert is told; it never retrains.
+    before it was not: `alone` is the log of the mean of E_w^(1/D) over the bets. `last_alert` is kept, so that it can be
+    told where several windows are judged at once. An alert never retrains.
 
     Proved: where the metric is at t or better in every window, and rows are independent given the past, the expected
     number of windows to an alarm is at least A, however often one looks (M_w less w is then a supermartingale, and
@@ -89,7 +101,7 @@ class Detector:
     windows: int = 0
     swings: tuple[float, ...] = ()
     alone: float = -math.inf
-    alone_before: float = -math.inf
+    last_alert: Alert | None = None
     latest: Counts = (0, 0, 0, 0)
     stretch: Counts = (0, 0, 0, 0)
     stretch_windows: int = 0
@@ -124,16 +136,17 @@ class Detector:
             return self
         temper = self.overdispersion
         won = [_dot(factors, counts) / temper for factors in game.factors]
+        alone, limit = _log_mean(won), math.log(self.alert_limit)
         found = swing_between(game.ratio, self.threshold, self.latest, counts)
         stretch = _added(self.stretch, counts)
-        under = game.ratio.sign * (_value(game.ratio, stretch) - self.threshold) < 0
+        under = _under(game.ratio, stretch, self.threshold)
         return replace(
             self,
             logs=self._bet(won),
             windows=self.windows + 1,
             swings=self.swings if found is None else (*self.swings, found)[-LATEST_PAIRS:],
-            alone=_log_mean(won),
-            alone_before=self.alone,
+            alone=alone,
+            last_alert=Alert(self.windows + 1, alone, counts) if alone >= limit > self.alone else self.last_alert,
             latest=counts,
             stretch=stretch if under else (0, 0, 0, 0),
             stretch_windows=self.stretch_windows + 1 if under else 0,
@@ -157,7 +170,7 @@ class Detector:
     @property
     def alerts(self) -> bool:
         """Whether the latest window is beyond chance by itself, and the one before it was not."""
-        return self.alone >= self._alert > self.alone_before
+        return self.last_alert is not None and self.last_alert.window == self.windows
 
     @property
     def latest_value(self) -> float:
@@ -169,13 +182,45 @@ class Detector:
         """The metric over all rows of the stretch; NaN where there is none."""
         return _value(ratio_of(self.metric, self.cost), self.stretch)
 
+    def repeats_to_alarm(self) -> int | None:
+        """Return after how many more windows like the latest it would alarm, with D as it is now; 0 where it does.
+
+        None where not even MOST_REPEATS are enough, or no window was seen.
+        """
+        if self.alarms:
+            return 0
+        if not self.windows or not _under(
+            _game(self.metric, self.threshold, self.cost).ratio, self.latest, self.threshold
+        ):
+            return None
+        low, high = 0, MOST_REPEATS
+        if self._evidence_after(high) < self.false_alarm_every:
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._evidence_after(middle) >= self.false_alarm_every else (middle, high)
+        return high
+
+    def _evidence_after(self, repeats: int) -> float:
+        """Return the evidence after so many windows more like the latest: M = E^n M_0 + E + E^2 + ... + E^n."""
+        game, temper, cap = _game(self.metric, self.threshold, self.cost), self.overdispersion, self._cap
+        won = [min(_dot(factors, self.latest) / temper, cap) for factors in game.factors]
+        pairs = zip(won, self.logs, strict=True)
+        return _finite(_log_mean([_log_sum(each * repeats + log, _log_powers(each, repeats)) for each, log in pairs]))
+
     @property
-    def _alert(self) -> float:
-        return 2 * math.log(max(self.false_alarm_every, LEAST_ALERT))
+    def alert_limit(self) -> float:
+        """The evidence from which on one window alone is an alert, at most MOST_EVIDENCE."""
+        least = max(self.false_alarm_every, LEAST_ALERT)
+        return min(least * least, MOST_EVIDENCE)
+
+    @property
+    def _cap(self) -> float:
+        every = self.false_alarm_every
+        return math.log(min(math.sqrt(len(BETS) * every), max(every / 3, 1)))
 
     def _bet(self, won: Sequence[float]) -> tuple[float, ...]:
-        every = self.false_alarm_every
-        cap = math.log(min(math.sqrt(len(BETS) * every), max(every / 3, 1)))
+        cap = self._cap
         return tuple(min(each, cap) + _log_one_plus(log) for each, log in zip(won, self.logs, strict=True))
 
 
@@ -188,9 +233,12 @@ def check(detector: Detector, *, note: str = "") -> Finding:
 
     The finding's value is the evidence and its limit `false_alarm_every`.
 
+    A latest window on the wrong side that is no proof yet is a PASS with `evidence["watching"]`; `evidence["needs"]`
+    says about how many more windows like it would be.
+
     >>> detector = Detector.begin("f1", threshold=0.85, false_alarm_every=1000).after((120, 25, 28, 327))
     >>> check(detector, note="2026-01-05").because
-    'f1 0.82 in the latest window; evidence 1 of 1,000 that it is under performance_threshold 0.85 (2026-01-05)'
+    'f1 0.82 is under performance_threshold 0.85, not proven yet: evidence 1 of 1,000, about 9 more such windows would prove it (2026-01-05)'
     """
     if not detector.windows:
         because = f"no window has a row that {detector.metric} looks at"
@@ -203,6 +251,32 @@ def check(detector: Detector, *, note: str = "") -> Finding:
         because=_breached(detector, note) if detector.alarms else _passed(detector, note),
         evidence=_shown(detector),
     )
+
+
+def alert(detector: Detector, *, note: str = "") -> Finding | None:
+    """Return the last alert of a detector, which only warns; None where there was none.
+
+    >>> detector = Detector.begin("f1", threshold=0.85, false_alarm_every=1000).after((60, 90, 90, 260))
+    >>> alert(detector, note="2026-01-05").because
+    'f1 0.4 is under performance_threshold 0.85 beyond chance: evidence 2e+49 from this window alone, alerts begin at 1,000,000 (2026-01-05)'
+    """
+    found = detector.last_alert
+    if found is None:
+        return None
+    value = _value(ratio_of(detector.metric, detector.cost), found.counts)
+    seen, threshold = figures(value, detector.threshold)
+    own, limit = _finite(found.log), detector.alert_limit
+    because = (
+        f"{detector.metric} {seen} is {_side(detector)} performance_threshold {threshold} beyond chance: evidence "
+        f"{_whole(own)} from this window alone, alerts begin at {_whole(limit)}" + (f" ({note})" if note else "")
+    )
+    evidence = {"warns": True, "latest": value, "threshold": detector.threshold}
+    return Finding(name="alert", verdict=Verdict.BREACH, value=own, limit=limit, because=because, evidence=evidence)
+
+
+def looks_at(metric: str, counts: Counts | None) -> bool:
+    """Say whether a metric of RATIOS looks at any of these rows."""
+    return counts is not None and _dot(RATIOS[metric].whole, counts) > 0
 
 
 def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, name: tuple[str, ...] = ()) -> Detector:
@@ -289,6 +363,24 @@ def _log_one_plus(log: float) -> float:
     return max(log, 0.0) + math.log1p(math.exp(-abs(log)))
 
 
+def _log_sum(one: float, other: float) -> float:
+    """Return log(exp(one) + exp(other)) without overflow; `other` is finite."""
+    return other + _log_one_plus(one - other)
+
+
+def _log_powers(log: float, n: int) -> float:
+    """Return the log of x + x^2 + ... + x^n for x = exp(log) and n of at least 1.
+
+    >>> round(math.exp(_log_powers(math.log(2), 3))), round(math.exp(_log_powers(0.0, 3)))
+    (14, 3)
+    """
+    if abs(log) < 1e-9:  # noqa: PLR2004  (x is 1 within rounding)
+        return math.log(n)
+    size = abs(log)
+    most = n * log if log > 0 else log
+    return most + math.log(-math.expm1(-n * size)) - math.log(-math.expm1(-size))
+
+
 def _breached(detector: Detector, note: str) -> str:
     value, threshold = figures(detector.stretch_value, detector.threshold)
     last = f"the last {detector.stretch_windows:,} windows" if detector.stretch_windows > 1 else "the latest window"
@@ -301,11 +393,30 @@ def _breached(detector: Detector, note: str) -> str:
 
 def _passed(detector: Detector, note: str) -> str:
     value, threshold = figures(detector.latest_value, detector.threshold)
-    return (
-        f"{detector.metric} {value} in the latest window; evidence {_whole(detector.evidence)} of "
-        f"{_whole(detector.false_alarm_every)} that it is {_side(detector)} performance_threshold {threshold}"
-        + (f" ({note})" if note else "")
-    )
+    proof = f"evidence {_whole(detector.evidence)} of {_whole(detector.false_alarm_every)}"
+    if _watched(detector):
+        said = f"is {_side(detector)} performance_threshold {threshold}, not proven yet: {proof}, {_repeats(detector)}"
+    else:
+        opposite = "at or above" if _side(detector) == "under" else "at or under"
+        said = f"is {opposite} performance_threshold {threshold}: {proof} that it is {_side(detector)} it"
+    return f"{detector.metric} {value} {said}" + (f" ({note})" if note else "")
+
+
+def _repeats(detector: Detector) -> str:
+    needs = detector.repeats_to_alarm()
+    if needs is None:
+        return f"more than {MOST_REPEATS:,} more such windows would be needed to prove it"
+    return "1 more such window would prove it" if needs == 1 else f"about {needs:,} more such windows would prove it"
+
+
+def _watched(detector: Detector) -> bool:
+    """Whether the latest window is on the wrong side of the threshold, and that is no proof yet."""
+    ratio = ratio_of(detector.metric, detector.cost)
+    return not detector.alarms and _under(ratio, detector.latest, detector.threshold)
+
+
+def _under(ratio: Ratio, counts: Counts, threshold: float) -> bool:
+    return ratio.sign * (_value(ratio, counts) - threshold) < 0
 
 
 def _side(detector: Detector) -> str:
@@ -320,6 +431,8 @@ def _whole(evidence: float) -> str:
 def _shown(detector: Detector) -> dict[str, Any]:
     return {
         "rule": "sequential",
+        "watching": _watched(detector),
+        "needs": detector.repeats_to_alarm(),
         "threshold": detector.threshold,
         "latest": detector.latest_value,
         "stretch": detector.stretch_value if detector.stretch_windows else None,

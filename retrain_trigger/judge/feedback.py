@@ -394,19 +394,20 @@ def _signature(
         value=value,
         limit=limit,
         because=f"{seen}: {advice}" if there else seen,
-        evidence={"warns": True, **evidence},
+        warns=True,
+        evidence=evidence,
     )
 
 
 def _too_few(name: str, seen: str, min_rows: int, limit: float) -> Finding:
     because = f"{seen} are fewer than trigger.min_rows {min_rows:,}"
-    return unknown(name, because, limit=limit, evidence={"warns": True})
+    return unknown(name, because, limit=limit, warns=True)
 
 
 def _too_few_versions(name: str, versions: Sequence[VersionCounts], min_rows: int, limit: float) -> Finding:
     seen = f"{len(versions)} champions predicted at least {min_rows:,} rows (trigger.min_rows)"
     because = f"{seen}, fewer than {FEWEST_VERSIONS}"
-    return unknown(name, because, limit=limit, evidence={"warns": True})
+    return unknown(name, because, limit=limit, warns=True)
 
 
 def _percent(share: float) -> str:

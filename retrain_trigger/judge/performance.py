@@ -95,7 +95,7 @@ def point_rule(
 
     `judge(measurement, note)` is the finding of one measurement, with a note for its sentence. An UNKNOWN before the
     latest does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
-    `evidence["patient"]`. Each window is compared on its own: a noisy metric makes false alarms.
+    `evidence["watching"]`; `evidence["needs"]` says how many more like it would breach. Each window is compared on its own: a noisy metric makes false alarms.
     """
     if not measurements:
         return unknown(name, f"no {name} was measured", evidence={"rule": "point"})
@@ -107,7 +107,8 @@ def point_rule(
     evidence = {
         **finding.evidence,
         "rule": "point",
-        "patient": waiting,
+        "watching": waiting,
+        "needs": max(patience.hits - len(hits), 0),
         "where": latest.where,
         "at": _iso(latest),
         "windows": [_iso(hit) or hit.where for hit in (*_beginning(hits, measurements, judge), *hits)],

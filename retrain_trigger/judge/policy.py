@@ -31,8 +31,9 @@ class Budget(NamedTuple):
 
 
 class OnDrift(StrEnum):
-    """What a drift breach does by itself."""
+    """What a drift breach does by itself; `auto` is one of the others, by what the logs can tell."""
 
+    AUTO = "auto"
     RETRAIN = "retrain"
     WARN = "warn"
 
@@ -41,6 +42,8 @@ class Action(StrEnum):
     """What a tick does next."""
 
     HEALTHY = "healthy"
+    WARN = "healthy, warned"
+    WATCH = "watching"
     WAIT = "waiting"
     RETRAIN = "retrain"
     ROLL_BACK = "roll back"
@@ -64,16 +67,15 @@ def decide(
     now: datetime,
     cooldown: timedelta,
     budget: Budget,
-    on_drift: OnDrift,
 ) -> Decision:
     """Decide from the findings on all that the champion answers for, and on the `fresh` part no attempt has used up.
 
     A breach acts only where the fresh evidence breaches too, the cooldown is over and the budget is not used up; an
-    UNKNOWN never acts and is never healthy.
+    UNKNOWN never acts and is never healthy. What only warns decides nothing.
     """
-    acting = [finding for finding in findings if acts(finding, on_drift)]
+    acting = [finding for finding in findings if acts(finding)]
     if not acting:
-        return _quiet(findings, on_drift)
+        return _quiet(findings)
     seen = "; ".join(finding.because for finding in acting)
     clock = memory.clock(now)
     over = cooldown_over(memory, cooldown=cooldown)
@@ -83,14 +85,14 @@ def decide(
     if free is not None:
         spent = f"the budget of {budget.trainings} trainings per {length(budget.period)} is used up"
         return Decision(Action.WAIT, f"{seen}; {spent} until {stamp(free)}", free)
-    if not any(acts(finding, on_drift) for finding in fresh):
-        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for new measurements")
+    if not any(acts(finding) for finding in fresh):
+        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(fresh)}")
     return Decision(Action.RETRAIN, seen)
 
 
-def acts(finding: Finding, on_drift: OnDrift) -> bool:
+def acts(finding: Finding) -> bool:
     """Say whether a finding retrains by itself: a breach of what does not only warn."""
-    return finding.verdict is Verdict.BREACH and not _only_warns(finding, on_drift)
+    return finding.verdict is Verdict.BREACH and not finding.warns
 
 
 def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
@@ -136,12 +138,14 @@ def length(period: timedelta) -> str:
     return f"{seconds}s"
 
 
-def _only_warns(finding: Finding, on_drift: OnDrift) -> bool:
-    return bool(finding.evidence.get("warns")) or (finding.name == "drift" and on_drift is OnDrift.WARN)
+def _new(fresh: Sequence[Finding]) -> str:
+    """Say how much new evidence a breach needs: of the check that needs the least."""
+    needed = [finding.evidence["needs"] for finding in fresh if not finding.warns and finding.evidence.get("needs")]
+    return f"about {min(needed)} more such windows" if needed and min(needed) > 1 else "1 new measurement"
 
 
-def _quiet(findings: Sequence[Finding], on_drift: OnDrift) -> Decision:
-    judging = [finding for finding in findings if not finding.evidence.get("warns")]
+def _quiet(findings: Sequence[Finding]) -> Decision:
+    judging = [finding for finding in findings if not finding.warns]
     unknown = [finding for finding in judging if finding.verdict is Verdict.UNKNOWN]
     if unknown or not judging:
         because = "; ".join(finding.because for finding in unknown) or "nothing was measured"
@@ -150,13 +154,10 @@ def _quiet(findings: Sequence[Finding], on_drift: OnDrift) -> Decision:
             return Decision(Action.WAIT, because, max(awaited))
         return Decision(Action.UNKNOWN, because)
     seen = "; ".join(finding.because for finding in judging)
-    patient = [finding for finding in findings if finding.evidence.get("patient")]
-    if any(not _only_warns(finding, on_drift) for finding in patient):
-        return Decision(Action.WAIT, seen)
-    warning = [finding for finding in findings if finding.verdict is Verdict.BREACH or finding in patient]
-    healthy = [finding.because for finding in judging if finding not in warning]
-    warned = [f"{finding.because}, which only warns" for finding in warning]
-    return Decision(Action.HEALTHY, "; ".join(healthy + warned))
+    if any(finding.evidence.get("watching") for finding in judging):
+        return Decision(Action.WATCH, seen)
+    warned = any(finding.warns and finding.verdict is Verdict.BREACH for finding in findings)
+    return Decision(Action.WARN if warned else Action.HEALTHY, seen)
 
 
 def _refusals(memory: Memory) -> str:

@@ -179,7 +179,6 @@ def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
 
 def _evidence(seen: "_Seen") -> dict[str, Any]:
     return {
-        "warns": True,
         "before": seen.before,
         "since": seen.value,
         "fall": seen.fall,

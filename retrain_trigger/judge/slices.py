@@ -93,6 +93,7 @@ def check(detectors: Mapping[Slice, Detector], found: Slices) -> Finding:
         value=detectors[worst[0]].evidence / k,
         limit=limit,
         because=because + _notes(found),
+        warns=True,
         evidence=_shown("sequential", named, k, found),
     )
 
@@ -107,7 +108,7 @@ def check_points(points: Mapping[Slice, Finding], found: Slices, *, metric: str,
     evidence = _shown("point", [], len(known), found)
     if not known:
         because = f"no slice has enough labelled rows in the latest window{_notes(found)}"
-        return unknown("slices", because, limit=0, evidence=evidence)
+        return unknown("slices", because, limit=0, warns=True, evidence=evidence)
     named = [each for each, finding in known.items() if finding.verdict is Verdict.BREACH]
     because = f"none of {_slices(len(known))} breaches performance_threshold {figures(threshold)[0]} with {metric}"
     if named:
@@ -118,13 +119,15 @@ def check_points(points: Mapping[Slice, Finding], found: Slices, *, metric: str,
         value=len(named),
         limit=0,
         because=because + _notes(found),
+        warns=True,
         evidence=_shown("point", named, len(known), found),
     )
 
 
 def nothing(found: Slices) -> Finding:
     """Return the finding where the log has none of the columns."""
-    return unknown("slices", f"nothing to judge by slice{_notes(found)}", evidence=_shown("none", [], 0, found))
+    because = f"nothing to judge by slice{_notes(found)}"
+    return unknown("slices", because, warns=True, evidence=_shown("none", [], 0, found))
 
 
 def _cells(window: WindowCounts) -> dict[Slice, dict[tuple[str, str], int]]:
@@ -166,7 +169,6 @@ def _notes(found: Slices) -> str:
 
 def _shown(rule: str, named: Sequence[Slice], slices: int, found: Slices) -> dict[str, Any]:
     return {
-        "warns": True,
         "rule": rule,
         "breached": [list(each) for each in named],
         "slices": slices,

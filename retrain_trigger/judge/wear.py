@@ -38,4 +38,4 @@ def judge(uses: Iterable[Use], *, oldest: datetime | None, run: str | None = Non
     because = f"these rows have decided {times} before (warned of from {WORN} on)"
     if len(runs) >= WORN:
         because += "; the more often, the easier one passes by chance: let newer rows come before the next attempt"
-    return Finding(name=NAME, verdict=found.verdict, value=found.value, limit=found.limit, because=because)
+    return Finding(name=NAME, verdict=found.verdict, value=found.value, limit=found.limit, because=because, warns=True)

@@ -3,10 +3,14 @@
 import ctypes
 import os
 import resource
+import select
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
+
+from retrain_trigger.world import descendants
 
 MEMORY = 0.8
 """Share of this machine's memory that a model may take."""
@@ -15,10 +19,33 @@ FILE_SIZE = 4 << 30
 """Bytes that any one file written by a model may have."""
 
 _PR_SET_PDEATHSIG = 1
+_GRACE = 10.0
+
+
+def guarded(*, parent: int) -> None:
+    """Leave a guard beside this process, which ends it and all that it will have started as soon as `parent` has ended.
+
+    So nothing of a model outlives a controller that was killed. The guard is no child of this process: a model may wait
+    for its own children. Where the kernel cannot tell it of an end (Linux before 5.3), this process ends alone.
+    """
+    try:
+        ends = [os.pidfd_open(parent), os.pidfd_open(os.getpid())]
+    except (OSError, AttributeError):
+        _end_with_parent()
+        return
+    own = os.getpid()
+    if not (between := os.fork()):
+        if not os.fork():
+            _guard(own, *ends)
+        os._exit(0)
+    os.waitpid(between, 0)
+    for end in ends:
+        os.close(end)
+    descendants.adopt_orphans()
 
 
 def begin(*, seconds: float, parent: int) -> None:
-    """Limit memory, file size and time (wall clock), leave no core file, and end with `parent`, a process.
+    """Limit memory, file size and time (wall clock), leave no core file, and end where `parent` has ended.
 
     Where memory runs out for all, this process is the first to be ended.
     """
@@ -30,10 +57,25 @@ def begin(*, seconds: float, parent: int) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it ended before it could be watched
         os._exit(1)
+
+
+def _guard(own: int, parents_end: int, own_end: int) -> NoReturn:
+    ended, _, _ = select.select([parents_end, own_end], [], [])
+    if own_end not in ended:
+        with suppress(ProcessLookupError):
+            os.kill(own, signal.SIGSTOP)  # it starts nothing more, and what it started stays below it
+        descendants.kill_below(own, within=_GRACE)
+        with suppress(ProcessLookupError):
+            os.kill(own, signal.SIGKILL)
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process with its parent."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _limit(limit: int, value: int) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,22 +12,21 @@ _PR_SET_CHILD_SUBREAPER = 36
 _POLL = 0.05
 
 
-def adopt_orphans() -> None:
+def adopt_orphans() -> set[int]:
     """Become the parent of descendants whose own has ended, so that what calls setsid and forks twice stays ours.
 
-    Linux; elsewhere nothing changes.
+    Returns those that are there already. Linux; elsewhere nothing changes.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return of(os.getpid())
 
 
-def living() -> set[int]:
-    """Return the descendants of this process that live, reaping those that have ended."""
-    return {pid for pid in of(os.getpid()) if not is_gone(pid)}
+def of(root: int, *, but: AbstractSet[int] = frozenset()) -> set[int]:
+    """Return all descendants of a process, also those that have ended and that nobody has reaped.
 
-
-def of(root: int) -> set[int]:
-    """Return all descendants of a process, also those that have ended and that nobody has reaped."""
+    `but` are left out, with theirs: what was there before (a shell's background jobs, after `exec`) is not ours to end.
+    """
     parents: dict[int, int] = {}
     for pid in processes():
         with suppress(OSError, ValueError, IndexError):
@@ -34,7 +34,7 @@ def of(root: int) -> set[int]:
             parents[pid] = int(status.rpartition(")")[2].split()[1])
     found: set[int] = set()
     level = {root}
-    while level := {pid for pid, parent in parents.items() if parent in level} - found:
+    while level := {pid for pid, parent in parents.items() if parent in level} - found - but:
         found |= level
     return found
 
@@ -47,8 +47,11 @@ def processes() -> list[int]:
         return []
 
 
-def holders(path: Path) -> set[int]:
-    """Return the processes that have a file open, as far as they can be seen."""
+def holders(path: Path, *, locking: bool = False) -> set[int]:
+    """Return the processes that have a file open, as far as they can be seen; `locking`: only those that hold its lock.
+
+    A backup may read a lock file at any time: it holds no lock, and is not ours to end.
+    """
     try:
         wanted = path.stat()
     except OSError:
@@ -59,9 +62,14 @@ def holders(path: Path) -> set[int]:
             for descriptor in os.scandir(f"/proc/{pid}/fd"):
                 with suppress(OSError):
                     opened = descriptor.stat()
-                    if (opened.st_dev, opened.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    same = (opened.st_dev, opened.st_ino) == (wanted.st_dev, wanted.st_ino)
+                    if same and not (locking and "FLOCK" not in _info(pid, descriptor.name)):
                         found.add(pid)
     return found
+
+
+def _info(pid: int, descriptor: str) -> str:
+    return Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text()
 
 
 def is_gone(pid: int) -> bool:
@@ -75,10 +83,15 @@ def is_gone(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] in {"Z", "X"}
 
 
-def kill(*, within: float) -> set[int]:
-    """Kill all descendants at once, for as long as new ones come; return those that live after so many seconds."""
+def kill(*, within: float, but: AbstractSet[int] = frozenset()) -> set[int]:
+    """Kill all descendants but some at once, for as long as new ones come; return those that live after so many seconds."""
+    return kill_below(os.getpid(), within=within, but=but)
+
+
+def kill_below(root: int, *, within: float, but: AbstractSet[int] = frozenset()) -> set[int]:
+    """Kill the descendants of a process, as `kill` does those of this one."""
     deadline = time.monotonic() + within
-    while (members := living()) and time.monotonic() < deadline:
+    while (members := {p for p in of(root, but=but) if not is_gone(p)}) and time.monotonic() < deadline:
         for pid in members:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,22 +1,56 @@
 """One line of a metrics log as names and values, and the measurement that it states."""
 
-import math
 import reprlib
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from retrain_trigger.measurements import Measurement, without_leap_second
+from retrain_trigger.measurements import Measurement
+from retrain_trigger.world.log_readings import Cell, Kind, Reading, is_empty
 
 Record = dict[str, object]
-Number = Callable[[object], float | None]
 
 TWICE: Final = object()
 """Stands for the value of a name that a line holds twice: harmless unless that name is needed."""
 
-LARGEST_COUNT = 2**53
-"""Counts above this are not exact as floats, and no window has so many rows."""
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for in the records of a log: the metric by name or path, and names of one's own for other roles.
+
+    `decimal` and `date_format` say how numbers and dates are written, where that is known.
+    """
+
+    metric: str
+    timestamp: str = "timestamp"
+    model: str = "model"
+    decimal: str | None = None
+    date_format: str | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the metric is from 0 to 1."""
+        return built_in(self.metric.rpartition(".")[2]) is not None
+
+
+class Draft(NamedTuple):
+    """What one record states, as it is written."""
+
+    number: int
+    end: int
+    file: str
+    metric: Cell | None
+    counts: tuple[Cell, ...]
+    rows: Cell | None
+    time: Cell | None
+    model: str | None
+    drift: tuple[Cell, ...]
+
+    @property
+    def numbers(self) -> list[Cell]:
+        """All its numbers."""
+        return [cell for cell in (self.metric, *self.counts, self.rows, *self.drift) if cell is not None]
 
 
 def normal(name: str) -> str:
@@ -44,15 +78,17 @@ def built_in(name: str) -> str | None:
 
 
 def metric_names(metric: str) -> tuple[str, ...]:
-    """Return every name under which a log may hold the metric, the best first.
+    """Return every name under which a log may hold the metric, the best first; of a path the last part has synonyms.
 
     >>> metric_names("accuracy")
     ('accuracy', 'acc', 'accuracy_score', 'metrics.accuracy', 'metrics.acc', 'metrics.accuracy_score')
+    >>> metric_names("current.f1")
+    ('current.f1', 'current.f1_score', 'current.f1score')
     """
-    name = normal(metric)
+    above, dot, name = normal(metric).rpartition(".")
     synonyms = next((group for group in _SYNONYMS if name in group), ())
-    names = (name, *(synonym for synonym in synonyms if synonym != name))
-    return names + tuple(f"metrics.{each}" for each in names)
+    names = tuple(f"{above}{dot}{each}" for each in (name, *(other for other in synonyms if other != name)))
+    return names if above else names + tuple(f"metrics.{each}" for each in names)
 
 
 def other_names(records_names: Iterable[str]) -> list[str]:
@@ -60,75 +96,61 @@ def other_names(records_names: Iterable[str]) -> list[str]:
     return sorted(name for name in records_names if name and name not in _ROLES and not name.startswith("drift"))
 
 
-def measurement(
-    record: Record, *, names: tuple[str, ...], number: Number, where: str, file: str, end: int
-) -> Measurement | None:
-    """Return what the record measured, None where it holds neither the metric nor its counts.
+def part_of_its_name(name: str) -> bool:
+    """Say whether a column such as `drift_p_value` is about drift as a whole, and not the drift of a feature.
 
-    `value` is None where the metric is no finite number, or where only the counts are there. Raises ValueError, in
-    words for the reader of the log, where the metric or what belongs to it cannot be understood.
+    >>> part_of_its_name("drift_p_value"), part_of_its_name("drift_age")
+    (True, False)
     """
-    roles = (_roles if len(record) <= _REMEMBERED else _roles.__wrapped__)(tuple(record), names)
-    counts = _counts(record, roles.counts, number) if roles.counts else None
-    if roles.metric is None and counts is None:
+    return name.partition("_")[2] in _NOT_FEATURES
+
+
+def draft(record: Record, wanted: Wanted, *, number: int, end: int, file: str) -> Draft | None:
+    """Return what the record states, as it is written; None where it states neither the metric nor its counts.
+
+    An empty value states nothing. Raises ValueError, in words for the reader of the log, where something stands twice
+    or has no name that may be shown.
+    """
+    roles = (_roles if len(record) <= _REMEMBERED else _roles.__wrapped__)(tuple(record), wanted)
+    kind = Kind.SHARE if wanted.bounded else Kind.ANY
+    metric = _cell(record, roles.metric, kind)
+    counts = tuple(cell for name in roles.counts if (cell := _cell(record, name, Kind.COUNT)) is not None)
+    if len(counts) < len(_CONFUSION):
+        counts = ()
+    if metric is None and not counts:
         return None
-    rows = _whole(record, roles.rows, number)
-    return Measurement(
-        value=None if roles.metric is None else _value(record, roles.metric, number, bounded=names[0] in _BOUNDED),
-        where=where,
-        file=file,
+    return Draft(
+        number=number,
         end=end,
-        at=_at(record, roles.at),
-        rows=sum(counts) if rows is None and counts is not None else rows,
+        file=file,
+        metric=metric,
         counts=counts,
+        rows=_cell(record, roles.rows, Kind.COUNT),
+        time=_time(record, roles.at),
         model=_model(record, roles.model),
-        drift=_drift(record, roles.drift, number),
+        drift=tuple(_drift(record, roles.drift)),
     )
 
 
-def moment(value: object) -> datetime | None:
-    """Return a time in UTC from ISO 8601 or epoch seconds or milliseconds; None for null and empty text.
+def measurement(draft: Draft, reading: Reading, *, where: str) -> Measurement:
+    """Return what a draft states, read in the log's own way. Raises ValueError where a value cannot be read so.
 
-    A time without a zone is UTC. Raises ValueError for anything else, and for years before 1970 or after 2285:
-    programs write the year 1 or 9999 where they know no time.
-
-    >>> moment("2026-01-02 03:04:05,678").isoformat()
-    '2026-01-02T03:04:05.678000+00:00'
-    >>> moment(1767323045) == moment("1767323045000") == moment("2026-01-02T04:04:05+01:00")
-    True
+    `value` is None where the metric is NaN or infinite, or where only the counts are there.
     """
-    if value is None or value == "":
-        return None
-    try:
-        if isinstance(value, str):
-            return _from_text(value.strip())
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return _from_text(str(value))
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError(
-        f"{reprlib.repr(value)} is no time from {_FIRST_YEAR} to {_LAST_YEAR}, as ISO 8601 or as epoch seconds or milliseconds"
+    counts = [reading.number(cell) for cell in draft.counts]
+    tp, fp, fn, tn = (int(count or 0) for count in counts) if counts else (0, 0, 0, 0)
+    rows = None if draft.rows is None else reading.number(draft.rows)
+    return Measurement(
+        value=None if draft.metric is None else reading.number(draft.metric),
+        where=where,
+        file=draft.file,
+        end=draft.end,
+        at=None if draft.time is None else reading.time(draft.time),
+        rows=int(rows) if rows is not None else tp + fp + fn + tn if counts else None,
+        counts=(tp, fp, fn, tn) if counts else None,
+        model=draft.model,
+        drift={cell.name[len("drift.") :]: reading.number(cell) for cell in draft.drift},
     )
-
-
-def _from_text(text: str) -> datetime:
-    # Digits first: `fromisoformat` would read some epochs as dates of the eighteenth century.
-    if text[4:5] != "-" and text.replace(".", "", 1).isdigit() and len(text) != len("20260102"):
-        return _from_epoch(float(text))
-    found = datetime.fromisoformat(without_leap_second(text.removesuffix(" UTC").replace("/", "-")))
-    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
-        raise ValueError
-    if found.tzinfo is UTC:
-        return found
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _from_epoch(number: float) -> datetime:
-    # Seconds and milliseconds from 1973 to 2286 do not overlap; anything else is not guessed at.
-    seconds = number if number < _END_OF_SECONDS else number / 1000
-    if not _FIRST_SECOND <= seconds < _END_OF_SECONDS:
-        raise ValueError
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 class _Roles(NamedTuple):
@@ -143,58 +165,80 @@ class _Roles(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _roles(held: tuple[str, ...], names: tuple[str, ...]) -> _Roles:
+def _roles(held: tuple[str, ...], wanted: Wanted) -> _Roles:
     # Cached, since the lines of a log hold the same names.
-    counts = tuple(name for each in _CONFUSION if (name := _first(held, each)) is not None)
+    names = metric_names(wanted.metric)
+    metric = _metric(held, names)
+    around = _around(metric or names[0])
+    counts = next((found for above in around if (found := _all(held, above))), ())
     return _Roles(
-        metric=_first(held, names),
-        at=_first(held, _TIMES),
-        rows=_first(held, _ROWS),
-        model=_first(held, _MODELS),
-        counts=counts if len(counts) == len(_CONFUSION) else (),
+        metric=metric,
+        at=_near(held, around, (normal(wanted.timestamp), *TIMES)),
+        rows=_near(held, around, _ROWS),
+        model=_near(held, around, (normal(wanted.model), *_MODELS)),
+        counts=counts,
         drift=tuple(name for name in held if _is_drift(name)),
     )
 
 
-def _first(held: tuple[str, ...], names: tuple[str, ...]) -> str | None:
-    return next((name for name in names if name in held), None)
+def _metric(held: tuple[str, ...], names: tuple[str, ...]) -> str | None:
+    """Return the one name under which the metric stands. Raises ValueError where several do, none of them plainly."""
+    plain = [name for name in names if "." not in name]
+    for tier in (names[:1], plain[1:], names[len(plain) : len(plain) + 1] if plain else (), names[1:]):
+        found = [name for name in tier if name in held]
+        if len(found) > 1:
+            raise ValueError(_several(plain or names, found))
+        if found:
+            return found[0]
+    if plain:
+        found = [name for name in held if name.rpartition(".")[2] in plain and not _is_drift(name)]
+        if len(found) > 1:
+            raise ValueError(_several(plain, found))
+        return None
+    found = [name for name in held if f".{_unindexed(name)}".endswith(tuple(f".{each}" for each in names))]
+    if len(found) > 1:
+        raise ValueError(_several(names, found))
+    return found[0] if found else None
+
+
+def _several(names: Sequence[str], found: list[str]) -> str:
+    shown = [name if name.isprintable() else reprlib.repr(name) for name in found[:_SHOWN]]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"{names[0]} stands {len(found)} times: {', '.join(shown)}{more}; set `metric` to the one that counts, such as {shown[0]}"
+
+
+def _unindexed(name: str) -> str:
+    return ".".join(part for part in name.split(".") if not part.isdigit())
+
+
+def _around(name: str) -> tuple[str, ...]:
+    """Return what may stand before the names that belong to a metric: they stand beside it, or above it."""
+    parts = name.split(".")[:-1]
+    above = [".".join(parts[:count]) + "." for count in range(len(parts), 0, -1)]
+    return (*above, "") if above else ("", "metrics.")
+
+
+def _near(held: tuple[str, ...], around: tuple[str, ...], names: tuple[str, ...]) -> str | None:
+    return next((above + name for above in around for name in names if above + name in held), None)
+
+
+def _all(held: tuple[str, ...], above: str) -> tuple[str, ...]:
+    names = tuple(above + name for name in _CONFUSION)
+    return names if all(name in held for name in names) else ()
 
 
 def _is_drift(name: str) -> bool:
-    return name == "drift" or (name.startswith("drift.") and name[len("drift.") :].lower() not in _NOT_FEATURES)
+    if not name.startswith("drift."):
+        return name == "drift"
+    # A threshold or a p-value beside the distance is the drift of nothing.
+    return name.rpartition(".")[2].lower() not in _NOT_FEATURES
 
 
-def _counts(record: Record, names: tuple[str, ...], number: Number) -> tuple[int, int, int, int] | None:
-    tp, fp, fn, tn = (_whole(record, name, number) for name in names)
-    if tp is None or fp is None or fn is None or tn is None:
+def _cell(record: Record, name: str | None, kind: Kind) -> Cell | None:
+    if name is None:
         return None
-    return tp, fp, fn, tn
-
-
-def _whole(record: Record, name: str | None, number: Number) -> int | None:
-    if name is None or record[name] is None or record[name] == "":
-        return None
-    found = _number(record, name, number)
-    # A count that is NaN is refused: taken for "not stated", it would slip past `min_rows`.
-    if found is None or not 0 <= found <= LARGEST_COUNT or not found.is_integer():
-        raise ValueError(f"{name} is {reprlib.repr(record[name])}, not a count")
-    return int(found)
-
-
-def _number(record: Record, name: str, number: Number) -> float | None:
-    try:
-        found = number(record[name])  # TWICE is no number either
-    except ValueError:
-        raise ValueError(f"{name} is {reprlib.repr(_single(record, name))}, not a number") from None
-    return found if found is not None and math.isfinite(found) else None
-
-
-def _value(record: Record, name: str, number: Number, *, bounded: bool) -> float | None:
-    found = _number(record, name, number)
-    # A percentage would stand above every threshold, and be called healthy.
-    if bounded and found is not None and not -_ROUNDING <= found <= 1 + _ROUNDING:
-        raise ValueError(f"{name} is {found:.12g}, not from 0 to 1")
-    return found
+    value = _single(record, name)
+    return None if is_empty(value) else Cell(name, value, kind)
 
 
 def _single(record: Record, name: str) -> object:
@@ -204,38 +248,32 @@ def _single(record: Record, name: str) -> object:
     return value
 
 
-def _at(record: Record, name: str | None) -> datetime | None:
-    if name is None:
-        return None
-    value = _single(record, name)
-    if name == "time" and isinstance(record.get("date"), str):
-        value = f"{record['date']} {value}"
-    try:
-        return moment(value)
-    except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
+def _time(record: Record, name: str | None) -> Cell | None:
+    cell = _cell(record, name, Kind.ANY)
+    if cell is None or cell.name not in _CLOCKS:
+        return cell
+    date = next((record[day] for day in _CLOCKS[cell.name] if isinstance(record.get(day), str)), None)
+    return cell if date is None else cell._replace(value=f"{date} {cell.value}")
 
 
 def _model(record: Record, name: str | None) -> str | None:
-    value = None if name is None else _single(record, name)
-    if value is None or value == "":
+    cell = _cell(record, name, Kind.ANY)
+    if cell is None:
         return None
-    if isinstance(value, str) and value.isprintable():
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError(f"{name} is {reprlib.repr(value)}, not the name of a version")
+    if isinstance(cell.value, str) and cell.value.isprintable():
+        return cell.value
+    if isinstance(cell.value, int | float) and not isinstance(cell.value, bool):
+        return str(cell.value)
+    raise ValueError(f"{name} is {reprlib.repr(cell.value)}, not the name of a version")
 
 
-def _drift(record: Record, names: tuple[str, ...], number: Number) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+def _drift(record: Record, names: tuple[str, ...]) -> Iterator[Cell]:
     for name in names:
         if not name.isprintable():
             raise ValueError(f"{reprlib.repr(name)} is not the name of a feature")
-        # An empty cell says nothing; an explicit null or NaN says that drift is unknown.
-        if record[name] != "":
-            found[name[len("drift.") :]] = _number(record, name, number)
-    return found
+        cell = _cell(record, name, Kind.ANY)
+        if cell is not None:
+            yield cell
 
 
 _REMEMBERED = 200
@@ -251,12 +289,15 @@ _SYNONYMS = (
     ("recall", "recall_score"),
 )
 _BOUNDED = frozenset(group[0] for group in _SYNONYMS)
-_ROUNDING = 1e-9
-_FIRST_SECOND, _END_OF_SECONDS = 1e8, 1e10
-_FIRST_YEAR, _LAST_YEAR = 1970, 2285
-_TIMES = ("timestamp", "ts", "@timestamp", "time", "datetime", "date", "asctime")
-_ROWS = ("n", "rows", "count", "support", "metrics.n", "metrics.rows", "metrics.count", "metrics.support")
-_CONFUSION = (("tp", "metrics.tp"), ("fp", "metrics.fp"), ("fn", "metrics.fn"), ("tn", "metrics.tn"))
+TIMES = (
+    *("timestamp", "ts", "@timestamp", "_timestamp", "time", "datetime", "date_time", "date", "asctime", "wall_time"),
+    *("datum", "zeitstempel", "fecha", "day", "week", "month"),
+)
+"""Names under which a log may hold its times, the best first."""
+_CLOCKS = {"time": ("date", "day", "datum"), "uhrzeit": ("datum", "date")}
+_ROWS = ("n", "rows", "count", "support")
+_CONFUSION = ("tp", "fp", "fn", "tn")
 _MODELS = ("model", "model_version", "version")
-_ROLES = frozenset(_TIMES + _ROWS + _MODELS)
-_NOT_FEATURES = frozenset({"threshold", "limit", "detected"})
+_ROLES = frozenset(above + name for name in TIMES + _ROWS + _MODELS for above in ("", "metrics."))
+_NOT_FEATURES = frozenset({"threshold", "limit", "detected", "p_value", "pvalue", "p_val", "status"})
+_SHOWN = 6

@@ -1,23 +1,42 @@
 """Any metrics log, read into measurements: one line is one measurement of one window."""
 
+import gzip
 import hashlib
+import json
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+import zlib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from retrain_trigger.errors import CannotJudgeError
 from retrain_trigger.measurements import Mark, Measurement
-from retrain_trigger.world.log_formats import Format, recognised
-from retrain_trigger.world.log_record import measurement, metric_names, other_names
+from retrain_trigger.world.log_formats import Format, is_document, recognised
+from retrain_trigger.world.log_readings import Reading, is_number, reading
+from retrain_trigger.world.log_record import (
+    Draft,
+    Record,
+    Wanted,
+    draft,
+    measurement,
+    metric_names,
+    other_names,
+    part_of_its_name,
+)
 
 LONGEST_LINE = 1 << 20
 """Bytes; a longer line is a bad line and is never held in memory."""
+
+LONGEST_DOCUMENT = 8 << 20
+"""Characters; a longer JSON document is refused: it is held in memory."""
 
 OPENING_LINES = 20
 """So many lines decide the format."""
@@ -50,22 +69,26 @@ class MetricsLog:
     latest: datetime | None = None
 
 
-def read(sources: Sequence[Path | BinaryIO], *, metric: str, now: datetime | None, final: bool = False) -> MetricsLog:
-    """Read metrics logs of any of the FORMATS.
+def read(
+    sources: Sequence[Path | BinaryIO], *, wanted: Wanted, now: datetime | None, final: bool = False
+) -> MetricsLog:
+    """Read metrics logs of any of the FORMATS, JSON documents over several lines, and those of them that gzip packed.
 
     `now` leaves out lines dated after it; None keeps all. A file may be growing, so a last line that may be half
     written is not read; `final` says that nothing follows and that it counts (a stream is always final). Raises
-    CannotJudgeError where a file is missing, unreadable or has too many bad lines, or no line of any has the metric.
+    CannotJudgeError where a file is missing, unreadable or has too many bad lines, where its numbers or dates can be
+    read in two ways, or where no line of any has the metric.
 
     `Measurement.file` is made of device, inode and the first record: a renamed log stays the same, the one begun in its
-    place is new, and so is one emptied in place. Only where that begins with the very same record is it taken for the old.
+    place is new, and so is one emptied in place. Only where that begins with the very same record is it taken for the
+    old. A JSON document is written anew each time, so there each record is known by its own text.
     """
-    names = metric_names(metric)
     logs: list[_Log] = []
     for source in sources:
-        log = _read_one(source, names, final=final)
+        log = _read_one(source, wanted, final=final)
         if log.place is None or log.place not in {other.place for other in logs}:
             logs.append(log)
+    metric = wanted.metric
     if not any(log.measurements for log in logs):
         raise CannotJudgeError(_nothing_measured(logs, metric))
     notes = [note for log in logs for note in log.notes(metric)]
@@ -76,14 +99,19 @@ def read(sources: Sequence[Path | BinaryIO], *, metric: str, now: datetime | Non
         notes += _future(measurements, len(measurements) - len(early), now)
         measurements = early
     newest = _latest(measurements)
-    mark = Mark(at=newest, ends={log.identity: log.end for log in logs if log.identity})
+    kept = _last_ones(measurements)
+    notes += _replaced(measurements, kept)
     return MetricsLog(
-        measurements=tuple(_in_order(_last_ones(measurements))),
-        mark=mark,
+        measurements=tuple(_in_order(kept)),
+        mark=Mark(at=newest, ends={file: end for log in logs for file, end in log.ends().items()}),
         newest=_newest(newest, logs, now),
-        latest=latest,
         notes=tuple(notes),
+        latest=latest,
     )
+
+
+def _latest(measurements: list[Measurement]) -> datetime | None:
+    return max((each.at for each in measurements if each.at is not None), default=None)
 
 
 @dataclass(slots=True)
@@ -91,35 +119,71 @@ class _Log:
     """What has been read of one file."""
 
     name: str
+    reading: Reading
+    path: Path | None = None
     place: tuple[int, int] | None = None  # device and inode; None for a stream
     modified: datetime | None = None
     identity: str = ""
     end: int = 0
     lines: int = 0
+    headers: int = 0
+    document: bool = False
+    alike: Counter[str] = field(default_factory=Counter)
+    drafts: list[Draft] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
+    bad: list[tuple[int, str]] = field(default_factory=list)
     bad_lines: int = 0
+    passed: int = 0
     only_drift: int = 0
     names: set[str] = field(default_factory=set)
+    no_drift: set[str] = field(default_factory=set)
+    how: str = ""
 
     def identify(self, text: str) -> None:
         """Name the file by its place and the first record in it, which stays when the file grows."""
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.identity = f"{self.place[0]}:{self.place[1]}:{digest}" if self.place else self.name
+        self.identity = f"{self.place[0]}:{self.place[1]}:{_digest(text)}" if self.place else self.name
+
+    def of_record(self, record: Record) -> str:
+        """Name a record of a document by itself and how often it stands there: a document has no order of writing."""
+        own = _digest(json.dumps(record, default=str))
+        self.alike[own] += 1
+        return f"{_digest(str(self.path.absolute())) if self.path else self.name}:{own}:{self.alike[own]}"
+
+    def ends(self) -> dict[str, int]:
+        """Return how far each thing that a measurement of this log may be of has been read."""
+        if not self.document:
+            return {self.identity: self.end} if self.identity else {}
+        found = {each.file: each.end for each in self.measurements if each.at is None}
+        return found | {file.partition("@")[0]: end for file, end in found.items()}
+
+    def where(self, line: int) -> str:
+        """Name a line for a message."""
+        return f"{self.name}:{line}"
 
     def refuse(self, line: int, why: str) -> None:
         """Count a bad line, and keep the first ones for the notes."""
         self.bad_lines += 1
-        if len(self.bad) < BAD_LINES_NAMED:
-            self.bad.append(f"{self.name}:{line}: {why}")
+        self.bad = sorted([*self.bad, (line, why)])[:BAD_LINES_NAMED]
+
+    def first_bad(self) -> str:
+        """Name the first bad line."""
+        line, why = next(iter(self.bad))
+        return f"{self.where(line)}: {why}"
 
     def notes(self, metric: str) -> list[str]:
-        """Say which lines were left out."""
-        notes = [f"{each}; the line is left out" for each in self.bad]
+        """Say how the log was read where that is not the plain way, and which lines were left out."""
+        how = [each for each in (*self.reading.in_words(), self.how) if each]
+        notes = [f"{self.name}: read with {', '.join(how)}"] if how else []
+        notes += [f"{self.where(line)}: {why}; the line is left out" for line, why in self.bad]
         if self.bad_lines > len(self.bad):
             notes.append(f"{self.name}: and {self.bad_lines - len(self.bad)} more bad lines")
         if self.only_drift:
             notes.append(f"{self.name}: drift without {metric} is left out (lines: {self.only_drift})")
+        if self.passed > self.only_drift:
+            notes.append(f"{self.name}: lines without {metric}: {self.passed - self.only_drift} of {self.lines}")
+        if self.no_drift:
+            shown = min(self.no_drift)
+            notes.append(f"{self.name}: {shown} is not read as drift; name it drift.{shown[len('drift_') :]} if it is")
         if not self.lines:
             notes.append(f"{self.name} has no lines")
         return notes
@@ -133,39 +197,70 @@ class _Line(NamedTuple):
     whole: bool
 
 
-def _read_one(source: Path | BinaryIO, names: tuple[str, ...], *, final: bool) -> _Log:
-    log = _Log(_shown(source) if isinstance(source, Path) else "stdin")
+def _read_one(source: Path | BinaryIO, wanted: Wanted, *, final: bool) -> _Log:
+    name = _shown(source) if isinstance(source, Path) else "stdin"
     try:
-        log = _undisturbed(source, names, log.name, final=final)
+        log = _undisturbed(source, wanted, name, final=final)
     except IsADirectoryError:
-        raise CannotJudgeError(f"{log.name} is a folder; name a file in it") from None
+        raise CannotJudgeError(f"{name} is a folder; name a file in it") from None
     except FileNotFoundError:
-        raise CannotJudgeError(f"{log.name} does not exist; write one measurement per line there") from None
+        raise CannotJudgeError(f"{name} does not exist; write one measurement per line there") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise CannotJudgeError(f"{name} is compressed and damaged or not whole; write it again, or unpack it") from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CannotJudgeError(f"{log.name} cannot be read ({why}); check the file and its permissions") from None
+        raise CannotJudgeError(f"{name} cannot be read ({why}); check the file and its permissions") from None
+    _interpret(log)
     if log.bad_lines > max(1, BAD_SHARE * log.lines) or (log.lines and log.bad_lines == log.lines):
         raise CannotJudgeError(
-            f"{log.bad[0]}. {log.bad_lines} of {log.lines} lines of {log.name} are bad, at most "
+            f"{log.first_bad()}. {log.bad_lines} of {log.lines} lines of {name} are bad, at most "
             f"{BAD_SHARE:.0%} may be; correct or remove them"
         )
     return log
 
 
-def _undisturbed(source: Path | BinaryIO, names: tuple[str, ...], name: str, *, final: bool) -> _Log:
+def _interpret(log: _Log) -> None:
+    """Make measurements of the drafts: first find how the log is written, then read it so."""
+    for each in log.drafts:
+        log.reading.learn(log.where(each.number), each.numbers, each.time)
+    doubt = log.reading.doubt()
+    if doubt is not None:
+        raise CannotJudgeError(doubt)
+    bad: set[int] = set()
+    for each in log.drafts:
+        try:
+            log.measurements.append(measurement(each, log.reading, where=log.where(each.number)))
+        except ValueError as error:
+            if each.number not in bad or log.document:  # a line counts once, however many records it holds
+                log.refuse(each.number, str(error))
+            bad.add(each.number)
+
+
+def _undisturbed(source: Path | BinaryIO, wanted: Wanted, name: str, *, final: bool) -> _Log:
     """Read a file, and again where it was emptied in place meanwhile. A renamed one is read to its end all the same."""
     for _ in range(TRIES):
-        log = _Log(name)
+        log = _Log(name, reading(wanted.decimal, wanted.date_format))
         with _opened(source) as stream:
             regular = _describe(log, stream, source)
             first = os.pread(stream.fileno(), _FIRST, 0) if regular else b""
-            _read_lines(log, stream, names, final=final or not regular)
+            _read_lines(log, _unpacked(stream), wanted, final=final or not regular)
             if not regular or _goes_on(stream, first):
                 return log
     raise CannotJudgeError(
         f"{name} was emptied while it was read, {TRIES} times; nothing is judged on half of it, and a later run reads "
         f"it again"
     )
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    """Return the stream, unpacked where gzip packed it."""
+    peek = getattr(stream, "peek", None)
+    if peek is not None:
+        packed = peek(len(_GZIP))[: len(_GZIP)] == _GZIP
+    else:
+        packed = stream.read(len(_GZIP)) == _GZIP
+        stream.seek(0)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=stream)) if packed else stream
 
 
 def _goes_on(stream: BinaryIO, first: bytes) -> bool:
@@ -189,17 +284,22 @@ def _describe(log: _Log, stream: BinaryIO, source: Path | BinaryIO) -> bool:
     about = os.fstat(stream.fileno())
     if not stat.S_ISREG(about.st_mode):
         return False
+    log.path = source
     log.place = (about.st_dev, about.st_ino)
     log.modified = datetime.fromtimestamp(about.st_mtime, UTC)
     return True
 
 
-def _read_lines(log: _Log, stream: BinaryIO, names: tuple[str, ...], *, final: bool) -> None:
+def _read_lines(log: _Log, stream: BinaryIO, wanted: Wanted, *, final: bool) -> None:
     lines = _usable(_pieces(stream), log.name)
     opening = list(islice(lines, OPENING_LINES))
-    form = recognised(
-        [line.text for line in opening if not line.why_bad and (line.whole or final or len(opening) == 1)], names
-    )
+    texts = [line.text for line in opening if not line.why_bad and (line.whole or final or len(opening) == 1)]
+    if is_document(texts):
+        lines, final = _records_of_document(log, chain(opening, lines)), True
+        opening = list(islice(lines, OPENING_LINES))
+        texts = [line.text for line in opening]
+    form = recognised(texts, metric_names(wanted.metric), _metric_of_path(log.path))
+    log.how = form.note
     for line in chain(opening, lines):
         half = not line.whole and not final and line.why_bad != _TOO_LONG  # that one is bad however it ends
         if half and not (form.closes and _is_complete(line, form)):
@@ -207,34 +307,121 @@ def _read_lines(log: _Log, stream: BinaryIO, names: tuple[str, ...], *, final: b
         log.lines += 1
         log.end = line.end
         try:
-            _take(log, line, form, names)
+            _take(log, line, form, wanted)
         except ValueError as error:
             log.refuse(line.number, str(error))
+    if log.document and len(log.drafts) == 1 and log.modified is not None:
+        # Written anew with the same value, it is another measurement.
+        (only,) = log.drafts
+        log.drafts = [only._replace(file=f"{only.file}@{log.modified.timestamp()}")]
 
 
-def _is_complete(line: _Line, form: Format) -> bool:
+def _metric_of_path(path: Path | None) -> str:
+    """Return the metric that a file is named for, as MLflow names them: below a folder `metrics`, or by its name."""
+    if path is None:
+        return ""
+    parts = path.absolute().parts[:-1]
+    below = parts[len(parts) - parts[::-1].index("metrics") :] if "metrics" in parts else ()
+    return "/".join([*below, re.sub(r"(\.(gz|txt|log|csv|tsv))+$", "", path.name)])
+
+
+def _records_of_document(log: _Log, lines: Iterator["_Line"]) -> Iterator["_Line"]:
+    """Yield each object of a JSON document, or of several in a row, as if it stood on a line of its own."""
+    held = list(_up_to_longest(lines, log.name))
+    text = "\n".join(line.text for line in held)
+    starts = list(accumulate((len(line.text) + 1 for line in held), initial=0))
+    log.document = True
+
+    def line_at(place: int) -> int:
+        return min(bisect_right(starts, place) - 1, len(held) - 1)
+
+    for start, end in _objects(text, lambda place: log.where(held[line_at(place)].number)):
+        yield _Line(held[line_at(start)].number, text[start:end], "", 1, whole=True)  # its place may change
+
+
+def _up_to_longest(lines: Iterator["_Line"], name: str) -> Iterator["_Line"]:
+    size = 0
+    for line in lines:
+        size += len(line.text) + 1
+        if line.why_bad:
+            raise CannotJudgeError(f"{name}:{line.number}: {line.why_bad}; nothing of this JSON document is read")
+        if size > LONGEST_DOCUMENT:
+            raise CannotJudgeError(
+                f"{name} is a JSON document longer than {LONGEST_DOCUMENT >> 20} MB; write one JSON object per line"
+            )
+        yield line
+
+
+def _objects(text: str, where: Callable[[int], str]) -> Iterator[tuple[int, int]]:
+    """Yield where each object begins and ends, of an array or of several documents in a row."""
+    place, depth = _after_space(text, 0), 0
+    while place < len(text):
+        if text[place] in "[],":
+            depth += {"[": 1, "]": -1, ",": 0}[text[place]]
+            end = place + 1
+        else:
+            try:
+                end = _DECODE(text, place)[1]
+            except (ValueError, RecursionError) as error:
+                at = getattr(error, "pos", place)
+                raise CannotJudgeError(_not_whole(where(min(at, len(text) - 1)))) from None
+            yield place, end
+        place = _after_space(text, end)
+    if depth:
+        raise CannotJudgeError(_not_whole(where(len(text) - 1)))
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _not_whole(where: str) -> str:
+    return f"{where}: the JSON is not whole or not valid here; where it is being written, a later run reads it"
+
+
+def _is_complete(line: "_Line", form: Format) -> bool:
     try:
-        return not line.why_bad and form.parse(line.text) is not None
+        return not line.why_bad and bool(form.parse(line.text))
     except ValueError:
         return False
 
 
-def _take(log: _Log, line: _Line, form: Format, names: tuple[str, ...]) -> None:
+def _take(log: _Log, line: "_Line", form: Format, wanted: Wanted) -> None:
     if line.why_bad:
         raise ValueError(line.why_bad)
-    record = form.parse(line.text)
-    if record is None:
+    if form.header(line.text):  # the first, and again where files were joined
+        log.headers += 1
         return
-    if not log.identity:
+    records = form.parse(line.text)
+    if not log.identity and records:
         log.identify(line.text)
-    where = f"{log.name}:{line.number}"
-    found = measurement(record, names=names, number=form.number, where=where, file=log.identity, end=line.end)
-    if found is not None:
-        log.measurements.append(found)
+    found = []
+    for record in records:
+        file = log.of_record(record) if log.document else log.identity
+        each = draft(record, wanted, number=line.number, end=line.end, file=file)
+        found += [each] if each is not None else []
+    log.drafts += found
+    for record in records:
+        log.no_drift.update(_drift_of_old(record) if len(log.no_drift) < OPENING_LINES else ())
+    if found:
         return
-    if not log.measurements and len(log.names) < OPENING_LINES:
-        log.names.update(record)
-    log.only_drift += any(name.startswith("drift") for name in record)
+    log.passed += 1
+    for record in records:
+        if len(log.names) < OPENING_LINES:
+            log.names.update(record)
+    log.only_drift += any(name == "drift" or name.startswith("drift.") for record in records for name in record)
+
+
+def _drift_of_old(record: Record) -> Iterator[str]:
+    """Yield columns that are named as the drift of a feature once was."""
+    for name, value in record.items():
+        if name.startswith("drift_") and not part_of_its_name(name) and name.isprintable() and is_number(value):
+            yield name
 
 
 def _usable(pieces: Iterator[tuple[bytes | None, int, bool]], name: str) -> Iterator[_Line]:
@@ -252,7 +439,7 @@ def _usable(pieces: Iterator[tuple[bytes | None, int, bool]], name: str) -> Iter
             yield _Line(number, "", "not UTF-8", end, whole)
             continue
         start = text.lstrip()
-        if start and not start.startswith("#"):
+        if start and not start.startswith("#") and not (number == 1 and _EXCEL.fullmatch(start)):
             yield _Line(number, text, "", end, whole)
 
 
@@ -285,9 +472,11 @@ def _nothing_measured(logs: list[_Log], metric: str) -> str:
     shown = ", ".join(log.name for log in logs) or "the list of logs"
     if not any(log.lines for log in logs):
         return f"{shown}: no whole line yet; write one measurement per line there"
-    others = [name for name in other_names(set().union(*(log.names for log in logs))) if name.isprintable()]
-    has = f"it has {', '.join(others[:OPENING_LINES])}; set `metric` to one of these" if others else ""
-    return f"no line of {shown} has {metric}; {has or f'write lines such as {metric}=0.82'}"
+    bad = "".join(f"; {log.first_bad()}" for log in logs if log.bad)
+    names = other_names(set().union(*(log.names for log in logs)))
+    others = [name for name in names if name.isprintable()][:OPENING_LINES]
+    has = f"it has {', '.join(others)}; set `metric` to one of these" if others else ""
+    return f"no line of {shown} has {metric}; {has or f'write lines such as {metric}=0.82'}{bad}"
 
 
 def _future(measurements: list[Measurement], count: int, now: datetime) -> list[str]:
@@ -303,19 +492,26 @@ def _last_ones(measurements: list[Measurement]) -> list[Measurement]:
     return [each for index, each in enumerate(measurements) if each.at is None or last[each.at, each.model] == index]
 
 
+def _replaced(measurements: list[Measurement], kept: list[Measurement]) -> list[str]:
+    count = len(measurements) - len(kept)
+    if not count:
+        return []
+    lines = "1 line is" if count == 1 else f"{count} lines are"
+    left = Counter(each.where for each in measurements)
+    left.subtract(each.where for each in kept)
+    first = next(where for where, times in left.items() if times)
+    return [f"{first}: {lines} left out for a later one of the same time and model"]
+
+
 def _in_order(measurements: list[Measurement]) -> list[Measurement]:
     keyed: list[tuple[datetime, Measurement]] = []
     file, time = "", _BEGINNING
     for each in measurements:
-        time = each.at or (time if each.file == file else _BEGINNING)
-        file = each.file
+        time = each.at or (time if each.where.rpartition(":")[0] == file else _BEGINNING)
+        file = each.where.rpartition(":")[0]
         keyed.append((time, each))
     keyed.sort(key=lambda pair: pair[0])
     return [each for _, each in keyed]
-
-
-def _latest(measurements: list[Measurement]) -> datetime | None:
-    return max((each.at for each in measurements if each.at is not None), default=None)
 
 
 def _newest(newest: datetime | None, logs: list[_Log], now: datetime | None) -> datetime | None:
@@ -324,13 +520,16 @@ def _newest(newest: datetime | None, logs: list[_Log], now: datetime | None) -> 
     return max([*times, *([newest] if newest else [])], default=None)
 
 
+_GZIP = b"\x1f\x8b"
+_EXCEL = re.compile(r"sep=.\s*")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DECODE = json.JSONDecoder().raw_decode
 _TOO_LONG = f"longer than {LONGEST_LINE} bytes"
 _FIRST = 4096
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _NOT_TEXT = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
-    b"\x1f\x8b": "compressed",
     b"PK\x03\x04": "compressed",
     b"PAR1": "Parquet",
 }

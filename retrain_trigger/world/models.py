@@ -7,20 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger.errors import PromotionError
+from retrain_trigger.errors import PromotionError, TrainingError
 from retrain_trigger.redaction import redacted
-from retrain_trigger.world import descendants, files, output
+from retrain_trigger.world import descendants, files, output, training
 
 PATIENCE = 1800.0
 """Seconds that a model may take at most to load and score the hold-out."""
 
 MOST_PROCESSES = 500
 """Processes that a model may have at once, with those that they start."""
+
+LOCK = "scoring.lock"
+"""The file, among those of a run, whose lock the child and all that it starts hold."""
 
 _POLL = 0.25
 _GRACE = 10.0
@@ -107,7 +111,7 @@ def _ask(
         "patience": patience,
         "parent": os.getpid(),
     }
-    answer = _answered(reply, _converse(json.dumps(request).encode(), folder, log, patience))
+    answer = _answered(reply, _converse(json.dumps(request).encode(), folder, scratch, log, patience))
     if "error" in answer:
         raise PromotionError(f"the model {model} could not be used: {redacted(str(answer['error']))}")
     names, classes = answer["features"], answer["classes"]
@@ -136,26 +140,37 @@ def _answered(reply: Path, ending: str | None) -> dict[str, Any]:
     return {"error": "the process that loads it left no reply"}
 
 
-def _converse(request: bytes, folder: Path, log: Path, patience: float) -> str | None:
+def end_leftover(scratch: Path) -> None:
+    """End what is left of a child whose controller was killed; what cannot be ended holds nothing up."""
+    held = scratch / LOCK
+    if held.exists() and training.is_alive(scratch.name, held):
+        with suppress(TrainingError):
+            training.end_tree(scratch.name, held, grace=0.0)
+
+
+def _converse(request: bytes, folder: Path, scratch: Path, log: Path, patience: float) -> str | None:
     """Run the child; return how it ended, in words, None where it ended well. Nothing that it started is left."""
-    descendants.adopt_orphans()
-    with output.kept(log) as printed:
+    others, run, held = descendants.adopt_orphans(), scratch.name, scratch / LOCK
+    with training.inheritable_lock(held, run) as descriptor, output.kept(log) as printed:
         process = None
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "retrain_trigger.world.scorer"],
                 cwd=folder,
+                env={**training.inherited(), **training.marks(run, held)},
+                pass_fds=(descriptor,),
                 stdin=subprocess.PIPE,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            failed = _fed(process, request, patience)
+            failed = _fed(process, request, patience, others)
         finally:
             if process is not None:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-            descendants.kill(within=_GRACE)
+            descendants.kill(within=_GRACE, but=others)
+            training.end_tree(run, held, but=others, grace=0.0)
             if process is not None:
                 process.wait()
     if failed is None and process.returncode:
@@ -164,7 +179,7 @@ def _converse(request: bytes, folder: Path, log: Path, patience: float) -> str |
     return failed
 
 
-def _fed(process: "subprocess.Popen[bytes]", request: bytes, patience: float) -> str | None:
+def _fed(process: "subprocess.Popen[bytes]", request: bytes, patience: float, others: AbstractSet[int]) -> str | None:
     """Hand over the request and wait for the end; return why it was not waited for, None where it ended."""
     end = time.monotonic() + patience
     rest: bytes | None = request
@@ -173,7 +188,7 @@ def _fed(process: "subprocess.Popen[bytes]", request: bytes, patience: float) ->
             process.communicate(rest, timeout=_POLL)
         except subprocess.TimeoutExpired:
             rest = None  # it goes on with what it was given
-            if len(descendants.of(os.getpid())) > MOST_PROCESSES:
+            if len(descendants.of(os.getpid(), but=others)) > MOST_PROCESSES:
                 return f"started more than {MOST_PROCESSES} processes"
         else:
             return None

@@ -76,4 +76,8 @@ class Past:
             listed = ", ".join(moment(start) for start in open_ones)
             windows += tally.counted(self._connection, self._plan, now, f"_start IN ({listed})")["windows"]
         ends = tally.newest(self._connection, now)
-        return {**ends, "windows": sorted(windows, key=lambda each: (each["start"], each["model"] or ""))}
+        return {
+            **ends,
+            "truth": self._final["truth"],
+            "windows": sorted(windows, key=lambda each: (each["start"], each["model"] or "")),
+        }

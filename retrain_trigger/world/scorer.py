@@ -29,6 +29,7 @@ SLACK = 10.0
 def main() -> None:
     """Answer one request; whatever the model does wrong becomes one line of the reply."""
     request = json.load(sys.stdin)
+    confinement.guarded(parent=request["parent"])
     confinement.begin(seconds=request["patience"] + SLACK, parent=request["parent"])
     try:
         reply = _answer(request)

@@ -19,7 +19,7 @@ ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
 SLICE_VALUES = 1000
 """Values of a slice column that are counted, the most frequent of each part; the judgement looks at far fewer."""
 
-LAYOUT = 3
+LAYOUT = 4
 """Changes with what is counted, and how it is kept: what an older version counted is counted again."""
 
 
@@ -148,6 +148,7 @@ def counted(connection: duckdb.DuckDBPyConnection, plan: Plan, now: datetime, wh
     return {
         "windows": [windows[key] for key in sorted(windows, key=lambda key: (key[0], key[1] or ""))],
         **newest(connection, now),
+        "truth": plan.columns["label"] in tables.types_of(connection, "joined"),
         "open": open_rows,
         "pending": pending,
     }

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,14 +47,14 @@ def completed(
     the tree is left. Raises TrainingError where some of it cannot be ended.
     """
     run = environment[RUN_ID]
-    descendants.adopt_orphans()
-    with _inheritable_lock(training_lock, run) as descriptor, output.kept(log) as printed:
+    others = descendants.adopt_orphans()
+    with inheritable_lock(training_lock, run) as descriptor, output.kept(log) as printed:
         process = None
         try:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", command],
                 cwd=folder,
-                env={**_inherited(), **environment, LOCK_ID: _identity(training_lock)},
+                env={**inherited(), **environment, **marks(run, training_lock)},
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
@@ -64,7 +65,7 @@ def completed(
         except subprocess.TimeoutExpired:
             return f"did not end within {timeout:.0f} s and was stopped"
         finally:  # also of a signal that came while it was being started
-            end_tree(run, training_lock)
+            end_tree(run, training_lock, but=others)
             if process is not None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=GRACE)
@@ -73,9 +74,14 @@ def completed(
     return f"exited with {code}" if code else None
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """Return the environment without what a run around this one may have set: unset must mean unset."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RETRAIN_")}
+
+
+def marks(run: str, held: Path) -> dict[str, str]:
+    """Return the variables by which what a run starts is found again, with the lock that it inherits."""
+    return {RUN_ID: run, LOCK_ID: _identity(held)}
 
 
 def is_alive(run: str, training_lock: Path) -> bool:
@@ -93,39 +99,40 @@ def check_ended(training_lock: Path) -> None:
         )
 
 
-def end_tree(run: str, training_lock: Path) -> None:
-    """End every process of a training: ask, wait up to GRACE seconds, then kill until none is left.
+def end_tree(run: str, held: Path, *, but: AbstractSet[int] | None = None, grace: float = GRACE) -> None:
+    """End every process of a training or a scoring: ask, wait up to `grace` seconds, then kill until none is left.
 
-    Members are the processes that carry the ids of run and lock in their environment, those that hold the training
-    lock, and the descendants of this process that such a training left behind. Raises TrainingError when some cannot
-    be ended.
+    Members are the processes that carry the ids of run and lock in their environment, those that hold the lock, and,
+    where this process has started it, all its descendants but those that were there before (`but`). Raises
+    TrainingError when some cannot be ended.
     """
     try:
-        _end(run, training_lock)
+        _end(run, held, but, grace)
     except Exception:
         raise
     except BaseException:  # a signal ends this run while the tree is being ended: the tree is ended first
-        _end(run, training_lock)
+        _end(run, held, but, grace)
         raise
 
 
-def _end(run: str, training_lock: Path) -> None:
-    deadline = time.monotonic() + GRACE
+def _end(run: str, held: Path, but: AbstractSet[int] | None, grace: float) -> None:
+    deadline = time.monotonic() + grace
     sent: set[int] = set()
-    while members := _members(run, training_lock):
+    while members := _members(run, held, but):
         patient = time.monotonic() < deadline
         for pid in members if not patient else members - sent:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGTERM if patient else signal.SIGKILL)
         sent |= members
         if time.monotonic() > deadline + GRACE:
-            raise TrainingError(f"processes {sorted(members)} of the training could not be ended; end them by hand")
+            raise TrainingError(f"processes {sorted(members)} of run {run} could not be ended; end them by hand")
         time.sleep(_POLL)
 
 
-def _members(run: str, training_lock: Path) -> set[int]:
-    """Return the live members of a training tree, reaping those that have already ended."""
-    members = descendants.of(os.getpid()) | set(_carriers(run, training_lock)) | descendants.holders(training_lock)
+def _members(run: str, held: Path, but: AbstractSet[int] | None) -> set[int]:
+    """Return the live members of a tree, reaping those that have already ended."""
+    own = set() if but is None else descendants.of(os.getpid(), but=but)
+    members = own | set(_carriers(run, held)) | descendants.holders(held, locking=True)
     members.discard(os.getpid())
     return {pid for pid in members if not descendants.is_gone(pid)}
 
@@ -147,7 +154,7 @@ def _identity(path: Path) -> str:
 
 
 @contextmanager
-def _inheritable_lock(path: Path, run: str) -> Iterator[int]:
+def inheritable_lock(path: Path, run: str) -> Iterator[int]:
     """Lock a file whose descriptor the training inherits: it stays locked while any of its processes lives."""
     descriptor = files.open_lock(path)
     try:

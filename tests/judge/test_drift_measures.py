@@ -250,7 +250,7 @@ def test_a_large_measure_that_may_be_chance_does_not_breach() -> None:
     assert finding.verdict is Verdict.PASS
     assert finding.value is not None
     assert finding.value >= 0.2
-    assert "but may be chance (x, p 0.0" in finding.because
+    assert "it may be chance (x, p 0.0" in finding.because
 
 
 def test_many_columns_need_more_proof_than_one() -> None:

@@ -192,10 +192,8 @@ def test_a_low_estimate_breaches_and_says_that_it_only_warns() -> None:
     assert finding.verdict is Verdict.BREACH
     assert finding.name == "estimated_f1"
     assert finding.because.startswith("estimated_f1 0.")
-    assert finding.because.endswith(
-        " is under performance_threshold 0.85 (expected of the scores of 1,000 rows, only warns)"
-    )
-    assert finding.evidence["warns"] is True
+    assert finding.because.endswith(" is under performance_threshold 0.85 (expected of the scores of 1,000 rows)")
+    assert finding.warns
     assert sum(finding.evidence["expected"].values()) == pytest.approx(1_000)
     json.dumps(finding.to_json())
 
@@ -204,7 +202,7 @@ def test_an_estimate_above_the_threshold_passes() -> None:
     found = learned(drawn(5_000, seed=1, sharpness=3))
     finding = judged(counted(drawn(1_000, seed=2, sharpness=3)), found)
     assert finding.verdict is Verdict.PASS
-    assert finding.evidence["warns"] is True
+    assert finding.warns
 
 
 def test_an_estimated_cost_must_not_be_above_the_threshold() -> None:
@@ -235,7 +233,7 @@ def test_where_nothing_can_be_estimated_the_reason_is_said(
     found = calibration(counted(reference), "1")
     finding = judged(None if scores is None else counted(scores), found)
     assert (finding.verdict, finding.because) == (Verdict.UNKNOWN, because)
-    assert finding.evidence["warns"] is True
+    assert finding.warns
     assert judged(counted(ENOUGH), learned(ENOUGH)).verdict is not Verdict.UNKNOWN
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.counts import OneVsRest
-from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, RATIOS, Counts, Detector, check
+from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, RATIOS, Counts, Detector, alert, check
 from retrain_trigger.judge.performance import METRICS
 
 CELLS = st.one_of(st.integers(0, 50), st.integers(0, 10**12))
@@ -199,12 +199,29 @@ def test_an_outage_day_is_an_alert_once_and_hardly_delays_what_follows() -> None
 
 
 def test_an_alert_needs_the_square_of_what_an_alarm_needs_and_of_a_thousand_at_least() -> None:
-    found = begun().after((60, 40, 40, 360))
     for alarm, limit in ((10, 10**6), (1000, 10**6), (10**4, 10**8)):
-        one = replace(found, false_alarm_every=alarm, alone=math.log(limit) + 1e-9)
-        assert one.alerts
-        assert not replace(one, alone=math.log(limit) - 1e-9).alerts
-        assert not replace(one, alone_before=math.log(limit)).alerts
+        for wrong in range(1, 60):
+            one = begun(alarm=alarm).after((0, wrong, 0, 0))
+            assert one.alerts == (one.alone >= math.log(limit))
+            if one.alerts:
+                finding = alert(one)
+                assert finding is not None
+                assert finding.limit == limit
+                assert finding.value == pytest.approx(math.exp(one.alone))
+
+
+def test_an_alert_is_told_of_later_windows_too_and_is_finite_on_any_number_of_rows() -> None:
+    detector = after(begun(), [(0, 10**12, 10**12, 0), (10**6, 0, 0, 10**6), (10**6, 1, 0, 10**6)])
+    finding = alert(detector, note="2026-01-05")
+    assert finding is not None
+    assert (finding.name, finding.verdict, finding.value) == ("alert", Verdict.BREACH, MOST_EVIDENCE)
+    assert finding.because == (
+        "f1 0 is under performance_threshold 0.85 beyond chance: evidence 1e+300 from this window alone, alerts begin "
+        "at 1,000,000 (2026-01-05)"
+    )
+    assert not detector.alerts
+    assert alert(begun().after((90, 10, 10, 90))) is None
+    json.dumps(finding.to_json(), allow_nan=False)
 
 
 def test_the_evidence_of_a_window_expects_no_more_than_one_and_of_many_no_more_than_their_number() -> None:
@@ -248,7 +265,7 @@ def test_a_breach_says_over_which_windows_and_a_pass_how_far_it_is() -> None:
     detector = after(begun(), [(130, 20, 20, 330)] * 30)
     healthy = check(detector, note="logs/metrics.jsonl:30")
     assert healthy.because == (
-        "f1 0.87 in the latest window; evidence 5 of 1,000 that it is under performance_threshold 0.85 "
+        "f1 0.87 is at or above performance_threshold 0.85: evidence 5 of 1,000 that it is under it "
         "(logs/metrics.jsonl:30)"
     )
     assert healthy.evidence["stretch"] is None
@@ -313,3 +330,18 @@ def test_a_negative_count_is_refused() -> None:
 def test_the_healthy_path_does_not_load_numpy() -> None:
     code = "import sys, retrain_trigger.judge.evidence; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("counts", [(120, 25, 28, 327), (100, 30, 30, 340), (12, 3, 3, 32), (1200, 240, 240, 3320)])
+def test_so_many_more_windows_like_the_latest_alarm_and_one_fewer_do_not(counts: Counts) -> None:
+    detector = after(begun(), [(130, 20, 20, 330)] * 5 + [counts])
+    assert check(detector).evidence["watching"]
+    needs = check(detector).evidence["needs"]
+    found = next(n for n in range(1, 1001) if after(detector, [counts] * n).alarms)
+    assert needs == found or abs(needs - found) <= 1 < detector.overdispersion, "D falls as windows are alike"
+
+
+def test_a_window_on_the_right_side_is_not_watched_whatever_the_evidence() -> None:
+    found = check(after(begun(), [(100, 30, 30, 340)] * 2 + [(140, 5, 5, 350)]))
+    assert not found.evidence["watching"]
+    assert "is at or above performance_threshold 0.85" in found.because or found.verdict is Verdict.BREACH

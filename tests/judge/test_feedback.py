@@ -27,7 +27,7 @@ def found(
     exposure: ExposureCounts | None = None, versions: list[VersionCounts] | None = None, *, min_rows: int = 200
 ) -> dict[str, Finding]:
     findings = check(exposure, versions or [], positive="1", min_rows=min_rows)
-    assert all(finding.evidence["warns"] is True for finding in findings)
+    assert all(finding.warns for finding in findings)
     return {finding.name.removeprefix("feedback_"): finding for finding in findings}
 
 

@@ -136,7 +136,8 @@ def test_a_breach_says_what_was_seen_and_where() -> None:
     assert (finding.value, finding.limit) == (0.82, 0.85)
     assert finding.evidence == {
         "rule": "point",
-        "patient": False,
+        "watching": False,
+        "needs": 0,
         "where": "logs/metrics.jsonl:31",
         "at": "2026-04-01T00:00:00Z",
         "windows": ["2026-03-30T00:00:00Z", "2026-04-01T00:00:00Z"],

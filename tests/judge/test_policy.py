@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
 from retrain_trigger.judge.memory import Attempt, Memory
-from retrain_trigger.judge.policy import Action, Budget, Decision, OnDrift, cooldown_over, decide
+from retrain_trigger.judge.policy import Action, Budget, Decision, cooldown_over, decide
 from retrain_trigger.measurements import Mark
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -21,6 +21,7 @@ BAD = at_least("f1", 0.82, 0.85, limit_name="performance_threshold")
 LOST = unknown("f1", "f1 is not a number")
 STILL = at_most("drift", 0.1, 0.2, limit_name="drift_threshold", inclusive=False)
 MOVED = at_most("drift", 0.4, 0.2, limit_name="drift_threshold", inclusive=False)
+WARNED = replace(MOVED, warns=True)
 UNSEEN = unknown("drift", "drift of 'age' is not a number")
 
 
@@ -34,7 +35,6 @@ def decided(
     fresh: Sequence[Finding] | None = None,
     past: Memory | None = None,
     now: datetime = NOON,
-    on_drift: OnDrift = OnDrift.RETRAIN,
     budget: Budget = BUDGET,
 ) -> Decision:
     return decide(
@@ -44,11 +44,10 @@ def decided(
         now=now,
         cooldown=24 * HOUR,
         budget=budget,
-        on_drift=on_drift,
     )
 
 
-PATIENT = replace(BAD, verdict=Verdict.PASS, evidence={"patient": True})
+PATIENT = replace(BAD, verdict=Verdict.PASS, evidence={"watching": True})
 """What the point rule says of a breach that patience does not act on yet."""
 
 CASES = {
@@ -56,20 +55,20 @@ CASES = {
     "healthy, drift watched": (decided(GOOD, STILL), Action.HEALTHY, "drift 0.1 is under drift_threshold 0.2"),
     "a breach": (decided(BAD), Action.RETRAIN, "f1 0.82 is under performance_threshold 0.85"),
     "drift alone": (decided(GOOD, MOVED), Action.RETRAIN, "drift 0.4 reaches drift_threshold 0.2"),
-    "drift only warns": (decided(GOOD, MOVED, on_drift=OnDrift.WARN), Action.HEALTHY, "0.2, which only warns"),
-    "a breach where drift only warns": (decided(BAD, MOVED, on_drift=OnDrift.WARN), Action.RETRAIN, "f1 0.82"),
-    "patience": (decided(PATIENT, STILL), Action.WAIT, "f1 0.82 is under performance_threshold 0.85"),
+    "drift only warns": (decided(GOOD, WARNED), Action.WARN, "f1 0.91 is at or above performance_threshold 0.85"),
+    "a breach where drift only warns": (decided(BAD, WARNED), Action.RETRAIN, "f1 0.82"),
+    "watching": (decided(PATIENT, STILL), Action.WATCH, "f1 0.82 is under performance_threshold 0.85"),
     "patience with drift that only warns": (
-        decided(GOOD, replace(MOVED, verdict=Verdict.PASS, evidence={"patient": True}), on_drift=OnDrift.WARN),
+        decided(GOOD, replace(WARNED, verdict=Verdict.PASS, evidence={"watching": True})),
         Action.HEALTHY,
-        "f1 0.91 is at or above performance_threshold 0.85; drift 0.4 reaches drift_threshold 0.2, which only warns",
+        "f1 0.91 is at or above performance_threshold 0.85",
     ),
     "patience and a breach": (decided(PATIENT, MOVED), Action.RETRAIN, "drift 0.4 reaches"),
     "patience and an unknown": (decided(PATIENT, UNSEEN), Action.UNKNOWN, "drift of 'age' is not a number"),
     "nothing measured": (decided(), Action.UNKNOWN, "nothing was measured"),
     "no number": (decided(LOST), Action.UNKNOWN, "f1 is not a number"),
     "unknown beside healthy": (decided(GOOD, UNSEEN), Action.UNKNOWN, "drift of 'age' is not a number"),
-    "unknown beside a warning": (decided(LOST, MOVED, on_drift=OnDrift.WARN), Action.UNKNOWN, "f1 is not"),
+    "unknown beside a warning": (decided(LOST, WARNED), Action.UNKNOWN, "f1 is not"),
     "unknown beside a breach": (decided(LOST, MOVED), Action.RETRAIN, "drift 0.4 reaches"),
     "cooldown after the first refusal": (
         decided(BAD, past=tried(23)),
@@ -92,11 +91,16 @@ CASES = {
     "evidence spent": (
         decided(BAD, fresh=[GOOD], past=tried(30)),
         Action.WAIT,
-        "the last training used up this evidence, waiting for new measurements",
+        "the last training used up this evidence, waiting for 1 new measurement",
+    ),
+    "evidence spent, new evidence begun": (
+        decided(BAD, fresh=[replace(GOOD, evidence={"needs": 3})], past=tried(30)),
+        Action.WAIT,
+        "waiting for about 3 more such windows",
     ),
     "nothing fresh": (decided(BAD, fresh=[LOST], past=tried(30)), Action.WAIT, "used up this evidence"),
     "fresh drift that only warns": (
-        decided(BAD, MOVED, fresh=[GOOD, MOVED], past=tried(30), on_drift=OnDrift.WARN),
+        decided(BAD, WARNED, fresh=[GOOD, WARNED], past=tried(30)),
         Action.WAIT,
         "used up this evidence",
     ),
@@ -144,7 +148,6 @@ FINDINGS = st.sampled_from([GOOD, BAD, LOST, STILL, MOVED, UNSEEN])
 SETTINGS = st.tuples(
     st.integers(1, 72).map(lambda hours: hours * HOUR),
     st.builds(Budget, st.integers(1, 5), st.integers(1, 40).map(lambda days: days * DAY)),
-    st.sampled_from(OnDrift),
 )
 TICKS = st.lists(
     st.tuples(st.floats(-30, 200).map(lambda hours: hours * HOUR), st.lists(FINDINGS, max_size=2), st.booleans()),
@@ -154,7 +157,7 @@ TICKS = st.lists(
 
 @given(SETTINGS, TICKS, st.lists(st.sampled_from([LOST, UNSEEN, GOOD, STILL]), max_size=3))
 def test_without_a_breach_nothing_ever_starts(
-    settings: tuple[timedelta, Budget, OnDrift],
+    settings: tuple[timedelta, Budget],
     ticks: Sequence[tuple[timedelta, Sequence[Finding], bool]],
     findings: Sequence[Finding],
 ) -> None:
@@ -163,9 +166,9 @@ def test_without_a_breach_nothing_ever_starts(
 
 @given(SETTINGS, TICKS)
 def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_do(
-    settings: tuple[timedelta, Budget, OnDrift], ticks: Sequence[tuple[timedelta, Sequence[Finding], bool]]
+    settings: tuple[timedelta, Budget], ticks: Sequence[tuple[timedelta, Sequence[Finding], bool]]
 ) -> None:
-    cooldown, budget, _ = settings
+    cooldown, budget = settings
     starts = played(settings, ticks)
     assert all(later - earlier >= cooldown for earlier, later in pairwise(starts))
     for start in starts:
@@ -173,25 +176,25 @@ def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_
 
 
 @given(SETTINGS, st.integers(1, 400))
-def test_a_standing_breach_is_tried_less_and_less(settings: tuple[timedelta, Budget, OnDrift], hours: int) -> None:
-    cooldown, _, on_drift = settings
+def test_a_standing_breach_is_tried_less_and_less(settings: tuple[timedelta, Budget], hours: int) -> None:
+    cooldown, _ = settings
     breached = [(HOUR, [BAD], False)] * hours
-    starts = played((cooldown, Budget(1000, DAY), on_drift), breached)
+    starts = played((cooldown, Budget(1000, DAY)), breached)
     pauses = [later - earlier for earlier, later in pairwise(starts)]
     assert len(starts) >= 1
     assert all(later == 2 * earlier for earlier, later in pairwise(pauses))
 
 
 def played(
-    settings: tuple[timedelta, Budget, OnDrift], ticks: Iterable[tuple[timedelta, Sequence[Finding], bool]]
+    settings: tuple[timedelta, Budget], ticks: Iterable[tuple[timedelta, Sequence[Finding], bool]]
 ) -> list[datetime]:
     """Tick on, all evidence always fresh; return when trainings started, in the time that the ledger keeps."""
-    cooldown, budget, on_drift = settings
+    cooldown, budget = settings
     past, now, starts = Memory(), NOON, []
     for step, findings, promoted in ticks:
         now += step
         at = past.clock(now)
-        decision = decide(findings, findings, past, now=now, cooldown=cooldown, budget=budget, on_drift=on_drift)
+        decision = decide(findings, findings, past, now=now, cooldown=cooldown, budget=budget)
         past = replace(past, last_seen=at)
         if decision.action is Action.RETRAIN:
             starts.append(at)

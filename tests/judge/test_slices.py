@@ -52,7 +52,7 @@ def test_a_slice_that_does_worse_alone_is_named_and_only_warns() -> None:
     assert finding.because.startswith(
         "region 'north' is under performance_threshold 0.85: f1 0.75 over the last 20 windows"
     )
-    assert finding.evidence["warns"] is True
+    assert finding.warns
     assert finding.evidence["breached"] == [["region", "north"]]
     assert finding.limit == 1000
 
@@ -100,5 +100,5 @@ def test_by_points_a_slice_needs_rows(rows: int, verdict: Verdict) -> None:
     }
     finding = slices.check_points(points, found, metric="f1", threshold=0.85)
     assert finding.verdict is verdict
-    assert finding.evidence["warns"] is True
+    assert finding.warns
     assert ("region 'north': f1 0.75" in finding.because) is (verdict is Verdict.BREACH)

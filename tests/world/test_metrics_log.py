@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from retrain_trigger.errors import CannotJudgeError
 from retrain_trigger.measurements import Mark, Measurement
-from retrain_trigger.world.log_formats import FORMATS, recognised
-from retrain_trigger.world.log_record import metric_names
+from retrain_trigger.world.log_formats import FORMATS, Opening, recognised
+from retrain_trigger.world.log_record import Wanted, metric_names
 from retrain_trigger.world.metrics_log import LONGEST_LINE, MetricsLog, read
 
 SAMPLES = Path(__file__).parents[2] / "sample_logs"
@@ -24,16 +24,16 @@ WRITTEN: dict[str, list[tuple[str, ...]]] = {
     "jsonl": [
         (
             '{"timestamp": "2026-01-02", "f1": 0.91, "n": 500, "model": "v1", "drift": {"Age": 0.1}}',
-            '{"timestamp": "2026-01-03", "f1": null, "n": 510, "model": "v1", "drift": {"Age": NaN}}',
+            '{"timestamp": "2026-01-03", "f1": NaN, "n": 510, "model": "v1", "drift": {"Age": NaN}}',
         ),
         (
             '{"ts": 1767312000, "metrics": {"F1-Score": 0.91, "n": 500}, "model_version": "v1", "drift": {"Age": 0.1}}',
-            '{"ts": 1767398400000, "metrics": {"F1": NaN, "n": 510}, "version": "v1", "drift": {"Age": null}}',
+            '{"ts": 1767398400000, "metrics": {"F1": NaN, "n": 510}, "version": "v1", "drift": {"Age": "inf"}}',
         ),
     ],
     "csv": [
-        ("timestamp,f1,n,model,drift.Age", "2026-01-02,0.91,500,v1,0.1", "2026-01-03,,510,v1,nan"),
-        ("Date;F1 score;Rows;Model;drift_Age", '"2026-01-02";0.91;500;v1;0.1', '"2026-01-03";nan;510;v1;inf'),
+        ("timestamp,f1,n,model,drift.Age", "2026-01-02,0.91,500,v1,0.1", "2026-01-03,nan,510,v1,nan"),
+        ("Date;F1 score;Rows;Model;drift.Age", '"2026-01-02";0.91;500;v1;0.1', '"2026-01-03";nan;510;v1;inf'),
     ],
     "text": [
         ("2026-01-02 f1=0.91 n=500 model=v1 drift.Age=0.1", "2026-01-03 f1=nan n=510 model=v1 drift.Age=inf"),
@@ -44,21 +44,28 @@ WRITTEN: dict[str, list[tuple[str, ...]]] = {
         ),
         (
             'ts="2026-01-02 00:00:00" level=info f1=0.91 n=500 model="v1" drift.Age=0.1',
-            "ts=2026-01-03T00:00:00Z level=info f1=inf n=510 model=v1 drift.Age=none",
+            "ts=2026-01-03T00:00:00Z level=info f1=inf n=510 model=v1 drift.Age=nan",
         ),
         (
             "[2026/01/02] INFO:eval:f1: 0.91. n: 500; model: v1; drift.Age: 0.1",
-            "[2026/01/03] INFO:eval:f1: none; n: 510; model: v1; drift.Age: null",
+            "[2026/01/03] INFO:eval:f1: nan; n: 510; model: v1; drift.Age: nan",
         ),
     ],
+    "mlflow": [("1767312000000 0.91 0", "1767398400000 nan 1")],
     "numbers": [("2026-01-02 0.91", "2026-01-03 nan"), ("1767312000,0.91", "1767398400,inf")],
 }
 
 
-def log(tmp_path: Path, text: str | bytes, *, metric: str = "f1", final: bool = False) -> MetricsLog:
-    path = tmp_path / "metrics.log"
+FILES = {"mlflow": "f1"}
+"""MLflow names a file for its metric."""
+
+
+def log(
+    tmp_path: Path, text: str | bytes, *, metric: str = "f1", final: bool = False, name: str = "metrics.log"
+) -> MetricsLog:
+    path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read([path], metric=metric, now=None, final=final)
+    return read([path], wanted=Wanted(metric), now=None, final=final)
 
 
 def values(found: MetricsLog) -> list[float | None]:
@@ -68,14 +75,14 @@ def values(found: MetricsLog) -> list[float | None]:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_tells_the_same(name: str, tmp_path: Path) -> None:
     for lines in WRITTEN[name]:
-        assert next(each for each in FORMATS if FORMATS[each](lines, metric_names("f1"))) == name
-        found = log(tmp_path, "\n".join(lines) + "\n")
+        assert next(each for each in FORMATS if FORMATS[each](Opening(lines, metric_names("f1")))) == name
+        found = log(tmp_path, "\n".join(lines) + "\n", name=FILES.get(name, "metrics.log"))
         assert values(found) == [0.91, None]
         assert [each.at for each in found.measurements] == [
             datetime(2026, 1, 2, tzinfo=UTC),
             datetime(2026, 1, 3, tzinfo=UTC),
         ]
-        if name != "numbers":
+        if name not in {"numbers", "mlflow"}:
             assert [(each.rows, each.model) for each in found.measurements] == [(500, "v1"), (510, "v1")]
             assert [each.drift for each in found.measurements] == [{"Age": 0.1}, {"Age": None}]
 
@@ -85,30 +92,32 @@ def test_every_format_tells_the_same(name: str, tmp_path: Path) -> None:
 def test_every_format_survives_marks_of_editors_and_crashes(name: str, newline: str, tmp_path: Path) -> None:
     for lines in WRITTEN[name]:
         dirty = "\ufeff# a note" + newline + newline + newline.join(lines) + newline + "\0\0\0"
-        assert values(log(tmp_path, dirty)) == [0.91, None]
+        file = FILES.get(name, "metrics.log")
+        assert values(log(tmp_path, dirty, name=file)) == [0.91, None]
         padded = b"\0" * (2 * LONGEST_LINE + 7) + newline.join(lines).encode() + newline.encode()
-        assert values(log(tmp_path, padded)) == [0.91, None]
+        assert values(log(tmp_path, padded, name=file)) == [0.91, None]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_names_a_bad_line_and_reads_the_rest(name: str, tmp_path: Path) -> None:
     for lines in WRITTEN[name]:
-        found = log(tmp_path, "\n".join(lines).encode() + b"\n2026-01-04 f1=\xff\n")
+        file = FILES.get(name, "metrics.log")
+        found = log(tmp_path, "\n".join(lines).encode() + b"\n2026-01-04 f1=\xff\n", name=file)
         assert values(found) == [0.91, None]
-        assert found.notes == (f"{tmp_path}/metrics.log:{len(lines) + 1}: not UTF-8; the line is left out",)
+        assert found.notes[0] == f"{tmp_path}/{file}:{len(lines) + 1}: not UTF-8; the line is left out"
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_leaves_a_half_written_line_for_the_next_time(name: str, tmp_path: Path) -> None:
     for lines in WRITTEN[name]:
-        cut = "\n".join(lines)
-        whole = log(tmp_path, cut + "\n")
+        cut, file = "\n".join(lines), FILES.get(name, "metrics.log")
+        whole = log(tmp_path, cut + "\n", name=file)
         for end in range(cut.rindex("\n") + 1, len(cut)):
-            found = log(tmp_path, cut[:end])
+            found = log(tmp_path, cut[:end], name=file)
             assert found.measurements == whole.measurements[:1]
-            assert found.notes == ()
+            assert not any("left out" in note for note in found.notes)
             assert all(found.mark.ends[each.file] < whole.measurements[1].end for each in found.measurements)
-        assert log(tmp_path, cut, final=True).measurements == whole.measurements
+        assert log(tmp_path, cut, final=True, name=file).measurements == whole.measurements
 
 
 def test_a_half_written_line_does_not_decide_the_format(tmp_path: Path) -> None:
@@ -168,7 +177,7 @@ def test_a_line_has_a_value(line: str, value: float | None, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ('{"f1": "0.5"}', "f1 is '0.5', not a number"),
+        ('{"f1": "high"}', "f1 is 'high', not a number"),
         ('{"f1": true}', "f1 is True, not a number"),
         ('{"f1": [0.5]}', "f1 is [0.5], not a number"),
         ('{"f1": 0.5, "f1": 0.6}', "'f1' stands twice"),
@@ -185,21 +194,29 @@ def test_a_line_has_a_value(line: str, value: float | None, tmp_path: Path) -> N
         ('{"f1": 0.5, "n": 1.5}', "n is 1.5, not a count"),
         ('{"f1": 0.5, "n": NaN}', "n is nan, not a count"),
         ('{"f1": 0.5, "n": 1e300}', "n is 1e+300, not a count"),
-        ('{"tp": 1, "fp": 2, "fn": 3, "tn": "4"}', "tn is '4', not a number"),
+        ('{"tp": 1, "fp": 2, "fn": 3, "tn": "x"}', "tn is 'x', not a number"),
         ('{"f1": 0.5, "model": ["v1"]}', "not the name of a version"),
         ('{"f1": 0.5, "model": "\\u001b[31m"}', "not the name of a version"),
         ('{"f1": 0.5, "model": "\\ud800"}', "not the name of a version"),
         ('{"f1": 0.5, "drift": "high"}', "drift is 'high', not a number"),
         ('{"f1": 0.5, "drift": {"a": true}}', "drift.a is True, not a number"),
-        ("f1=0,5", "f1 is '0,5', not a number"),
-        ("f1=50%", "f1 is '50%', not a number"),
+        ("f1: computing on 500 rows", "f1 is 'computing', not a number"),
+        ("f1=[0.5]", "f1 is '[0.5]', not a number"),
+        ("f1: {'1': 0.5}", "not a number"),
+        ("f1=0.5.6", "f1 is '0.5.6', not a number"),
+        ("f1=np.array(0.5, 0.6", "not a number"),
         ("f1=1_000", "f1 is '1_000', not a number"),
-        ("train f1=0.9 val f1=0.5", "'f1' stands twice"),
+        ("f1=0.9 f1=0.5", "'f1' stands twice"),
+        (
+            "train f1=0.9 val f1=0.5",
+            "f1 stands 2 times: train.f1, val.f1; set `metric` to the one that counts, such as train.f1",
+        ),
         ("2026-13-45 f1=0.5", "timestamp '2026-13-45' is no time"),
         ("f1,n\n0.5", "1 fields, and the header has 2"),
         ('f1,n\n"0.5,3', "a quotation mark is not closed"),
         ("f1,f1\n0.5,0.6", "'f1' stands twice"),
-        ("f1;n\n0,5;3", "f1 is '0,5', not a number"),
+        ("f1;n\n0,5;3,5", "n is '3,5', not a count"),
+        ("f1,n\n0,5,3", "3 fields, and the header has 2; a decimal comma needs quotation marks or semicolons"),
     ],
     ids=lambda text: text[:30],
 )
@@ -221,16 +238,29 @@ def test_a_log_of_a_bad_line_is_refused_with_its_reason(line: str, why: str, tmp
 def test_among_bare_numbers_what_is_none_is_bad(line: str, tmp_path: Path) -> None:
     found = log(tmp_path, f"0.7\n0.8\n{line}\n0.9\n")
     assert values(found) == [0.7, 0.8, 0.9]
-    assert found.notes == (f"{tmp_path}/metrics.log:3: {line!r} is not a number; the line is left out",)
+    (note,) = found.notes
+    assert note.startswith(f"{tmp_path}/metrics.log:3: ")
+    assert f"{line!r}, not a number" in note or f"{line!r} is not a number" in note
 
 
 @pytest.mark.parametrize(
-    "line", ["done", "f1: computing on 500 rows", "loss=0.3", "42", "2026-01-02 03:04:05,678 INFO started", "f1 == 0.5"]
+    "line",
+    [
+        "done",
+        "Best f1: 0.9",
+        "required f1=0.9",
+        "f1=",
+        "f1: none",
+        "loss=0.3",
+        "42",
+        "2026-01-02 03:04:05,678 INFO started",
+        "f1 == 0.5",
+    ],
 )
 def test_chatter_in_a_text_log_is_no_measurement(line: str, tmp_path: Path) -> None:
     found = log(tmp_path, f"f1=0.7\n{line}\n{line}\nf1=0.8\nf1=0.9\n")
     assert values(found) == [0.7, 0.8, 0.9]
-    assert found.notes == ()
+    assert found.notes == (f"{tmp_path}/metrics.log: lines without f1: 2 of 5",)
 
 
 @pytest.mark.parametrize("value", ["82", "1.5", "-0.1"])
@@ -240,8 +270,8 @@ def test_a_share_outside_0_and_1_is_no_value_and_a_metric_of_ones_own_may_be_any
     path = tmp_path / "metrics.jsonl"
     path.write_text(f'{{"f1": {value}, "revenue": {value}}}\n')
     with pytest.raises(CannotJudgeError, match=f"f1 is {value}, not from 0 to 1"):
-        read([path], metric="f1", now=None)
-    (found,) = read([path], metric="revenue", now=None).measurements
+        read([path], wanted=Wanted("f1"), now=None)
+    (found,) = read([path], wanted=Wanted("revenue"), now=None).measurements
     assert found.value == float(value)
 
 
@@ -302,8 +332,8 @@ def test_counts_stand_beside_the_metric_or_in_its_place(tmp_path: Path) -> None:
 
 def test_drift_is_a_number_or_a_map_and_its_threshold_is_no_feature(tmp_path: Path) -> None:
     found = log(tmp_path, '{"f1": 1, "drift": 0.3}\n{"f1": 1, "drift": {"Age": 0.1, "x": null}}\n{"f1": 1}\n')
-    assert [each.drift for each in found.measurements] == [{"": 0.3}, {"Age": 0.1, "x": None}, {}]
-    found = log(tmp_path, "f1,drift_Age,drift_x,drift_threshold\n1,0.1,,0.2\n")
+    assert [each.drift for each in found.measurements] == [{"": 0.3}, {"Age": 0.1}, {}]
+    found = log(tmp_path, "f1,drift.Age,DRIFT.x,drift.threshold\n1,0.1,,0.2\n")
     assert [each.drift for each in found.measurements] == [{"Age": 0.1}]
 
 
@@ -328,7 +358,7 @@ def test_lines_dated_after_now_are_left_out_of_everything(tmp_path: Path) -> Non
     path = tmp_path / "m.jsonl"
     path.write_text('{"ts": "2026-01-02", "f1": 0.2}\n{"ts": "2099-01-02", "f1": 0.3}\n{"ts": "2099-01-03", "f1": 1}\n')
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    found = read([path], metric="f1", now=now)
+    found = read([path], wanted=Wanted("f1"), now=now)
     assert values(found) == [0.2]
     assert found.newest == found.mark.at == now
     assert found.notes == (f"{path}:2: 2 lines are dated after now (2026-01-02T00:00:00+0000) and left out",)
@@ -339,18 +369,20 @@ def test_newest_is_the_files_own_time_where_lines_have_none(tmp_path: Path) -> N
     path.write_text("0.9\n")
     os.utime(path, (1767312000, 1767312000))
     written = datetime(2026, 1, 2, tzinfo=UTC)
-    assert read([path], metric="f1", now=None).newest == written
-    assert read([path], metric="f1", now=datetime(2026, 1, 1, tzinfo=UTC)).newest == datetime(2026, 1, 1, tzinfo=UTC)
-    assert read([io.BytesIO(b"0.9\n")], metric="f1", now=None).newest is None
+    assert read([path], wanted=Wanted("f1"), now=None).newest == written
+    assert read([path], wanted=Wanted("f1"), now=datetime(2026, 1, 1, tzinfo=UTC)).newest == datetime(
+        2026, 1, 1, tzinfo=UTC
+    )
+    assert read([io.BytesIO(b"0.9\n")], wanted=Wanted("f1"), now=None).newest is None
 
 
 def test_a_mark_lies_behind_all_that_was_read_and_before_what_comes_later(tmp_path: Path) -> None:
     path = tmp_path / "m.log"
     path.write_text("0.9\n0.8\n0.")
-    mark = read([path], metric="f1", now=None).mark
+    mark = read([path], wanted=Wanted("f1"), now=None).mark
     with path.open("a") as log_file:
         log_file.write("7\n0.6\n")
-    later = read([path], metric="f1", now=None)
+    later = read([path], wanted=Wanted("f1"), now=None)
     assert [each.value for each in later.measurements if mark.is_before(each)] == [0.7, 0.6]
 
 
@@ -358,21 +390,21 @@ def test_a_mark_lies_behind_all_that_was_read_and_before_what_comes_later(tmp_pa
 def test_a_log_emptied_in_place_is_a_new_file(header: str, tmp_path: Path) -> None:
     path = tmp_path / "m.log"
     path.write_text(header + "0.91\n0.92\n0.93\n")
-    mark = read([path], metric="f1", now=None).mark
+    mark = read([path], wanted=Wanted("f1"), now=None).mark
     with path.open("r+") as log_file:
         log_file.truncate()
         log_file.write(header + "0.81\n")
-    after = read([path], metric="f1", now=None)
+    after = read([path], wanted=Wanted("f1"), now=None)
     assert [each.value for each in after.measurements if mark.is_before(each)] == [0.81]
 
 
 def test_a_rotated_log_keeps_its_identity_under_its_new_name(tmp_path: Path) -> None:
     path = tmp_path / "m.log"
     path.write_text("0.91\n0.92\n")
-    mark = read([path], metric="f1", now=None).mark
+    mark = read([path], wanted=Wanted("f1"), now=None).mark
     path.rename(tmp_path / "m.log.1")
     path.write_text("0.91\n")
-    found = read([tmp_path / "m.log.1", path], metric="f1", now=None)
+    found = read([tmp_path / "m.log.1", path], wanted=Wanted("f1"), now=None)
     assert [each.where for each in found.measurements if mark.is_before(each)] == [f"{path}:1"]
 
 
@@ -380,11 +412,11 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "m.log"
     path.write_text("0.91\n0.92\n")
     (tmp_path / "link.log").symlink_to(path)
-    assert values(read([path, tmp_path / "link.log"], metric="f1", now=None)) == [0.91, 0.92]
+    assert values(read([path, tmp_path / "link.log"], wanted=Wanted("f1"), now=None)) == [0.91, 0.92]
 
 
 def test_a_stream_ends_with_its_last_line() -> None:
-    found = read([io.BytesIO(b"0.9\n0.8")], metric="f1", now=None)
+    found = read([io.BytesIO(b"0.9\n0.8")], wanted=Wanted("f1"), now=None)
     assert [(each.value, each.where, each.file) for each in found.measurements] == [
         (0.9, "stdin:1", "stdin"),
         (0.8, "stdin:2", "stdin"),
@@ -406,13 +438,13 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         ("x" * 300, "cannot be read \\(File name too long\\)"),
     ]:
         with pytest.raises(CannotJudgeError, match=why):
-            read([tmp_path / name], metric="f1", now=None)
+            read([tmp_path / name], wanted=Wanted("f1"), now=None)
 
 
 def test_an_empty_log_beside_a_full_one_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "new.log").touch()
     (tmp_path / "old.log").write_text("0.9\n")
-    found = read([tmp_path / "old.log", tmp_path / "new.log"], metric="f1", now=None)
+    found = read([tmp_path / "old.log", tmp_path / "new.log"], wanted=Wanted("f1"), now=None)
     assert values(found) == [0.9]
     assert found.notes == (f"{tmp_path}/new.log has no lines",)
 
@@ -432,7 +464,7 @@ def test_a_log_without_the_metric_says_what_it_has(text: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("start", "what"), [("f1=0.9\n".encode("utf-16"), "UTF-16"), (b"\x1f\x8b\x08", "compressed"), (b"PAR1", "Parquet")]
+    ("start", "what"), [("f1=0.9\n".encode("utf-16"), "UTF-16"), (b"PK\x03\x04", "compressed"), (b"PAR1", "Parquet")]
 )
 def test_a_file_that_is_no_text_is_named_for_what_it_is(start: bytes, what: str, tmp_path: Path) -> None:
     with pytest.raises(CannotJudgeError, match=f"is {what}; a metrics log is UTF-8 text"):
@@ -452,7 +484,7 @@ PIECES = st.sampled_from(
 def test_any_bytes_are_read_or_refused(raw: bytes, final: bool) -> None:  # noqa: FBT001  (drawn by hypothesis)
     now = datetime(2026, 6, 1, tzinfo=UTC)
     try:
-        found = read([io.BytesIO(raw)], metric="f1", now=now, final=final)
+        found = read([io.BytesIO(raw)], wanted=Wanted("f1"), now=now, final=final)
     except CannotJudgeError as error:
         str(error).encode()
         return
@@ -473,9 +505,9 @@ def assert_plain(each: Measurement, *, longest: int, now: datetime) -> None:
 def test_every_format_gives_back_the_numbers_that_were_written(numbers: list[float]) -> None:
     for line in ("{}", '{{"gain": {}}}', "gain={}", "INFO eval: gain: {} ok"):
         raw = "".join(line.format(number) + "\n" for number in numbers).encode()
-        assert values(read([io.BytesIO(raw)], metric="gain", now=None)) == numbers
+        assert values(read([io.BytesIO(raw)], wanted=Wanted("gain"), now=None)) == numbers
     raw = b"gain,note\n" + b"".join(f"{number},x\n".encode() for number in numbers)
-    assert values(read([io.BytesIO(raw)], metric="gain", now=None)) == numbers
+    assert values(read([io.BytesIO(raw)], wanted=Wanted("gain"), now=None)) == numbers
 
 
 def test_sample_logs_read_as_they_are_meant() -> None:
@@ -487,8 +519,8 @@ def test_sample_logs_read_as_they_are_meant() -> None:
         "dummy.log": [25, 26, 27, 28, 29],
     }
     for name, days in under.items():
-        found = read([SAMPLES / name], metric="f1", now=None)
-        assert found.notes == ()
+        found = read([SAMPLES / name], wanted=Wanted("f1"), now=None)
+        assert not any("left out" in note for note in found.notes)
         assert [day for day, each in enumerate(found.measurements) if each.value is None or each.value < 0.85] == days
         assert all(each.at is not None and (each.rows or 200) >= 200 for each in found.measurements)
         for each in found.measurements:
@@ -500,11 +532,14 @@ def test_sample_logs_read_as_they_are_meant() -> None:
 
 
 def test_the_decaying_sample_drifts_and_the_broken_one_is_refused() -> None:
-    drift = [each.drift["income"] or 0 for each in read([SAMPLES / "decay.jsonl"], metric="f1", now=None).measurements]
+    drift = [
+        each.drift["income"] or 0
+        for each in read([SAMPLES / "decay.jsonl"], wanted=Wanted("f1"), now=None).measurements
+    ]
     assert drift[0] < 0.05
     assert drift[-1] > 0.2
-    with pytest.raises(CannotJudgeError, match=r"broken.csv:4: f1 is '0,8994', not a number. 6 of 11 lines"):
-        read([SAMPLES / "broken.csv"], metric="f1", now=None)
+    with pytest.raises(CannotJudgeError, match=r"broken.csv:4: f1 is '0,8994', not a number; .* 6 of 11 lines"):
+        read([SAMPLES / "broken.csv"], wanted=Wanted("f1"), now=None)
     with (SAMPLES / "broken.csv").open() as rows:
         assert next(csv.reader(rows)) == ["timestamp", "f1", "n"]
 
@@ -518,4 +553,4 @@ def test_reading_imports_none_of_the_heavy_libraries() -> None:
 
 
 def test_text_is_what_any_other_log_is_taken_for() -> None:
-    assert recognised([], ("f1",)).parse("f1=0.5") == {"f1": "0.5"}
+    assert recognised([], ("f1",)).parse("f1=0.5") == [{"f1": "0.5"}]

@@ -16,6 +16,7 @@ import pytest
 
 from retrain_trigger.errors import CannotJudgeError, DataError
 from retrain_trigger.world import labelled, metrics_log, parts, past, prediction_log, shadow_log
+from retrain_trigger.world.log_record import Wanted
 from retrain_trigger.world.tally import Plan
 
 OLD, NEW = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 15, tzinfo=UTC)
@@ -338,9 +339,9 @@ def test_a_metrics_log_that_is_emptied_while_it_is_read_is_read_as_it_is_then(
     with at_line(line, empty):
         if not lines:
             with pytest.raises(CannotJudgeError, match="no whole line yet"):
-                metrics_log.read([log], metric="f1", now=None)
+                metrics_log.read([log], wanted=Wanted("f1"), now=None)
             return
-        found = metrics_log.read([log], metric="f1", now=None)
+        found = metrics_log.read([log], wanted=Wanted("f1"), now=None)
     assert [each.value for each in found.measurements] == [0.7] * lines
 
 
@@ -353,7 +354,7 @@ def test_a_metrics_log_that_is_renamed_while_it_is_read_is_read_to_its_end(tmp_p
         log.write_bytes(measurements(NEW, 0.7, 1))
 
     with at_line(30, rotate):
-        found = metrics_log.read([log], metric="f1", now=None)
+        found = metrics_log.read([log], wanted=Wanted("f1"), now=None)
     assert [each.value for each in found.measurements] == [0.9] * LONG
 
 
@@ -369,7 +370,7 @@ def test_a_metrics_log_that_never_holds_still_is_not_judged(tmp_path: Path) -> N
         at_line(30, rewrite, every=True),
         pytest.raises(CannotJudgeError, match=r"metrics\.jsonl was emptied while it was read, 3 times"),
     ):
-        metrics_log.read([log], metric="f1", now=None)
+        metrics_log.read([log], wanted=Wanted("f1"), now=None)
 
 
 ROTATOR = """
@@ -438,7 +439,7 @@ def test_a_metrics_log_that_is_rotated_without_end_is_of_one_day_whenever_it_is_
     log = tmp_path / "metrics.jsonl"
 
     def read() -> set[Any]:
-        return {each.at.day for each in metrics_log.read([log], metric="f1", now=None).measurements if each.at}
+        return {each.at.day for each in metrics_log.read([log], wanted=Wanted("f1"), now=None).measurements if each.at}
 
     with rotated_without_end(log, line):
         found = tried(read, times=150)
