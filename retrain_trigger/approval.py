@@ -80,4 +80,6 @@ def _never_compared(entries: Sequence[Entry], version: str) -> str | None:
             return f"run {entry.run}, which trained {version}, compared others and not it"
         if entry.kind is Kind.KEPT:
             return f"{version} could not be compared in run {entry.run}: {entry.body['because']}"
+    if own[-1].kind is Kind.ABANDONED:
+        return f"{version} could not be compared in run {own[-1].run}: {own[-1].body['because']}"
     return None

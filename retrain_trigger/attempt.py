@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger import approval, artefact, promotion, staging, trial
+from retrain_trigger import approval, artefact, audition, promotion, staging, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError, refused
 from retrain_trigger.findings import Finding, Verdict
@@ -261,7 +261,13 @@ def _unchanged(path: Path, sha256: str) -> Path:
 
 
 def _best(trials: Sequence[trial.Trial]) -> trial.Trial:
-    return max(trials, key=lambda each: (each.passed, each.comparison["difference"] or -1.0))
+    return max(trials, key=_rank)
+
+
+def _rank(each: trial.Trial) -> tuple[bool, bool, float]:
+    """Put what passed first, then what was scored: a difference of cost may be anything, so no number stands for none."""
+    difference = each.comparison["difference"]
+    return each.passed, difference is not None, difference or 0.0
 
 
 def _told(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> str:
@@ -333,6 +339,8 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], *
         training_lock=tick.training_lock,
     )
     model = artefact.found(expected, command=tick.config.train.command, log=log)
+    if begun["bootstrap"]:
+        more = {**more, **_heard(tick, model, log)}
     card = {
         "run": tick.run,
         "trained_at": tick.now.isoformat(),
@@ -351,6 +359,19 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], *
         raise TrainingError(f"the model at {model} cannot be sealed: {refused(error)}") from error
     tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)
     return version
+
+
+def _heard(tick: Tick, model: Path, log: Path) -> dict[str, Any]:
+    """Return what a first model says of itself, which no comparison will ask. Raises TrainingError where it is none."""
+    try:
+        heard = audition.hear(tick.config, model, scratch=tick.scratch, now=tick.now)
+    except PromotionError as error:
+        raise TrainingError(
+            f"`{redacted(tick.config.train.command)}` left what is no usable model: {error} ({log})"
+        ) from error
+    if heard.foreign:
+        tick.say(heard.foreign)
+    return {"foreign": heard.foreign}
 
 
 def _output(tick: Tick, split: Split) -> Path:

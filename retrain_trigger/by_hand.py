@@ -1,39 +1,97 @@
-"""What a person does to the pointer: make a first champion, promote a version, roll back."""
+"""What a person does to the pointer: make a first champion, adopt one, promote a version, roll back."""
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from retrain_trigger import approval, attempt, collection, guard, preparation, promotion, recovery, without_ledger
+from retrain_trigger import (
+    approval,
+    attempt,
+    audition,
+    collection,
+    guard,
+    preparation,
+    promotion,
+    recovery,
+    without_ledger,
+)
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
-from retrain_trigger.errors import BusyError, LedgerError, PromotionError, UsageError, refused
-from retrain_trigger.judge import lineage
+from retrain_trigger.errors import BusyError, DataError, LedgerError, PromotionError, UsageError, refused
+from retrain_trigger.judge import lineage, policy
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.tick import Say, Tick, begun
-from retrain_trigger.world import files, models
+from retrain_trigger.tick import Say, Tick, asked, begun
+from retrain_trigger.world import files
+from retrain_trigger.world.models import ModelFacts
 from retrain_trigger.world.registry import Pointer
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """A model in production that is taken over, and what is known of it.
+
+    `known_as` is its name in the logs, `since` when it went live, `trained_on` a file of the rows it was trained on.
+    """
+
+    path: Path
+    known_as: str | None = None
+    since: datetime | None = None
+    trained_on: Path | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What was seen of a model before it was adopted: the hash of its file, what it says, and what it was trained on."""
+
+    sha256: str
+    facts: ModelFacts
+    profile: dict[str, Any] | None
+
+
 def bootstrap(
-    config: Config, *, now: datetime, say: Say, adopt: Path | None = None, wait: timedelta = timedelta(0)
+    config: Config, *, now: datetime, say: Say, adopt: Adoption | None = None, wait: timedelta = timedelta(0)
 ) -> Outcome:
-    """Make the first champion: train one, or adopt the model at a path. Raises UsageError where there is one."""
+    """Make the first champion: train one, or adopt one. Raises UsageError where there is one, or what is adopted is none."""
+    heard = _heard(config, adopt, now=now) if adopt else None
     with begun(config, now=now, say=say, wait=wait) as opened:
         tick, finished = recovery.recovered(opened)
         if finished is not None:
             return finished
         current = promotion.champion(tick)
         if current is not None:
-            raise UsageError(f"{current.version} is the champion already; --bootstrap is for the first one")
-        if adopt is not None:
-            return _adopted(tick, adopt)
+            instead = "; `retrain-check adopt PATH --reason ...` puts another in its place" if adopt else ""
+            raise UsageError(f"{current.version} is the champion already; --bootstrap is for the first one{instead}")
+        if adopt is not None and heard is not None:
+            return _sealed_and_pointed_at(tick, adopt, heard, adopt.reason or f"adopted from {adopt.path}")
         prepared = preparation.prepare(tick, None, breached=(), forced=True, because="first champion")
         if isinstance(prepared, Outcome):
             tick.record(Kind.REFUSED, because=prepared.because, findings=[f.to_json() for f in prepared.findings])
             return prepared
         return attempt.start(tick, prepared, reason={"because": "first champion"}, mark=Mark(), bootstrap=True)
+
+
+def adopt(config: Config, adoption: Adoption, *, now: datetime, say: Say) -> Outcome:
+    """Make a model in production the champion: the first one, or, for a reason, in place of another.
+
+    Raises UsageError where it is no usable model, or a reason is missing; then nothing was written.
+    """
+    if adoption.reason is None and _has_champion(config):
+        raise UsageError("there is a champion already: --reason says why this model takes its place; history keeps it")
+    heard = _heard(config, adoption, now=now)
+    with begun(config, now=now, say=say) as opened:
+        tick = recovery.given_up(opened, "a person adopts a model")
+        if adoption.reason is None and tick.past.champion is not None:
+            raise UsageError(f"{tick.past.champion.version} is the champion already: --reason says why it is replaced")
+        return _sealed_and_pointed_at(tick, adoption, heard, adoption.reason or f"adopted from {adoption.path}")
+
+
+def _has_champion(config: Config) -> bool:
+    with asked(config, now=datetime.now(UTC), say=lambda _: None) as tick:
+        return tick.past.champion is not None or tick.registry.pointer.exists()
 
 
 def promote(
@@ -110,26 +168,67 @@ def _check_sealed(tick: Tick, version: str) -> None:
         )
 
 
-def _adopted(tick: Tick, path: Path) -> Outcome:
-    """Seal a copy of the model that is in production and point at it.
-
-    A file that cannot be loaded here is adopted all the same: without a hold-out nobody has to load it.
-    """
-    files.make_folder(tick.scratch, mode=0o700)
-    facts: dict[str, Any] = {}
-    notes = []
+def _sealed_and_pointed_at(tick: Tick, adoption: Adoption, heard: _Heard, because: str) -> Outcome:
+    """Seal a copy of the model that was heard and point at it."""
+    version, path = tick.run, adoption.path
+    card = {
+        "run": tick.run,
+        "adopted_from": str(path),
+        "adopted_at": tick.past.clock(tick.now).isoformat(),
+        "known_as": adoption.known_as,
+        "trained_at": None,
+        "config": tick.config.digest,
+        "features": heard.facts.features,
+        "classes": heard.facts.classes,
+        "foreign": heard.facts.foreign,
+    }
     try:
-        found = models.inspect(path, folder=tick.config.folder, scratch=tick.scratch)
-        facts = {"features": found.features, "classes": found.classes}
-    except PromotionError as error:
-        notes.append(f"{error}; until it can be, no challenger is compared with it")
-    card = {"run": tick.run, "adopted_from": str(path), "trained_at": None, "config": tick.config.digest, **facts}
-    try:
-        digest = tick.registry.seal(tick.run, model=path, card=card, profile=None, log=None)
+        digest = tick.registry.seal(version, model=path, card=card, profile=heard.profile, log=None)
     except OSError as error:
-        raise UsageError(f"--adopt: {path} cannot be copied: {error}") from error
-    tick.record(Kind.SEALED, version=tick.run, sha256=digest, reach="adopted")
-    promotion.promote(tick, tick.run, by="adopt", because=f"adopted from {path} (--bootstrap --adopt)")
-    files.remove_folder(tick.scratch)
-    because = f"{tick.run}, adopted from {path}, is the first champion"
-    return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, notes=tuple(notes), run=tick.run)
+        raise UsageError(f"{path} cannot be copied: {error}") from error
+    if digest != heard.sha256:
+        tick.registry.remove(version)
+        raise UsageError(f"{path} has changed while it was being adopted; nothing was adopted")
+    tick.record(Kind.SEALED, version=version, sha256=digest, reach="adopted")
+    told = {"since": adoption.since.isoformat() if adoption.since else None, "known_as": adoption.known_as}
+    promotion.promote(tick, version, by="adopt", because=because, told={k: v for k, v in told.items() if v})
+    what = "is the champion now" if tick.past.champion else "is the first champion"
+    notes = (f"{version} {heard.facts.foreign}",) if heard.facts.foreign else ()
+    said = f"{version}, adopted from {path}, {what}"
+    return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=said, notes=notes, run=tick.run)
+
+
+def _heard(config: Config, adoption: Adoption, *, now: datetime) -> _Heard:
+    """Look at a model before anything is written. Raises UsageError where it is none, or what it was told is wrong."""
+    path = adoption.path
+    if adoption.since is not None and adoption.since > now:
+        raise UsageError(f"--since is {policy.stamp(adoption.since)}, later than now ({policy.stamp(now)})")
+    if adoption.known_as is not None and not adoption.known_as.strip():
+        raise UsageError("--known-as needs the name that the model has in the logs")
+    if not path.is_file():
+        seen = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
+        raise UsageError(f"{path} {seen}; nothing was adopted. PATH is the file of a model that joblib can load")
+    with TemporaryDirectory(prefix="retrain-check-") as scratch:
+        try:
+            digest = files.sha256(path)
+            facts = audition.hear(config, path, scratch=Path(scratch), now=now)
+        except OSError as error:
+            raise UsageError(f"{refused(error)}; nothing was adopted") from error
+        except PromotionError as error:
+            raise UsageError(f"{error}. Nothing was adopted") from error
+    profile = _profiled(config, adoption.trained_on, now=now) if adoption.trained_on else None
+    return _Heard(digest, facts, profile)
+
+
+def _profiled(config: Config, trained_on: Path, *, now: datetime) -> dict[str, Any]:
+    """Describe what the model was trained on, as far as the person has it. Raises UsageError."""
+    from retrain_trigger import profile  # noqa: PLC0415
+    from retrain_trigger.world import description, labelled  # noqa: PLC0415  (DuckDB: only here)
+
+    try:
+        columns = config.logs.columns.model_dump()
+        with labelled.opened(str(trained_on), columns=columns, now=now, key="--trained-on") as rows:
+            table = rows.describe("true", description.NOTHING_KNOWN)
+            return {**table, "watched": profile.of_training(rows, "true")}
+    except DataError as error:
+        raise UsageError(f"--trained-on: {error}; nothing was adopted") from error

@@ -64,6 +64,27 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def past_moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    """Read `--since`; none where it is not given."""
+    return None if value is None else moment(value)
+
+
+def of_an_adoption(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say what is known of a model that is adopted."""
+    for option in (
+        click.option("--reason", help="Adopting: why; history keeps it. Needed where there is a champion already."),
+        click.option(
+            "--trained-on", type=click.Path(path_type=Path), help="Adopting: the labelled rows it was trained on."
+        ),
+        click.option(
+            "--since", metavar="TIME", callback=past_moment, help="Adopting: when it went live; default: now."
+        ),
+        click.option("--known-as", metavar="NAME", help="Adopting: its name in the logs' column or key `model`."),
+    ):
+        command = option(command)
+    return command
+
+
 at_now = click.option("--now", metavar="TIME", callback=clock, help="Take this time (UTC) for now.")
 
 
@@ -92,7 +113,10 @@ def cli() -> None:
     "--mend-clock", is_flag=True, help="Let what was stamped later than now, by a wrong clock, count from now."
 )
 @click.option("--bootstrap", is_flag=True, help="Make the first champion, without comparison.")
-@click.option("--adopt", type=click.Path(path_type=Path), help="With --bootstrap: take over the model at this path.")
+@click.option(
+    "--adopt", "adopted", type=click.Path(path_type=Path), help="With --bootstrap: take over the model at this path."
+)
+@of_an_adoption
 def run(
     *,
     path: Path | None,
@@ -107,13 +131,19 @@ def run(
     wait: timedelta,
     mend_clock: bool,
     bootstrap: bool,
-    adopt: Path | None,
+    adopted: Path | None,
+    known_as: str | None,
+    since: datetime | None,
+    trained_on: Path | None,
+    reason: str | None,
 ) -> None:
     """Evaluate, check and, on a breach, train and promote: one tick, for cron."""
     from retrain_trigger import by_hand, controller  # noqa: PLC0415  (each command loads what it needs)
 
-    if adopt is not None and not bootstrap:
+    if adopted is not None and not bootstrap:
         raise UsageError("--adopt goes with --bootstrap")
+    if adopted is None and (known_as, since, trained_on, reason) != (None, None, None, None):
+        raise UsageError("--known-as, --since, --trained-on and --reason go with --adopt")
     if bootstrap and (force is not None or dry_run or no_promote):
         raise UsageError("--bootstrap goes with none of --force, --dry-run and --no-promote")
     if mend_clock and (bootstrap or dry_run):
@@ -122,7 +152,12 @@ def run(
         raise UsageError("--force needs a reason; history keeps it")
     config, say = _settings(path), _sayer(quiet=quiet)
     if bootstrap:
-        outcome = by_hand.bootstrap(config, now=now, say=say, wait=wait, adopt=adopt.resolve() if adopt else None)
+        adoption = None
+        if adopted is not None:
+            adoption = by_hand.Adoption(
+                path=adopted.resolve(), known_as=known_as, since=since, trained_on=trained_on, reason=reason
+            )
+        outcome = by_hand.bootstrap(config, now=now, say=say, wait=wait, adopt=adoption)
     elif dry_run:
         outcome = controller.dry_run(config, now=now, force=force, promotes=not no_promote)
     else:
@@ -292,6 +327,38 @@ def promote(
     outcome = by_hand.promote(
         _settings(path), version, reason=reason, now=now, say=_sayer(quiet=quiet), even_if_worse=even_if_worse
     )
+    _conclude(outcome, form=form, quiet=quiet, verbose=verbose)
+
+
+@cli.command()
+@common
+@at_now
+@click.argument("model", metavar="PATH", type=click.Path(path_type=Path))
+@of_an_adoption
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def adopt(
+    *,
+    path: Path | None,
+    form: str,
+    quiet: bool,
+    verbose: bool,
+    now: datetime,
+    model: Path,
+    known_as: str | None,
+    since: datetime | None,
+    trained_on: Path | None,
+    reason: str | None,
+    yes: bool,
+) -> None:
+    """Take over the model at PATH, which is in production, as the champion."""
+    from retrain_trigger import by_hand  # noqa: PLC0415  (each command loads what it needs)
+
+    if reason is not None:
+        _confirm(f"make the model at {model} the champion?", yes=yes)
+    adoption = by_hand.Adoption(
+        path=model.resolve(), known_as=known_as, since=since, trained_on=trained_on, reason=reason
+    )
+    outcome = by_hand.adopt(_settings(path), adoption, now=now, say=_sayer(quiet=quiet))
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose)
 
 

@@ -32,12 +32,18 @@ class HoldOut:
 
 
 def trained_until(registry: Registry, champion: Champion | None) -> datetime | None:
-    """Return the time of the newest row that the champion was trained on; its promotion where that is not known."""
+    """Return the time of the newest row that the champion was trained on; where that is not known, its (first) promotion.
+
+    That of an adopted model is its adoption, however long it had been live, and also after a rollback to it.
+    """
     if champion is None:
         return None
     profile = registry.profile(champion.version)
     newest = profile.get("newest") if profile else None
-    return datetime.fromisoformat(newest) if newest else champion.since
+    if newest:
+        return datetime.fromisoformat(newest)
+    promoted, adopted = champion.promoted or champion.since, registry.card(champion.version).get("adopted_at")
+    return min(promoted, datetime.fromisoformat(adopted)) if adopted else promoted
 
 
 def left_out_after(rows: "LabelledRows", *, windows: int, length: timedelta) -> datetime | None:

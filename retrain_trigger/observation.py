@@ -150,6 +150,7 @@ def _plan(config: Config, registry: Registry, champion: Champion | None, found: 
         slices=config.trigger.slices,
         classes=_classes(config, registry, champion),
         date_format=config.logs.date_format,
+        known_as=champion.known_as if champion else None,
     )
 
 

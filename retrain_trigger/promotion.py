@@ -17,7 +17,7 @@ from retrain_trigger.tick import Tick, nearby
 from retrain_trigger.world import files, metrics_log, rollback_record
 from retrain_trigger.world.registry import Pointer, Registry
 
-_BY_A_PERSON = frozenset({"hand", "rollback"})
+_BY_A_PERSON = frozenset({"adopt", "hand", "rollback"})
 BACK = frozenset({"rollback", "probation"})
 """Promotions of a version that was champion before."""
 
@@ -56,12 +56,14 @@ def promote(
     because: str,
     previous: str | None = None,
     quarantined: Mapping[str, str] | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Pointer:
     """Make a sealed version the champion; `by` says how it came to this: gate, shadow, bootstrap, adopt, hand, or one of BACK.
 
     A later rollback goes to the champion that is replaced; after a rollback, to `previous`, the one before it, so
     that rolling back twice never returns to what was rolled back from. `quarantined` is the version and sha256 that
-    no comparison may promote again. Raises PromotionError where the sealed model is not what was sealed, ConflictError
+    no comparison may promote again. `told` is what an adoption knows: `since` when it is live, and what it is `known_as`.
+    Raises PromotionError where the sealed model is not what was sealed, ConflictError
     where the pointer was moved and no person promotes.
     """
     if by not in _BY_A_PERSON:
@@ -83,10 +85,10 @@ def promote(
         run=tick.run,
     )
     origin = asdict(replaced) if replaced else None
-    told = {"by": by, "because": because, **({"quarantined": dict(quarantined)} if quarantined else {})}
-    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), **told)
+    body = {"by": by, "because": because, **({"quarantined": dict(quarantined)} if quarantined else {}), **(told or {})}
+    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), **body)
     tick.registry.point_at(pointer)
-    _record(tick, pointer, **told)
+    _record(tick, pointer, **body)
     return pointer
 
 

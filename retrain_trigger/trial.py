@@ -1,7 +1,7 @@
 """The trial of a challenger: champion and challenger on the same held-out rows, and the gates."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ class Answers:
     predictions: Path
     golden: Path | None
     facts: "Facts"
+    foreign: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def answered(
         sample=found.sample,
         size=model.stat().st_size,
     )
-    return Answers(version, predictions, for_golden, facts)
+    return Answers(version, predictions, for_golden, facts, found.foreign)
 
 
 def predict(
@@ -214,7 +215,7 @@ def contested(
     if golden is not None and challenger.golden is not None:
         found = tallies.golden_tally(golden, label=label, predictions=challenger.golden)
         tally = gates.Golden(found.rows, found.wrong, found.first)
-    return judged(
+    judgement = judged(
         config,
         challenger.version,
         JointCounts.from_json(counted),
@@ -226,6 +227,8 @@ def contested(
         challenger=challenger.facts,
         golden=tally,
     )
+    foreign = tuple(f"{each.version} {each.foreign}" for each in (champion, challenger) if each.foreign)
+    return replace(judgement, notes=(*judgement.notes, *foreign))
 
 
 def judged(

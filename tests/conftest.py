@@ -31,7 +31,7 @@ def simple(tmp_path: Path) -> Project:
     project = Project(tmp_path, forked=False)
     project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
     project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
-    project.write("production.model", "the model in production")
+    project.has_in_production()
     return project
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import duckdb
 import forks
+import joblib
+from sklearn.dummy import DummyClassifier
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BREAK = START + timedelta(days=20)
@@ -55,6 +57,11 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+    def has_in_production(self) -> Path:
+        """Leave a tiny model that can be adopted: `production.model`."""
+        joblib.dump(DummyClassifier().fit([[0], [1]], [0, 1]), self.folder / "production.model")
+        return self.folder / "production.model"
 
     def makefile(self, *recipe: str) -> None:
         """Write the Makefile: what `make train-model` runs."""

@@ -18,7 +18,7 @@ class Machine:
         self.project = project
         project.write("config.yaml", "performance_threshold: 0.85\n")
         project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
-        project.write("production.model", "the model in production")
+        project.has_in_production()
 
     def adopt(self, at: datetime = START) -> None:
         self.project.retrain_check("run", "--bootstrap", "--adopt", "production.model", "--now", at.isoformat())

@@ -57,7 +57,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("opened") / "project")
     project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 2}\n")
     project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
-    project.write("production.model", "the model in production")
+    project.has_in_production()
     project.run("--bootstrap", "--adopt", "production.model", day=0)
     project.log(0.9)
     return project

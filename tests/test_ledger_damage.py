@@ -148,7 +148,7 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("adopted"))
     project.write("config.yaml", "performance_threshold: 0.85\n")
     project.makefile("@touch make-was-started; echo a new model > $$RETRAIN_OUTPUT")
-    project.write("production.model", "the model in production")
+    project.has_in_production()
     project.run("--bootstrap", "--adopt", "production.model", day=0)
     project.log(0.7, 0.7)
     return project

@@ -94,7 +94,9 @@ class SetUp:
         return self.project.run("--bootstrap", "--adopt", "production.joblib", day=0).stdout
 
     def status(self, at: float) -> "Status":
-        return Status(self.project.retrain_check("status", "--now", day(at).isoformat(), code=None, COLUMNS="80").stdout)
+        return Status(
+            self.project.retrain_check("status", "--now", day(at).isoformat(), code=None, COLUMNS="80").stdout
+        )
 
 
 def _rows(number: int, *, seed: int = 0) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ HEAVY = {"numpy", "scipy", "sklearn", "joblib", "duckdb", "pandas", "pyarrow"}
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("healthy"))
     project.write("config.yaml", "performance_threshold: 0.85\ndata: {labelled: labelled.parquet}\n")
-    project.write("production.model", "the model in production")
+    project.has_in_production()
     project.run("--bootstrap", "--adopt", "production.model", day=0)
     project.log(0.9, 0.91)
     return project

@@ -18,7 +18,7 @@ def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("adopted"), forked=False)
     project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
     project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
-    project.write("production.model", "the model in production")
+    project.has_in_production()
     project.run("--bootstrap", "--adopt", "production.model", day=0)
     return project
 

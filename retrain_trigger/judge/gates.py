@@ -255,7 +255,7 @@ def _of_features(
         moved = next((name for name, there in zip(new, own, strict=False) if name != there), new[-1])
         yield f"has the champion's features in another order, first {moved!r}"
     for name in new:
-        if before.get(name, "other") != now.get(name, before.get(name, "other")):
+        if name in before and name in now and before[name] != now[name]:
             yield f"was trained on {now[name]} values in {name!r}, the champion on {before[name]} values"
 
 

@@ -19,12 +19,18 @@ _ASIDE = frozenset({Kind.REFUSED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The version in production: since when, how far the logs had been read then, and the pointer that named it."""
+    """The version in production: since when, how far the logs had been read then, and the pointer that named it.
+
+    `promoted` is when it was pointed at, later than `since` for one that was adopted while it was live; `known_as` is
+    the name that such a one has in the logs.
+    """
 
     version: str
     since: datetime
     mark: Mark = field(default_factory=Mark)
     pointer: Mapping[str, Any] = field(default_factory=dict)
+    known_as: str | None = None
+    promoted: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Memory:
     `asked` is the entry of a version that waits for a person's approval: a later one takes its place, and so does every
     promotion. `shadow` is the challenger that runs beside the champion, `probation` what the champion is held against
     since a comparison promoted it, `quarantined` the hashes of models that did worse than their predecessor. `standing`
-    and `found_better` are of the latest attempt.
+    and `found_better` are of the latest attempt. `known_as` are the names in the logs of adopted versions.
     """
 
     champion: Champion | None = None
@@ -88,6 +94,7 @@ class Memory:
     quarantined: frozenset[str] = frozenset()
     standing: Mapping[str, Any] | None = None
     found_better: str | None = None
+    known_as: Mapping[str, str] = field(default_factory=dict)
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
@@ -144,7 +151,7 @@ def mark_from_json(document: Mapping[str, Any]) -> Mark:
 
 
 def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:
-    if observed.model == champion.version:
+    if observed.model is not None and observed.model in {champion.version, champion.known_as}:
         return True
     if observed.model in others:
         return False
@@ -181,9 +188,24 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             memory = replace(memory, asked=entry)
         case Kind.PROMOTED:
             pointer = body["pointer"]
-            champion = Champion(pointer["version"], entry.at, _mark(entry), pointer)
+            memory = _named(memory, pointer["version"], body.get("known_as"))
+            known_as = memory.known_as.get(pointer["version"])
+            champion = Champion(pointer["version"], live_since(entry), _mark(entry), pointer, known_as, entry.at)
             memory = _succeeded(memory, entry, champion)
     return memory
+
+
+def live_since(promoted: Entry) -> datetime:
+    """Return since when a champion is live: since its promotion, or earlier where it was adopted later than that."""
+    live = promoted.body.get("since")
+    return min(promoted.at, datetime.fromisoformat(live)) if live else promoted.at
+
+
+def _named(memory: Memory, version: str, name: str | None) -> Memory:
+    """Note the name in the logs of an adopted version: such rows are no other champion's."""
+    if name is None:
+        return memory
+    return replace(memory, known_as={**memory.known_as, version: name}, versions=memory.versions | {name})
 
 
 def _mark(entry: Entry) -> Mark:

@@ -7,7 +7,7 @@ from typing import Any
 
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.findings import Verdict
-from retrain_trigger.judge import clock
+from retrain_trigger.judge import clock, memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ class Reign:
 def reign_at(entries: Sequence[Entry], at: datetime) -> Reign | None:
     """Return the reign that a moment falls into, None before the first; `entries` are the ledger's, oldest first."""
     promoted = [entry for entry in clock.mended(entries) if entry.kind is Kind.PROMOTED]
-    before = [place for place, entry in enumerate(promoted) if entry.at <= at]
+    before = [place for place, entry in enumerate(promoted) if memory.live_since(entry) <= at]
     if not before:
         return None
     place = before[-1]
@@ -83,11 +83,11 @@ def reign_at(entries: Sequence[Entry], at: datetime) -> Reign | None:
         version=body["pointer"]["version"],
         sha256=body["pointer"]["sha256"],
         run=entry.run,
-        since=entry.at,
+        since=memory.live_since(entry),
         by=body["by"],
         because=body["because"],
         replaced=earlier,
-        until=later.at if later else None,
+        until=memory.live_since(later) if later else None,
         successor=later.body["pointer"]["version"] if later else None,
         contest=last_contest([each for each in entries if each.seq < entry.seq], body["pointer"]["version"]),
     )

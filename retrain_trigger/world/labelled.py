@@ -99,12 +99,13 @@ class LabelledRows:
         oldest, newest = (utc(at).isoformat() if at else None for at in ends)
         return {"rows": int(count), "oldest": oldest, "newest": newest}
 
-    def write(self, where: str, target: Path) -> None:
+    def write(self, where: str, target: Path, *, at_most: int | None = None) -> None:
         """Write the rows that fulfil a condition as Parquet, with the names and types of the source. Raises OSError."""
+        limit = "" if at_most is None else f"LIMIT {at_most}"
         names = ", ".join(quoted(name) for name in self.types)
         try:
             self.connection.execute(
-                f"COPY (SELECT {names} FROM known WHERE {where}) TO {text(str(target))} (FORMAT parquet)"
+                f"COPY (SELECT {names} FROM known WHERE {where} {limit}) TO {text(str(target))} (FORMAT parquet)"
             )
         except duckdb.IOException as error:
             if target.name in str(error):  # else it is the source that cannot be read

@@ -37,6 +37,7 @@ class ModelFacts:
     """What a loaded model says of itself: feature names, their number, classes (None where it does not say).
 
     `seconds` is the time it takes for `sample` rows at once, None where that was not asked; `rows` those it predicted.
+    `foreign` says that another scikit-learn wrote it than the one that reads it, None where that is not so.
     """
 
     features: tuple[str, ...] | None
@@ -45,6 +46,7 @@ class ModelFacts:
     width: int | None = None
     seconds: float | None = None
     sample: int = 0
+    foreign: str | None = None
 
 
 def inspect(model: Path, *, folder: Path, scratch: Path, patience: float = PATIENCE) -> ModelFacts:
@@ -120,6 +122,7 @@ def _ask(
         answer["width"],
         answer["seconds"],
         answer["sample"],
+        answer["foreign"],
     )
 
 

@@ -4,12 +4,13 @@ Started as `python -m retrain_trigger.world.scorer` with a JSON request on stdin
 `{"model": path, "tables": [{"rows": path, "predictions": path}, ...], "features": [...], "hidden": [...], "timed": bool,
 "reply": path, "patience": s, "parent": pid}`.
 `reply` receives a JSON object: `{"features": [...] | null, "width": n | null, "classes": [...] | null, "rows": n,
-"seconds": s | null, "sample": n}` or `{"error": "..."}`; `rows`, `seconds` and `sample` are of the first table.
+"seconds": s | null, "sample": n, "foreign": text | null}` or `{"error": "..."}`; `rows`, `seconds` and `sample` are of the first table.
 """
 
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,9 @@ def main() -> None:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    import joblib  # noqa: PLC0415  (limits come first)
-
-    model = joblib.load(request["model"])
+    model, foreign = _loaded(request["model"])
+    if not callable(getattr(model, "predict", None)):
+        raise TypeError(f"it is a {type(model).__name__} without a predict method")
     names = getattr(model, "feature_names_in_", None)
     classes = getattr(model, "classes_", None)
     width = getattr(model, "n_features_in_", None)
@@ -51,6 +52,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         "rows": 0,
         "seconds": None,
         "sample": 0,
+        "foreign": foreign,
     }
     features, hidden = reply["features"] or request["features"], request["hidden"]
     for place, table in enumerate(request["tables"]):
@@ -62,6 +64,26 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             model, _table(request["tables"][0]["rows"], features, hidden, at_most=SAMPLE)
         )
     return reply
+
+
+def _loaded(path: str) -> tuple[Any, str | None]:
+    """Load a model; also say where another scikit-learn wrote it than the one that reads it."""
+    import joblib  # noqa: PLC0415  (limits come first)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = joblib.load(path)
+    versions = (
+        (
+            getattr(each.message, "original_sklearn_version", None),
+            getattr(each.message, "current_sklearn_version", None),
+        )
+        for each in caught
+    )
+    wrote, reads = next((pair for pair in versions if all(pair)), (None, None))
+    if wrote is None:
+        return model, None
+    return model, f"was written by scikit-learn {wrote} and is read by {reads}: it may answer otherwise here"
 
 
 def _predict(model: Any, features: list[str], hidden: list[str], *, rows: str, predictions: str) -> int:

@@ -28,7 +28,7 @@ NO_CLASS = ("none", "na", "n/a", "nat")
 LONGEST_EXAMPLE = 60
 """Characters of a value that are kept to be shown."""
 
-LAYOUT = 5
+LAYOUT = 6
 """Changes with what is counted, and how it is kept: what an older version counted is counted again."""
 
 
@@ -38,8 +38,9 @@ class Plan:
 
     `columns` maps a role to the name it has in the log. `bins` maps a watched column to `{"bounds": [[bound, takes],
     ...]}` or `{"values": [...]}`, in order of the bins. `score_edges` cuts the score; a row before `since` counts only
-    where it carries `version`. `slices` are columns whose values are counted each for itself. `classes` are those of
-    the model, None where they are not known; `date_format` is that of its times, where it is not ISO 8601.
+    where it carries `version`, or the name that this is `known_as` in the log. `slices` are columns whose values are
+    counted each for itself. `classes` are those of the model, None where they are not known; `date_format` is that of
+    its times, where it is not ISO 8601.
     """
 
     predictions: str
@@ -53,6 +54,7 @@ class Plan:
     slices: Sequence[str] = ()
     classes: Sequence[str] | None = None
     date_format: str | None = None
+    known_as: str | None = None
 
     def digest(self) -> str:
         """Name the plan: what was counted by another one cannot be used."""
@@ -68,6 +70,7 @@ class Plan:
             list(self.slices),
             None if self.classes is None else sorted(self.classes),
             self.date_format,
+            self.known_as,
             LAYOUT,
         ]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
@@ -160,7 +163,7 @@ def _create_logged(
         FROM (
             SELECT {at} AS _at, {time} AS _time, {said} AS _said,
                 {_answer(plan, types, "prediction")} AS _prediction, {_answer(plan, types, "label")} AS _label,
-                {_role(plan, types, "model")} AS _model, {_number(plan, types, "score")} AS _score,
+                {_model(plan, types)} AS _model, {_number(plan, types, "score")} AS _score,
                 {_flag(plan, types, "exposed")} AS _exposed, {_arrival(plan, types)} AS _labelled_at,
                 {hashed(quoted(plan.columns["id"])) if plan.labels else "NULL"} AS _id,
                 {tables.FILE} AS _file, {tables.ROW} AS _row {watched}
@@ -347,6 +350,14 @@ def _bucket(plan: Plan) -> str:
 
 def _iso(at: datetime | None) -> str | None:
     return at.replace(tzinfo=UTC).isoformat() if at else None
+
+
+def _model(plan: Plan, types: Mapping[str, str]) -> str:
+    """Return SQL for the version that a row is of: the name under which the champion was adopted stands for its version."""
+    role = _role(plan, types, "model")
+    if plan.known_as is None or plan.version is None:
+        return role
+    return f"CASE WHEN {role} = {text(plan.known_as)} THEN {text(plan.version)} ELSE {role} END"
 
 
 def _number(plan: Plan, types: Mapping[str, str], role: str) -> str:
