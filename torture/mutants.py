@@ -159,7 +159,7 @@ MUTANTS = (
                 "    if begun is None or not training.is_alive(tick.run, tick.training_lock):\n        return\n",
                 "    return\n",
             ),
-            ("world/training.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+            ("world/training.py", "lock.taken(descriptor, path)", "True"),
         ),
         (("kills", "slow"),),
     ),
@@ -176,7 +176,7 @@ MUTANTS = (
     ),
     Mutant(
         "a version that a killed run had sealed is relied on, and not synced",
-        (("recovery.py", "    tick.registry.sync()  #", "    #"),),
+        (("recovery.py", "tick.registry.sync()  # a version", "pass  # a version"),),
         (("power", "bootstrap"),),
     ),
     Mutant(
@@ -280,7 +280,7 @@ MUTANTS = (
     ),
     Mutant(
         "the lock is shared",
-        (("world/lock.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),),
+        (("world/lock.py", "how: int = fcntl.LOCK_EX", "how: int = fcntl.LOCK_SH"),),
         (("pairs", "breach"),),
     ),
     Mutant(
