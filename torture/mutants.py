@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "a promotion does not look at the bytes of the model",
         (
-            ("world/registry.py", 'if found != self.card(version)["sha256"]:', "if False:"),
+            ("world/registry.py", 'if found != self.card(version).get("sha256"):', "if False:"),
             ("by_hand.py", "if sealed and tick.registry.verified(version) != sealed[-1]:", "if False:"),
         ),
         (("kills", "spoiled"),),
