@@ -271,8 +271,16 @@ def alert(detector: Detector, *, note: str = "") -> Finding | None:
         f"{detector.metric} {seen} is {_side(detector)} performance_threshold {threshold} beyond chance: evidence "
         f"{_whole(own)} from this window alone, alerts begin at {_whole(limit)}" + (f" ({note})" if note else "")
     )
-    evidence = {"warns": True, "latest": value, "threshold": detector.threshold}
-    return Finding(name="alert", verdict=Verdict.BREACH, value=own, limit=limit, because=because, evidence=evidence)
+    evidence = {"latest": value, "threshold": detector.threshold}
+    return Finding(
+        name="alert",
+        verdict=Verdict.BREACH,
+        value=own,
+        limit=limit,
+        because=because,
+        warns=True,
+        evidence=evidence,
+    )
 
 
 def looks_at(metric: str, counts: Counts | None) -> bool:

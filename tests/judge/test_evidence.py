@@ -215,6 +215,7 @@ def test_an_alert_is_told_of_later_windows_too_and_is_finite_on_any_number_of_ro
     finding = alert(detector, note="2026-01-05")
     assert finding is not None
     assert (finding.name, finding.verdict, finding.value) == ("alert", Verdict.BREACH, MOST_EVIDENCE)
+    assert finding.warns
     assert finding.because == (
         "f1 0 is under performance_threshold 0.85 beyond chance: evidence 1e+300 from this window alone, alerts begin "
         "at 1,000,000 (2026-01-05)"
@@ -345,3 +346,13 @@ def test_a_window_on_the_right_side_is_not_watched_whatever_the_evidence() -> No
     found = check(after(begun(), [(100, 30, 30, 340)] * 2 + [(140, 5, 5, 350)]))
     assert not found.evidence["watching"]
     assert "is at or above performance_threshold 0.85" in found.because or found.verdict is Verdict.BREACH
+
+
+@given(st.tuples(*[st.integers(0, 300)] * 4), st.sampled_from([20, 1000, 10**5]))
+def test_it_takes_exactly_so_many_more_such_windows_as_it_says(latest: Counts, alarm: int) -> None:
+    detector = begun(alarm=alarm).after(latest)
+    needs = detector.repeats_to_alarm()
+    assert (needs == 0) == detector.alarms
+    for more in range(1, 1 + (40 if needs is None else min(needs, 40))):
+        detector = detector.after(latest)  # neighbours that are alike leave D at 1
+        assert detector.alarms == (more == needs)

@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,6 +68,34 @@ def test_the_level_is_the_stretch_that_was_found_bad() -> None:
     good = standing("v1", [counted(140)] * 80, metric="f1", threshold=0.85, lower_is_better=False)
     assert good.level == LEVEL_WINDOWS
     assert Standing.from_json(was.to_json()) == was
+
+
+@given(st.integers(90, 140), st.integers(1, 6), st.integers(1, 60))
+def test_looks_share_one_in_a_hundred(right: int, days: int, looks: int) -> None:
+    before, now = [counted(130)] * 20, [counted(right)] * days
+    finding = judged(before, now, looks=looks, margin=0.0)
+    assert finding.limit == 100 * looks
+    assert finding.value == judged(before, now, looks=1, margin=0.0).value  # odds are of what was seen, whoever asks
+    assert finding.value is not None
+    assert (finding.verdict is Verdict.BREACH) == (finding.value >= 100 * looks)
+
+
+def test_of_equally_good_champions_at_most_one_in_a_hundred_is_rolled_back_however_often_one_looks() -> None:
+    random, probations, looks = np.random.default_rng(9), 300, 7
+    share = np.array((0.26, 0.04, 0.04, 0.66))
+    drawn = random.multinomial(500, share, size=(probations, 14 + looks))
+    rolled_back = once = 0
+    for probation in drawn:
+        days = [Window(None, None, (int(tp), int(fp), int(fn), int(tn))) for tp, fp, fn, tn in probation]
+        was = standing("v1", days[:14], metric="f1", threshold=0.5, lower_is_better=False)
+        odds = [
+            check(was, days[14 : 15 + look], **{**OPTIONS, "margin": 0.0}).value or 0.0  # type: ignore[arg-type]
+            for look in range(looks)
+        ]
+        rolled_back += max(odds) >= 100 * looks
+        once += max(odds) >= 100
+    assert rolled_back <= probations / 100
+    assert once > probations / 100  # what looking seven times comes to where they do not share
 
 
 OUTAGE = counted(40)

@@ -84,6 +84,22 @@ def held(source: Path, share: float, folder: Path) -> set[str]:
         return ids(rows, rows.reserved(share), folder)
 
 
+@pytest.mark.parametrize("ending", WRITERS)
+@pytest.mark.parametrize("early", [timedelta(0), timedelta(microseconds=1), timedelta(minutes=1)])
+def test_a_row_exactly_as_old_as_the_champions_newest_decides_nothing(
+    tmp_path: Path, ending: str, early: timedelta
+) -> None:
+    source = WRITERS[ending](tmp_path / f"rows{ending}", some_rows(10))
+    newest = NOW - timedelta(minutes=4)
+    with opened(str(source), columns=COLUMNS, now=NOW) as rows:
+        for where in (rows.deciding(share=1.0, after=newest - early), rows.newer(newest - early)):
+            expected = range(5 if early else 4)
+            assert ids(rows, where, tmp_path) == {f"customer-{number}" for number in expected}
+        # It is trained on where the training begins or ends with it.
+        assert rows.count(rows.training(share=0.0, since=newest)) == 5
+        assert rows.count(rows.training(share=0.0, since=None, until=newest)) == 6
+
+
 def places(source: Path) -> list[int]:
     """Count the rows held out for growing shares: the same for the same rows, whatever order they are in."""
     with opened(str(source), columns=COLUMNS, now=NOW) as rows:
