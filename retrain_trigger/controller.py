@@ -193,7 +193,9 @@ def _doubt(tick: Tick) -> clock.Doubt | None:
     if past.last_seen is None or past.champion is None or abs(tick.now - past.last_seen) <= clock.AHEAD:
         return None
     try:
-        reading = observation.read(tick.config, tick.registry, past, tick.ledger, now=tick.now)
+        reading = observation.read(
+            tick.config, tick.registry, past, tick.ledger, now=tick.now, scratch=tick.scratch.parent
+        )
     except CannotJudgeError as error:
         reading = Reading(Observed(), Mark(), (str(error),))
     doubt = clock.doubt(
@@ -234,7 +236,9 @@ def _known_champion(past: Memory, pointer: Pointer | None) -> Memory:
 def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
     """Read the logs and judge them; a forced run goes on without a readable log."""
     try:
-        reading = observation.read(tick.config, tick.registry, tick.past, tick.ledger, now=tick.now)
+        reading = observation.read(
+            tick.config, tick.registry, tick.past, tick.ledger, now=tick.now, scratch=tick.scratch.parent
+        )
     except CannotJudgeError as error:
         if not forced:
             judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))

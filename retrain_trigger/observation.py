@@ -40,8 +40,10 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, now: datetime) -> Reading:
+def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, now: datetime, scratch: Path) -> Reading:
     """Read all logs as known at `now`; what was counted before is taken from the ledger, and kept there.
+
+    Parts of a log are copied to `scratch` to be read: what a kill leaves there is removed by a later run.
 
     Raises CannotJudgeError where a log that judges is missing or cannot be read.
     """
@@ -56,7 +58,8 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
     found, positive = _reference(config, registry, champion, ledger, now)
     wanted = _plan(config, registry, champion, found)
     known = ledger.counted(wanted.digest())
-    pieces = prediction_log.count(wanted, now=now, known=known)
+    files.make_folder(scratch, mode=0o700)
+    pieces = prediction_log.count(wanted, now=now, known=known, scratch=scratch)
     if pieces != known:
         ledger.keep_counted(wanted.digest(), pieces)
     observed = _observed(wanted, list(pieces.values()), log, found, positive, now=now)

@@ -5,6 +5,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -46,6 +47,7 @@ def news(
     labels: Sequence[FileState],
     *,
     columns: Mapping[str, str],
+    scratch: Path | None,
 ) -> News:
     """Make the table `labels` of all labels, and say what came since `before`, an earlier result of `states`."""
     if [state for state, *_ in before] == [file.to_json() for file in labels]:
@@ -58,7 +60,7 @@ def news(
     kind = tables.types_of(connection, "labels")[name]
     connection.execute(f"CREATE OR REPLACE TABLE fresh AS SELECT {quoted(name)} AS id FROM labels LIMIT 0")
     for file, start in added:
-        if not _take(connection, file, start, own, kind):
+        if not _take(connection, file, start, own, kind, scratch=scratch):
             return News(anything=True)
     corrected = connection.execute(
         f"SELECT 1 FROM (SELECT id, count(*) AS n FROM fresh GROUP BY ALL) AS f JOIN (SELECT {quoted(name)} AS id, "
@@ -104,12 +106,14 @@ def _added(before: Sequence[Sequence[Any]], labels: Sequence[FileState]) -> list
     return found
 
 
-def _take(connection: duckdb.DuckDBPyConnection, file: FileState, start: int, name: str, kind: str) -> bool:
+def _take(
+    connection: duckdb.DuckDBPyConnection, file: FileState, start: int, name: str, kind: str, *, scratch: Path | None
+) -> bool:
     """Add the ids from an offset on to the table `fresh`; False where they are of another type than the others."""
     if not parts.is_text(file):
         return _insert(connection, file, name, kind)
     for span, data in parts.spans(file, start, file.size):
-        with parts.readable(file, span, data) as part:
+        with parts.readable(file, span, data, scratch=scratch) as part:
             if not _insert(connection, part, name, kind):
                 return False
     return True

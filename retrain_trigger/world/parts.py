@@ -134,10 +134,10 @@ def last_line(file: FileState) -> int:
 
 
 @contextmanager
-def readable(file: FileState, span: Span, data: bytes) -> Iterator[FileState]:
-    """Write a part to a file of its own, below the header that a CSV file has, for as long as it is read."""
+def readable(file: FileState, span: Span, data: bytes, *, scratch: Path | None) -> Iterator[FileState]:
+    """Write a part to a file of its own in `scratch`, below the header that a CSV file has, for as long as it is read."""
     header = _header(file)
-    with tempfile.TemporaryDirectory(prefix="retrain-check-") as folder:
+    with tempfile.TemporaryDirectory(prefix="retrain-check-", dir=scratch) as folder:
         path = Path(folder) / f"part{Path(file.path).suffix}"
         text = data.replace(b"\0", b"")  # a crash leaves NULs where a line begins; no text has them
         path.write_bytes((header or b"") + text if span.start else text)

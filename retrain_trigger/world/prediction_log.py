@@ -20,7 +20,7 @@ Pieces = dict[str, Piece]
 """What was counted, by part of a file: plain JSON, kept in the ledger so that what cannot change is not read again."""
 
 
-def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) -> Pieces:
+def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]], scratch: Path | None = None) -> Pieces:
     """Count a log part by part, as known at `now`; what is `known` is counted again only where it may have changed.
 
     A Parquet file is one part; text files, which grow, are whole lines of a few megabytes. A part is counted again when
@@ -31,6 +31,8 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
     `tally.joined`), how many rows are in `open` windows and `ahead` of them; and the `lines` that are no rows, with the
     number of all. Raises CannotJudgeError where a file cannot be read, does not hold still while it is read
     (see `undisturbed`), or lacks a column.
+
+    Parts of text are copied to `scratch` to be read, a folder that exists; None: to the system's temporary files.
     """
     before: dict[str, list[Piece]] = {}
     for piece in known.values():
@@ -38,7 +40,7 @@ def count(plan: Plan, *, now: datetime, known: Mapping[str, Mapping[str, Any]]) 
 
     def counted(files: Sequence[FileState], labels: Sequence[FileState]) -> Pieces:
         with tables.connected() as connection:
-            counting = _Counting(connection, plan, labels, before, now)
+            counting = _Counting(connection, plan, labels, before, now, scratch=scratch)
             return {
                 f"{file.path} {piece['span'][0]}": piece
                 for file in files
@@ -98,14 +100,17 @@ class _Counting:
         labels: Sequence[FileState],
         known: Mapping[str, Sequence[Piece]],
         now: datetime,
+        *,
+        scratch: Path | None,
     ) -> None:
         self._connection, self._plan, self._labels, self._now = connection, plan, labels, now
+        self._scratch = scratch
         self._truth = late_labels.states(labels)
         self._to_come: int | None = None if labels else 0
         self._news = News()
         if known and labels:
             last = next(iter(known.values()))[0]["labels"]
-            self._news = late_labels.news(connection, last, labels, columns=plan.columns)
+            self._news = late_labels.news(connection, last, labels, columns=plan.columns, scratch=scratch)
         self._loaded = self._news != News()
 
     def of(self, file: FileState, known: list[Piece]) -> list[Piece]:
@@ -161,7 +166,7 @@ class _Counting:
 
     def _parts(self, file: FileState, start: int, end: int) -> Iterator[Piece]:
         for span, data in parts.spans(file, start, end):
-            with parts.readable(file, span, data) as part:
+            with parts.readable(file, span, data, scratch=self._scratch) as part:
                 try:
                     piece = self._part(file, span, part)
                 except (duckdb.Error, DataError) as error:
