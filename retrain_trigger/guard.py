@@ -78,13 +78,13 @@ def remedy(tick: Tick, pointer: Mapping[str, Any] | Pointer | None) -> str:
 def predecessor(
     registry: Registry, served: Mapping[str, Mapping[str, Any]], current: Pointer | None, *, quarantined: frozenset[str]
 ) -> str | None:
-    """Return the nearest earlier champion whose model is whole on disk, is not quarantined, and has other bytes.
+    """Return the nearest earlier champion whose model is whole on disk and not quarantined.
 
     `served` are the pointers that are known, by version. Where none is, the cards tell which versions are older.
     """
     for version in _backwards(registry, served, current):
         digest = registry.card_digest(version)
-        if digest is None or digest in quarantined or (current is not None and digest == current.sha256):
+        if digest is None or digest in quarantined:
             continue
         if served.get(version, {}).get("sha256", digest) == digest and registry.is_whole(version):
             return version

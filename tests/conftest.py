@@ -11,7 +11,6 @@ from projects import CONFIG, Project, write_rows
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ["COLUMNS"] = "500"  # sentences are looked for in `status`, which wraps them
     if not hasattr(config, "workerinput"):  # pytest-xdist's word for a process that others gave its tests
         waiting = ExitStack()
         waiting.enter_context(forks.offered())
@@ -21,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[None]:
     """Take back what the tests of a module, or what they load, leave in the environment."""
-    with mock.patch.dict(os.environ):
+    with mock.patch.dict(os.environ, COLUMNS="500"):  # sentences are looked for in `status`, which wraps them
         yield
 
 

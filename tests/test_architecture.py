@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
             "shadow",
             "staging",
         }
-        | {"guard", "without_ledger"}
+        | {"audition", "guard", "without_ledger"}
         | {"approval", "by_hand", "collection", "contest", "rehearsal"},
         {"serving"},
     ),

@@ -18,7 +18,15 @@ ELSEWHERE = {
 """Files in which changes may stand."""
 
 CALLS = {
-    ("cli.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug: for a person, in the system's own temp folder",
+    ("cli.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug, for a person",
+    ("by_hand.py", "tempfile.TemporaryDirectory"): "a model is heard before anything of the project is written",
+    ("printing.py", "shutil.get_terminal_size"): "asks, and writes nothing",
+    ("world/registry.py", "rename"): "a folder in the pointer's place is put aside by a person's rollback",
+    (
+        "world/rollback_record.py",
+        "os.open",
+    ): "lines are written into reserved room: a full disk has none to replace a file",
+    ("world/rollback_record.py", "os.pwrite"): "as above",
     ("terminal.py", "os.open"): "/dev/null, in the place of an output that nobody reads any more",
     ("terminal.py", "open"): "as above",
     ("world/lock.py", "os.ftruncate"): "names the holder of a lock for a message; nothing reads it back",

@@ -141,7 +141,10 @@ class Status:
 
 VERSION = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 AT = r"\d{4}-\d\d-\d\d \d\d:\d\dZ"
+PLACE = rf"(window {AT}|logs/metrics\.jsonl:\d+)"
 _ALWAYS = (
+    r"warns: f1 0\.\d\d is under performance_threshold 0\.85 beyond chance: evidence \S+ from this window alone, "
+    rf"alerts begin at 1,000,000 \(240 labelled rows, {PLACE}\)$",
     rf"champion {VERSION} since {AT}$",
     rf"last run {AT}$",
     r"budget \d of \d trainings used in the last 30d$",
@@ -151,19 +154,14 @@ _ALWAYS = (
 )
 """Sentences that may be there at any time; those of a moment are asked for."""
 SINCE = rf"now waiting: nothing was measured since {VERSION} .* at {AT}; waiting for the first measurement until {AT}$"
-PLACE = rf"(window {AT}|logs/metrics\.jsonl:\d+)"
 LATE = rf"(; a window waits for labels: 0% of 240 rows of {AT} have theirs, trigger\.label_coverage is 80%)?"
-ALERT = (
-    r"(; f1 0\.\d\d is under performance_threshold 0\.85 beyond chance: evidence \S+ from this window alone, "
-    rf"alerts begin at 1,000,000 \(240( labelled rows, {PLACE}\))?)?"
-)
 HEALTHY = (
     r"now healthy: f1 0\.9\d is at or above performance_threshold 0\.85: evidence 0 of 1,000 that it is under it "
     rf"\(240 labelled rows, {PLACE}\){LATE}$"
 )
 BREACHED = (
     r"now would retrain: f1 0\.\d\d over the last \d windows is under performance_threshold 0\.85: evidence \S+ reaches "
-    rf"trigger\.false_alarm_every 1,000 \([\d,]+ labelled rows; 240 labelled rows, {PLACE}\){LATE}{ALERT}(; a retraining would start| \.\.\.)$"
+    rf"trigger\.false_alarm_every 1,000 \([\d,]+ labelled rows; 240 labelled rows, {PLACE}\){LATE}(; a retraining would start| \.\.\.)$"
 )
 COOLDOWN = rf"cooldown until {AT}$"
 SET_UPS = list(product(("metrics", "predictions"), ("in the row", "late", "hold-out file"), (False, True)))
