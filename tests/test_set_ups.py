@@ -142,9 +142,12 @@ class Status:
 VERSION = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 AT = r"\d{4}-\d\d-\d\d \d\d:\d\dZ"
 PLACE = rf"(window {AT}|logs/metrics\.jsonl:\d+)"
-_ALWAYS = (
+_ALERT = (
     r"warns: f1 0\.\d\d is under performance_threshold 0\.85 beyond chance: evidence \S+ from this window alone, "
-    rf"alerts begin at 1,000,000 \(240 labelled rows, {PLACE}\)$",
+    rf"alerts begin at 1,000,000 \(240 labelled rows, {PLACE}\)$"
+)
+_ALWAYS = (
+    _ALERT,
     rf"champion {VERSION} since {AT}$",
     rf"last run {AT}$",
     r"budget \d of \d trainings used in the last 30d$",

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import invariants
+import joblib
 import lab
+from sklearn.dummy import DummyClassifier
 
 NOW = "2026-01-23T12:00Z"
 LATER = "2026-01-23T13:00Z"
@@ -101,10 +103,10 @@ def build(folder: Path, *, real: bool) -> None:
     for name, text in {
         "config.yaml": CONFIG,
         "train.sh": TRAIN,
-        "new.model": "new " * 500,
-        "old.model": "old " * 500,
     }.items():
         (simple / name).write_text(text)
+    for name, strategy in {"new.model": "prior", "old.model": "most_frequent"}.items():
+        joblib.dump(DummyClassifier(strategy=strategy).fit([[0], [1]], [0, 1]), simple / name)
     shutil.copytree(simple, folder / "bootstrap")
     undisturbed(simple, "run", "--bootstrap", "--adopt", "old.model", "--now", "2026-01-20T00:00Z")
     _log(simple, 0.9)
