@@ -220,9 +220,10 @@ def test_a_training_command_that_leaves_its_model_elsewhere(simple: Project) -> 
     os.utime(simple.folder / "out/model.bin", (0, 0))
     simple.makefile("@true")
     simple.run("--bootstrap", day=0, code=5)
-    simple.makefile("@echo newer > out/model.bin")
+    newer = simple.has_in_production().read_bytes()
+    simple.makefile("@cp production.model out/model.bin")
     simple.run("--bootstrap", day=1)
-    assert (simple.folder / "models" / simple.pointer["path"]).read_text() == "newer\n"
+    assert (simple.folder / "models" / simple.pointer["path"]).read_bytes() == newer
 
 
 def begun(project: Project, *, until: str) -> "subprocess.Popen[bytes]":
