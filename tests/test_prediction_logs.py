@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -281,3 +284,26 @@ def test_a_slice_that_does_worse_alone_is_warned_of_and_never_retrains(service: 
     assert "0 retrainings" in replayed
     assert "slices warned in" in replayed
     assert named in replayed
+
+
+def test_a_run_that_is_killed_while_it_reads_leaves_nothing_of_the_log(service: Service) -> None:
+    service.serve(0)
+    service.label(0)
+    project = service.project
+    private = project.folder / "private"
+    private.mkdir()
+    dies = "import os, sys; from retrain_trigger import cli; from retrain_trigger.world import prediction_log; "
+    dies += "prediction_log._Counting._part = lambda *_: os.kill(os.getpid(), 9); cli.main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", dies, "run", "--now", day(2).isoformat()],
+        cwd=project.folder,
+        env={**os.environ, "TMPDIR": str(private)},
+        capture_output=True,
+        check=False,
+    )
+    runs = project.folder / ".retrain-check/runs"
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list(runs.glob("*/part.jsonl")), "it was killed while a part was there"
+    assert not list(private.iterdir())
+    project.run(day=2, code=None)
+    assert not list(runs.iterdir())

@@ -232,7 +232,8 @@ class Registry:
         """Remove what a crash left half-copied or half-written."""
         for staged in self.folder.glob(f"{_STAGING}*"):
             files.remove_folder(staged)
-        files.clear_beside(self.pointer)
+        for path in (self.pointer, self._spare):
+            files.clear_beside(path)
 
     def _document(self, version: str, name: str) -> dict[str, Any]:
         path = self.folder / version / name

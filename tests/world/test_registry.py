@@ -109,6 +109,8 @@ def test_what_a_crash_left_half_copied_is_no_version_and_is_cleared(registry: Re
     assert registry.versions() == ["v1"]
     assert seal(registry, "v2"), "and does not stop a second try"
     half.mkdir()
+    for name in (".champion.json.1.tmp", "..champion.json.spare.1.tmp"):
+        registry.pointer.with_name(name).write_bytes(b"hal")
     registry.clear_staging()
     assert sorted(path.name for path in registry.folder.iterdir()) == ["v1", "v2"]
 
