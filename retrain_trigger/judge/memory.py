@@ -122,7 +122,7 @@ def answered_for(observed: Sequence[Observed], memory: Memory) -> Sequence[Obser
     champion = memory.champion
     if champion is None:
         return observed
-    named = any(each.model == champion.version for each in observed)
+    named = any(_is_named(champion, each) for each in observed)
     others = memory.versions | {each.model for each in observed if each.model} if named else memory.versions
     return tuple(each for each in observed if _answers(champion, each, others))
 
@@ -151,13 +151,17 @@ def mark_from_json(document: Mapping[str, Any]) -> Mark:
 
 
 def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:
-    if observed.model is not None and observed.model in {champion.version, champion.known_as}:
+    if _is_named(champion, observed):
         return True
     if observed.model in others:
         return False
     if observed.at is not None:
         return observed.at >= champion.since
     return champion.mark.is_before(observed)
+
+
+def _is_named(champion: Champion, observed: Located) -> bool:
+    return observed.model is not None and observed.model in {champion.version, champion.known_as}
 
 
 def _folded(memory: Memory, entry: Entry) -> Memory:

@@ -1,0 +1,80 @@
+"""Adopting a model that is live: what is refused, what is its own in the logs, and how it is undone."""
+
+import json
+
+import joblib
+import pytest
+from projects import Project, day
+from sklearn.dummy import DummyClassifier
+from sklearn.preprocessing import StandardScaler
+
+
+def log(project: Project, *lines: tuple[float, float, str | None]) -> None:
+    with project.write_folder("logs/metrics.jsonl").open("a") as file:
+        for number, f1, model in lines:
+            named = {"model": model} if model else {}
+            file.write(json.dumps({"timestamp": day(number).isoformat(), "f1": f1, "n": 500, **named}) + "\n")
+
+
+def adopt(project: Project, path: str, *arguments: str, at: float, code: int = 0) -> str:
+    done = project.retrain_check("adopt", path, *arguments, "--now", day(at).isoformat(), code=code)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("what", ["a dict", "a function", "a text", "a folder", "nothing", "a transformer"])
+def test_what_is_no_model_is_refused_and_nothing_is_written(simple: Project, what: str) -> None:
+    path = simple.folder / "live"
+    match what:
+        case "a dict":
+            joblib.dump({"predict": 1}, path)
+        case "a function":
+            joblib.dump(len, path)
+        case "a text":
+            path.write_text("no model")
+        case "a folder":
+            path.mkdir()
+        case "a transformer":
+            joblib.dump(StandardScaler().fit([[0], [1]]), path)
+    before = sorted(each.name for each in simple.folder.iterdir())
+    adopt(simple, "live", at=0, code=2)
+    assert sorted(each.name for each in simple.folder.iterdir()) == before
+
+
+def test_since_lets_the_first_run_judge(simple: Project) -> None:
+    log(simple, (-5, 0.9, None), (-1, 0.9, None))
+    adopt(simple, "production.model", "--since", day(-3).isoformat(), at=0)
+    assert simple.run(day=0.1).stdout.startswith("healthy: f1 0.9")
+
+
+def test_without_since_what_was_before_is_not_its_own(simple: Project) -> None:
+    log(simple, (-1, 0.3, None))
+    adopt(simple, "production.model", at=0)
+    assert simple.run(day=0.1).stdout.startswith("waiting")
+
+
+def test_a_name_makes_lines_its_own_whenever_they_are_and_those_of_others_not(simple: Project) -> None:
+    log(simple, (-9, 0.91, "live-7"), (0.05, 0.2, "another"))
+    adopt(simple, "production.model", "--known-as", "live-7", at=0)
+    assert "f1 0.91" in simple.run(day=0.1).stdout
+
+
+def test_since_cannot_be_later_than_now(simple: Project) -> None:
+    assert "later than now" in adopt(simple, "production.model", "--since", day(1).isoformat(), at=0, code=2)
+
+
+def test_another_champion_is_replaced_for_a_reason_only_and_rollback_undoes_it(simple: Project) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    first = simple.pointer["version"]
+    joblib.dump(DummyClassifier(strategy="constant", constant=1).fit([[0], [1]], [0, 1]), simple.folder / "other")
+    assert "--reason" in adopt(simple, "other", at=1, code=2)
+    assert simple.pointer["version"] == first
+    adopt(simple, "other", "--reason", "the team switched", at=1)
+    assert simple.pointer["previous"] == first
+    assert simple.history()[-1]["by"] == "adopt"
+    simple.retrain_check("rollback", "--yes", "--now", day(2).isoformat())
+    assert simple.pointer["version"] == first
+
+
+def test_a_first_training_that_leaves_no_model_makes_no_champion(simple: Project) -> None:
+    assert "no usable model" in simple.run("--bootstrap", day=0, code=5).stderr
+    assert not (simple.folder / "models/champion.json").exists()
