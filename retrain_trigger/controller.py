@@ -279,7 +279,7 @@ def _attempted(
     """Validate and split the data, then train; what stands in the way is recorded with the decision."""
     try:
         prepared = preparation.prepare(
-            tick, tick.past.champion, breached=judgement.breached, forced=forced, because=because
+            tick, tick.past.champion, breached=judgement.breached(), forced=forced, because=because
         )
     except RetrainCheckError as error:
         _record_decision(tick, judgement, Action.RETRAIN, because)

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from retrain_trigger.config import Config
-from retrain_trigger.findings import ALERT, Finding
-from retrain_trigger.judge import evidence, performance
+from retrain_trigger.findings import ALERT, Finding, Verdict
+from retrain_trigger.judge import drift, evidence, performance
 from retrain_trigger.judge.evidence import Detector, Memo
 from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.policy import Patience
 from retrain_trigger.measurements import Measurement
 
 
@@ -29,13 +31,13 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
     Its evidence says whether an earlier run has `told` of it: it is told once, however often cron runs on that day.
     """
     detector = evidence.folded(begin(config), measurements, memo)
-    seen = [each for each in measurements if evidence.looks_at(config.metric, each.counts)]
-    if detector.last_alert is None:
-        return None
-    window, latest = seen[detector.last_alert.window - 1], seen[-1]
     before = list(_found_before(past))
+    if detector.last_alert is None or not (detector.alerts or before):
+        return None
+    seen = (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
+    window = next(islice(seen, detector.windows - detector.last_alert.window, None))
     told = any(each["name"] == ALERT and each["evidence"].get("where") == window.where for each in before)
-    if window is not latest and (told or not any(_is_older(each, window) for each in before)):
+    if not detector.alerts and (told or not any(_is_older(each, window) for each in before)):
         return None
     at = window.at.isoformat() if window.at else None
     finding = evidence.alert(detector, note=f"{sum(window.counts or ()):,} labelled rows, {window.where}")
@@ -59,7 +61,7 @@ def _is_older(finding: Mapping[str, Any], window: Measurement) -> bool:
     )
 
 
-def point(config: Config, measurements: Sequence[Measurement]) -> Finding:
+def point(config: Config, measurements: Sequence[Measurement], patience: Patience) -> Finding:
     """Judge the latest measurements one by one."""
     return performance.check(
         measurements,
@@ -67,6 +69,30 @@ def point(config: Config, measurements: Sequence[Measurement]) -> Finding:
         threshold=config.performance_threshold,
         direction="lower_is_better" if config.lower_is_better else "higher_is_better",
         min_rows=config.trigger.min_rows,
-        patience=config.trigger.patience,
+        patience=patience,
         cost=config.weights,
     )
+
+
+def drift_log(config: Config, measurements: Sequence[Measurement], patience: Patience) -> Finding | None:
+    """Judge the drift that the metrics log states; None where no line states any."""
+    return drift.check_logged(
+        measurements,
+        threshold=config.drift_threshold,
+        patience=patience,
+        min_rows=config.trigger.min_rows,
+    )
+
+
+def misses(config: Config, measurement: Measurement) -> bool:
+    """Say whether a measurement by itself is on the wrong side of `performance_threshold`."""
+    return point(config, [measurement], ONCE).verdict is Verdict.BREACH
+
+
+def drifts(config: Config, measurement: Measurement) -> bool:
+    """Say whether the drift of a measurement by itself reaches `drift_threshold`."""
+    found = drift_log(config, [measurement], ONCE)
+    return found is not None and found.verdict is Verdict.BREACH
+
+
+ONCE = Patience(1, 1)

@@ -1,9 +1,11 @@
 """From what was observed and what is remembered to a decision: the one judgement that `run`, `status` and `simulate` share."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice, takewhile
 from typing import Any
 
 from retrain_trigger import detection, drifting, usable
@@ -26,6 +28,9 @@ from retrain_trigger.sliced import sliced
 
 BASELINE_ROWS = 1000
 """Predictions and scores are measured from the champion's first windows, so many rows: no training data has them."""
+
+STANDING = 1000
+"""How far back is looked for the beginning of a breach, in measurements."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +78,14 @@ class _Case:
 class Judgement:
     """The findings on what the champion answers for, and what they lead to.
 
-    `breached` are the starts of the windows (UTC) that a challenger must do better in: those that breached, where their
-    measurements carry a time, and no attempt has used them up.
+    `breached()` returns the starts of the windows (UTC) that a challenger must do better in: those that breached, where
+    their measurements carry a time, and no attempt has used them up, and the one in which each breach began. It looks
+    far back, so only who is about to train asks.
     """
 
     findings: tuple[Finding, ...]
     decision: Decision
-    breached: tuple[datetime, ...] = ()
+    breached: Callable[[], tuple[datetime, ...]] = tuple
 
 
 def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, memo: Memo | None = None) -> Judgement:
@@ -107,6 +113,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     )
     findings = (*_checked(case), *_warned(case, past))
     fresh: tuple[Finding, ...] = ()
+    spare = case
     if any(finding.verdict is Verdict.BREACH for finding in findings):
         spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
         fresh = _checked(spare)
@@ -118,9 +125,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
     )
-    acting = [finding for finding in fresh if policy.acts(finding)]
-    breached = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
-    return Judgement(findings, decision, tuple(sorted(breached)))
+    return Judgement(findings, decision, partial(_breached, spare, [each for each in fresh if policy.acts(each)]))
 
 
 def counts_judge(config: Config) -> bool:
@@ -159,12 +164,7 @@ def _counted(config: Config, observed: Observed) -> bool:
 
 
 def _checked(case: _Case) -> tuple[Finding, ...]:
-    logged = drift.check_logged(
-        case.measurements,
-        threshold=case.config.drift_threshold,
-        patience=case.config.trigger.patience,
-        min_rows=case.config.trigger.min_rows,
-    )
+    logged = detection.drift_log(case.config, case.measurements, case.config.trigger.patience)
     logged = logged and drifting.explained_log(case.config, logged, case.measurements)
     moved = _moved(case) or logged
     if moved is not None and drifting.decides(case.config, labelled=case.observed.labelled) is policy.OnDrift.WARN:
@@ -254,7 +254,7 @@ def _performed(case: _Case) -> Finding:
     if _sequential(config, measurements):
         finding = _evidence(config, measurements, case.memo)
     else:
-        finding = detection.point(config, measurements)
+        finding = detection.point(config, measurements, config.trigger.patience)
     return replace(finding, because=f"{finding.because}; {_waiting(config, waiting)}") if waiting else finding
 
 
@@ -286,21 +286,20 @@ def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
     newest = measurements[-1]
-    defined = (
-        each for each in reversed(measurements) if evidence.has_value(config.metric, each.counts, config.weights)
-    )
-    latest = next(defined, newest)
+    latest = next(_looked_at(config, measurements), newest)
     detector = evidence.folded(detection.begin(config), measurements, memo)
     at = latest.at.isoformat() if latest.at else None
     note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
     if latest is not newest:
         note += f"; {newest.where} has no {config.metric}: {performance.UNDEFINED[config.metric]}"
     finding = evidence.check(detector, note=note)
-    counted = [each for each in measurements if evidence.has_value(config.metric, each.counts, config.weights)]
-    first = counted[-max(1, detector.stretch_windows)] if counted else latest
-    begun = [first.at.isoformat()] if first.at and first is not latest else []
-    more = {"where": latest.where, "at": at, "windows": [*begun, at or latest.where]}
+    more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
     return replace(finding, evidence={**finding.evidence, **more})
+
+
+def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Iterator[Measurement]:
+    """Yield the measurements in which the metric has a value, the latest first."""
+    return (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
 
 
 def _moved(case: _Case) -> Finding | None:
@@ -313,20 +312,7 @@ def _moved(case: _Case) -> Finding | None:
     if finding is None or finding.verdict is not Verdict.BREACH:
         return finding
     month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
-    finding = drifting.explained(finding, case.observed.reference, month)
-    return replace(finding, evidence={**finding.evidence, "windows": _moved_since(case)})
-
-
-def _moved_since(case: _Case) -> list[str]:
-    """Return the first window that has moved and the latest, as ISO times.
-
-    The first is looked for from the newest that has labels on: that one shows the change to a challenger as well as any
-    before it, and later ones cannot yet.
-    """
-    labelled = [place for place, window in enumerate(case.windows) if window.labelled]
-    judged = ((window, _moved_in(case, window)) for window in case.windows[labelled[-1] if labelled else 0 :])
-    first = next(window for window, finding in judged if finding and finding.verdict is Verdict.BREACH)
-    return sorted({first.start.isoformat(), case.windows[-1].start.isoformat()})
+    return drifting.explained(finding, case.observed.reference, month)
 
 
 def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
@@ -354,7 +340,7 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
     )
     at = latest.start.isoformat()
     because = f"{finding.because} (window {policy.stamp(latest.start)}, {latest.rows:,} rows)"
-    return replace(finding, because=because, evidence={**finding.evidence, "at": at})
+    return replace(finding, because=because, evidence={**finding.evidence, "at": at, "windows": [at]})
 
 
 def _early(
@@ -373,6 +359,45 @@ def _early(
             if total is not None and total.rows >= BASELINE_ROWS:
                 yield name, (reference[name][0], total)
                 break
+
+
+def _breached(case: _Case, acting: Sequence[Finding]) -> tuple[datetime, ...]:
+    """Return the starts of the windows that breached, and of that in which each breach began."""
+    named = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
+    begun = {at for finding in acting if (at := _began(case, finding)) is not None}
+    return tuple(sorted(named | begun))
+
+
+def _began(case: _Case, finding: Finding) -> datetime | None:
+    """Return the start of the first window of a breach; None where it has no time."""
+    config = case.config
+    if finding.evidence.get("rule") == "sequential":
+        stretch = evidence.folded(detection.begin(config), case.measurements, case.memo).stretch_windows
+        return next(islice(_looked_at(config, case.measurements), stretch - 1, None)).at
+    if finding.evidence.get("rule") == "point":
+        carrying = [each for each in case.measurements if each.drift or finding.name != "drift"]
+        breaches = detection.drifts if finding.name == "drift" else detection.misses
+        return _first_of_run(carrying[-STANDING:], partial(breaches, config), config.trigger.patience).at
+    return _moved_since(case)
+
+
+def _first_of_run(
+    measurements: Sequence[Measurement], breaches: Callable[[Measurement], bool], patience: policy.Patience
+) -> Measurement:
+    """Return the oldest measurement of those that breached without a break, up to the oldest hit of the point rule."""
+    before = len(measurements) - min(patience.of, len(measurements))
+    oldest = next(place for place in range(before, len(measurements)) if breaches(measurements[place]))
+    return list(takewhile(breaches, reversed(measurements[: oldest + 1])))[-1]
+
+
+def _moved_since(case: _Case) -> datetime:
+    """Return the start of the first window that has moved, from the newest that has labels on.
+
+    That one shows the change to a challenger as well as any before it, and later ones cannot yet.
+    """
+    labelled = [place for place, window in enumerate(case.windows) if window.labelled]
+    judged = ((window, _moved_in(case, window)) for window in case.windows[labelled[-1] if labelled else 0 :])
+    return next(window.start for window, finding in judged if finding and finding.verdict is Verdict.BREACH)
 
 
 def _nothing_measured(config: Config, aside: Aside, champion: memory.Champion, now: datetime) -> Judgement:

@@ -33,5 +33,9 @@ def sliced(config: Config, windows: Sequence[WindowCounts], *, positive: str, me
             for which, own in measurements.items()
         }
         return slices.check(detectors, found)
-    points = {which: detection.point(config, own) for which, own in measurements.items() if own[-1].at == judged[-1].at}
+    points = {
+        which: detection.point(config, own, config.trigger.patience)
+        for which, own in measurements.items()
+        if own[-1].at == judged[-1].at
+    }
     return slices.check_points(points, found, metric=config.metric, threshold=config.performance_threshold)

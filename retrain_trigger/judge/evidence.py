@@ -160,7 +160,7 @@ class Detector:
     @property
     def overdispersion(self) -> float:
         """D: how many times more than their rows explain the windows differ from their neighbours; at least 1."""
-        return overdispersion(self.swings)
+        return _tempering(self.swings)
 
     @property
     def alarms(self) -> bool:
@@ -193,18 +193,19 @@ class Detector:
             _game(self.metric, self.threshold, self.cost).ratio, self.latest, self.threshold
         ):
             return None
+        game, temper, cap = _game(self.metric, self.threshold, self.cost), self.overdispersion, self._cap
+        won = [min(_dot(factors, self.latest) / temper, cap) for factors in game.factors]
         low, high = 0, MOST_REPEATS
-        if self._evidence_after(high) < self.false_alarm_every:
+        if self._evidence_after(high, won) < self.false_alarm_every:
             return None
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (low, middle) if self._evidence_after(middle) >= self.false_alarm_every else (middle, high)
+            enough = self._evidence_after(middle, won) >= self.false_alarm_every
+            low, high = (low, middle) if enough else (middle, high)
         return high
 
-    def _evidence_after(self, repeats: int) -> float:
-        """Return the evidence after so many windows more like the latest: M = E^n M_0 + E + E^2 + ... + E^n."""
-        game, temper, cap = _game(self.metric, self.threshold, self.cost), self.overdispersion, self._cap
-        won = [min(_dot(factors, self.latest) / temper, cap) for factors in game.factors]
+    def _evidence_after(self, repeats: int, won: Sequence[float]) -> float:
+        """Return the evidence after so many windows more, each of E: M = E^n M_0 + E + E^2 + ... + E^n."""
         pairs = zip(won, self.logs, strict=True)
         return _finite(_log_mean([_log_sum(each * repeats + log, _log_powers(each, repeats)) for each, log in pairs]))
 
@@ -244,13 +245,14 @@ def check(detector: Detector, *, note: str = "") -> Finding:
     if not detector.windows:
         because = f"no window has a row that {detector.metric} looks at"
         return unknown(detector.metric, f"{because} ({note})" if note else because, limit=detector.false_alarm_every)
+    needs = detector.repeats_to_alarm()
     return Finding(
         name=detector.metric,
         verdict=Verdict.BREACH if detector.alarms else Verdict.PASS,
         value=detector.evidence,
         limit=detector.false_alarm_every,
-        because=_breached(detector, note) if detector.alarms else _passed(detector, note),
-        evidence=_shown(detector),
+        because=_breached(detector, note) if detector.alarms else _passed(detector, needs, note),
+        evidence=_shown(detector, needs),
     )
 
 
@@ -283,7 +285,11 @@ def alert(detector: Detector, *, note: str = "") -> Finding | None:
 
 
 def looks_at(metric: str, counts: Counts | None) -> bool:
-    """Say whether a metric of RATIOS looks at any of these rows."""
+    """Say whether a metric of RATIOS looks at any of these rows: without one it has no value.
+
+    >>> looks_at("f1", (0, 0, 0, 240)), looks_at("accuracy", (0, 0, 0, 240))
+    (False, True)
+    """
     return counts is not None and _dot(RATIOS[metric].whole, counts) > 0
 
 
@@ -302,20 +308,15 @@ def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, nam
     return detector
 
 
-def has_value(metric: str, counts: Counts | None, cost: tuple[float, float]) -> bool:
-    """Say whether a window has a row that a metric of RATIOS looks at.
-
-    >>> has_value("f1", (0, 0, 0, 240), (1, 1)), has_value("accuracy", (0, 0, 0, 240), (1, 1))
-    (False, True)
-    """
-    return counts is not None and _dot(ratio_of(metric, cost).whole, counts) > 0
-
-
 class _Game(NamedTuple):
     """The metric, and for each bet the log of what it is multiplied by on a row of each cell."""
 
     ratio: Ratio
     factors: tuple[Cells, ...]
+
+
+_tempering = lru_cache(maxsize=64)(overdispersion)
+"""A window asks for D many times: for its evidence, its sentence, and how many more like it would alarm."""
 
 
 @lru_cache(maxsize=64)
@@ -408,19 +409,18 @@ def _breached(detector: Detector, note: str) -> str:
     )
 
 
-def _passed(detector: Detector, note: str) -> str:
+def _passed(detector: Detector, needs: int | None, note: str) -> str:
     value, threshold = figures(detector.latest_value, detector.threshold)
     proof = f"evidence {_whole(detector.evidence)} of {_whole(detector.false_alarm_every)}"
     if _watched(detector):
-        said = f"is {_side(detector)} performance_threshold {threshold}, not proven yet: {proof}, {_repeats(detector)}"
+        said = f"is {_side(detector)} performance_threshold {threshold}, not proven yet: {proof}, {_repeats(needs)}"
     else:
         opposite = "at or above" if _side(detector) == "under" else "at or under"
         said = f"is {opposite} performance_threshold {threshold}: {proof} that it is {_side(detector)} it"
     return f"{detector.metric} {value} {said}" + (f" ({note})" if note else "")
 
 
-def _repeats(detector: Detector) -> str:
-    needs = detector.repeats_to_alarm()
+def _repeats(needs: int | None) -> str:
     if needs is None:
         return f"more than {MOST_REPEATS:,} more such windows would be needed to prove it"
     return "1 more such window would prove it" if needs == 1 else f"about {needs:,} more such windows would prove it"
@@ -445,11 +445,11 @@ def _whole(evidence: float) -> str:
     return f"{math.floor(evidence):,}" if evidence < 1e9 else f"{evidence:.0e}"  # noqa: PLR2004  (where digits end)
 
 
-def _shown(detector: Detector) -> dict[str, Any]:
+def _shown(detector: Detector, needs: int | None) -> dict[str, Any]:
     return {
         "rule": "sequential",
         "watching": _watched(detector),
-        "needs": detector.repeats_to_alarm(),
+        "needs": needs,
         "threshold": detector.threshold,
         "latest": detector.latest_value,
         "stretch": detector.stretch_value if detector.stretch_windows else None,

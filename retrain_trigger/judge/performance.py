@@ -4,16 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import takewhile
 from typing import Any
 
 from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
 from retrain_trigger.judge.counts import Confusion, OneVsRest
 from retrain_trigger.judge.policy import Patience
 from retrain_trigger.measurements import Measurement
-
-STANDING = 1000
-"""How far back is looked for the beginning of a breach, in measurements."""
 
 
 def score(confusion: Confusion, metric: str, positive: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> float:
@@ -113,7 +109,7 @@ def point_rule(
         "needs": max(patience.hits - len(hits), 0),
         "where": latest.where,
         "at": _iso(latest),
-        "windows": [_iso(hit) or hit.where for hit in (*_beginning(hits, measurements, judge), *hits)],
+        "windows": [_iso(hit) or hit.where for hit in hits],
     }
     return replace(finding, verdict=Verdict.PASS if waiting else finding.verdict, evidence=evidence)
 
@@ -206,17 +202,6 @@ def value_of(measurement: Measurement, metric: str, cost: tuple[float, float]) -
         by_class = {"positive": OneVsRest(tp, fp, fn, tn), "rest": OneVsRest(tn, fn, fp, tp)}
         value = of_classes(metric, cost=cost)(by_class, "positive")
     return value if value is not None and math.isfinite(value) else None
-
-
-def _beginning(
-    hits: Sequence[Measurement], measurements: Sequence[Measurement], judge: Callable[[Measurement, str], Finding]
-) -> list[Measurement]:
-    """Return the oldest of the measurements before the hits that breached without a break, where there is one."""
-    if not hits:
-        return []
-    before = measurements[: len(measurements) - measurements[::-1].index(hits[0]) - 1][-STANDING:]
-    breached = takewhile(lambda each: judge(each, "").verdict is Verdict.BREACH, reversed(before))
-    return list(breached)[-1:]
 
 
 def _rule_in_words(hits: int, recent: int, patience: Patience, *, waiting: bool) -> str:
