@@ -1,11 +1,12 @@
 """A model is heard before it is taken on: loaded in the limited child, and asked for some rows where there are any."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrain_trigger import trial
 from retrain_trigger.config import Config
 from retrain_trigger.errors import CannotJudgeError, DataError
 from retrain_trigger.world import models
@@ -31,15 +32,13 @@ def hear(config: Config, model: Path, *, scratch: Path, now: datetime) -> ModelF
                 continue
             sample = scratch / "heard.parquet"
             rows.write("true", sample, at_most=SAMPLE)
-            return models.score(
+            return trial.predict(
+                config,
                 model,
-                folder=config.folder,
                 scratch=scratch,
                 rows=sample,
                 features=rows.features,
                 predictions=scratch / "heard.predictions.parquet",
-                hidden=(config.logs.columns.label, config.logs.columns.labelled_at),
-                patience=patience,
             )
     return found
 
@@ -57,16 +56,11 @@ def _opened(config: Config, source: str, *, now: datetime) -> "Iterator[Labelled
     """Open rows; None where there are none yet, or none that can be read: that is not the model's fault."""
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only where rows are configured)
 
-    opened = labelled.opened(source, columns=config.logs.columns.model_dump(), now=now, labelled=False)
-    try:
-        rows = opened.__enter__()
-    except (DataError, CannotJudgeError):
-        yield None
-        return
-    try:
+    with ExitStack() as stack:
+        rows = None
+        with suppress(DataError, CannotJudgeError):
+            rows = stack.enter_context(labelled.opened(source, columns=config.logs.names, now=now, labelled=False))
         yield rows
-    finally:
-        opened.__exit__(None, None, None)
 
 
 def _has_all(rows: "LabelledRows", found: ModelFacts) -> bool:

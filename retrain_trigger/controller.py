@@ -79,9 +79,7 @@ def dry_run(config: Config, *, now: datetime, force: str | None = None, promotes
     """Say what `run` would come to, changing nothing: the same tick, up to the first thing it would start or write."""
     said: list[str] = []
     with asked(config, now=now, say=said.append) as tick:
-        recovery.check_idle(tick)
-        outcome = _with_pending(tick, _ticked(tick, force, promotes=promotes))
-    return replace(outcome, notes=(*said, *outcome.notes), run=None)
+        return _planned_by(tick, said, force, promotes=promotes)
 
 
 def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
@@ -89,7 +87,8 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
 
     Raises PromotionError for a damaged ledger.
     """
-    with asked(config, now=now, say=lambda _: None) as opened:
+    said: list[str] = []
+    with asked(config, now=now, say=said.append) as opened:
         tick = without_ledger.entered(opened)
         past = tick.past
         try:
@@ -97,7 +96,7 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
             past = _known_champion(past, pointer)
             if pointer is not None:
                 guard.check(tick, pointer)  # also while another run is active
-            outcome = dry_run(config, now=now)
+            outcome = _planned_by(tick, said, None, promotes=True)
             worn = holdouts.worn(tick.registry, past)
         except LiveModelError as error:
             details = {"live_model": "broken"}
@@ -142,6 +141,13 @@ def explained(config: Config, run: str | None) -> list[Entry]:
     if not found:
         raise UsageError(f"there is no run {run!r}; `retrain-check history --format json` lists them")
     return found
+
+
+def _planned_by(tick: Tick, said: list[str], force: str | None, *, promotes: bool) -> Outcome:
+    """Go through a tick that asks; `said` fills with what it says on the way."""
+    recovery.check_idle(tick)
+    outcome = _with_pending(tick, _ticked(tick, force, promotes=promotes))
+    return replace(outcome, notes=(*said, *outcome.notes), run=None)
 
 
 def _mended(tick: Tick) -> Tick:
@@ -189,8 +195,8 @@ def _doubt(tick: Tick) -> clock.Doubt | None:
 
     It is looked at before anything else: a promotion that is finished would be stamped with it, too.
     """
-    past = tick.past
-    if past.last_seen is None or past.champion is None or abs(tick.now - past.last_seen) <= clock.AHEAD:
+    past, max_age = tick.past, tick.config.trigger.max_age
+    if past.last_seen is None or past.champion is None or clock.is_borne_out(tick.now, past.last_seen, max_age):
         return None
     try:
         reading = observation.read(
@@ -203,7 +209,7 @@ def _doubt(tick: Tick) -> clock.Doubt | None:
         last_seen=past.last_seen,
         newest=reading.observed.newest,
         latest=reading.observed.latest,
-        max_age=tick.config.trigger.max_age,
+        max_age=max_age,
     )
     # Records that cannot be read tell no time either.
     return doubt and replace(doubt, because="; ".join((doubt.because, *reading.notes)))

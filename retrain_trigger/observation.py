@@ -183,8 +183,6 @@ def _observed(
     aside = Aside(
         unplaced=sum((Unusable(lead["unusable"], _told(lead["example"])) for lead in unplaced), Unusable()),
         lines=sum(piece["lines"][0] for piece in pieces),
-        before=led["before"] + sum(piece["before"] for piece in pieces),
-        open=led["open"] + sum(piece["open"] for piece in pieces),
         ahead=led["ahead"] + sum(piece["ahead"] for piece in pieces),
     )
     newest = [piece["newest"] for piece in pieces if piece["newest"]]

@@ -24,6 +24,8 @@ from retrain_trigger.replay import Replay, Step
 MOST_LINES = 20
 """Lines that `status` takes at most on a terminal of 80 columns."""
 
+WARNS = "warns:"
+
 SHOWN = 6
 """Kinds of disagreement that are listed, the most frequent first."""
 
@@ -59,7 +61,7 @@ def told_lines(outcome: Outcome) -> list[str]:
 
 def warning_lines(findings: Iterable[Finding]) -> list[str]:
     """Write the checks that only warn and are over their limit, one a line."""
-    return [f"warns: {finding.because}" for finding in findings if finding.warns and finding.verdict is Verdict.BREACH]
+    return [f"{WARNS} {because}" for because in _warned(findings)]
 
 
 def finding_lines(findings: Iterable[Finding]) -> list[str]:
@@ -100,7 +102,7 @@ def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: boo
     champion = past.champion
     rows = [("champion", f"{champion.version} since {policy.stamp(champion.since)}" if champion else "none")]
     rows.append(("now", f"{outcome.word.value}: {outcome.because}"))
-    rows += [("warns:", each.removeprefix("warns: ")) for each in warning_lines(outcome.findings)]
+    rows += [(WARNS, because) for because in _warned(outcome.findings)]
     rows += [(f.verdict.value.lower(), f.because) for f in outcome.findings if _is_untold(f, outcome)]
     rows += [("note", note) for note in outcome.notes if note not in outcome.because]
     rows += _standing(config, past)
@@ -110,6 +112,10 @@ def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: boo
     lines = [line for label, text in rows for line in _wrapped(label, text, 7 if label == "now" else 3)]
     left = len(lines) - MOST_LINES
     return lines if left <= 0 else [*lines[: MOST_LINES - 1], f"({left + 1} more lines: retrain-check status -v)"]
+
+
+def _warned(findings: Iterable[Finding]) -> list[str]:
+    return [finding.because for finding in findings if finding.warns and finding.verdict is Verdict.BREACH]
 
 
 def _is_untold(finding: Finding, outcome: Outcome) -> bool:

@@ -194,7 +194,7 @@ def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ..
 
 _HALF: Final = 0.5
 _FARTHEST: Final = 5
-_NO_MISSPELLING: Final = frozenset({"f1_micro", "accuracy_1", "accuracy_5"})
+_NO_MISSPELLING: Final = frozenset({"f1_micro"})
 _ERRORS: Final = frozenset(
     {"rmse", "mae", "mse", "mape", "smape", "wape", "rmsle", "msle", "medae", "logloss", "brier", "loss", "error"}
     | {"err", "crossentropy", "entropy", "deviance", "perplexity", "wer", "cer", "eer", "ece"}

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -151,17 +151,10 @@ def _write(config: Config, versions: Registry, kind: str, body: Mapping[str, Any
 @contextmanager
 def _held(config: Config, say: Say) -> Iterator[None]:
     """Hold the lock of runs, where there can be one: in a folder that nobody can write to, no run writes either."""
-    path = config.state / "lock"
-    try:
-        holding = lock.hold(path, say=say)
-        holding.__enter__()
-    except OSError:
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(lock.hold(config.state / "lock", say=say))
         yield
-        return
-    try:
-        yield
-    finally:
-        holding.__exit__(None, None, None)
 
 
 def _outcome(gone: str, target: str, reason: str, *, run: str, why: str) -> Outcome:

@@ -25,6 +25,11 @@ class Doubt:
     until: datetime | None = None
 
 
+def is_borne_out(now: datetime, last_seen: datetime, max_age: timedelta) -> bool:
+    """Say whether the last run alone leaves no doubt of the time: no record has to be read."""
+    return -AHEAD <= now - last_seen <= max(max_age, AHEAD)
+
+
 def doubt(
     now: datetime, *, last_seen: datetime, newest: datetime | None, latest: datetime | None, max_age: timedelta
 ) -> Doubt | None:

@@ -43,14 +43,12 @@ class Unusable:
 class Aside:
     """What of a prediction log is in no window that was judged.
 
-    `unplaced` are rows without a time in files without any, `lines` those that are no rows, `before` the rows before
-    the champion, `open` those of windows that are not over, `ahead` those of them that are dated after the present one.
+    `unplaced` are rows without a time in files without any, `lines` those that are no rows, `ahead` the rows that are
+    dated after the present window.
     """
 
     unplaced: Unusable = field(default_factory=Unusable)
     lines: int = 0
-    before: int = 0
-    open: int = 0
     ahead: int = 0
 
 

@@ -288,7 +288,6 @@ _SYNONYMS = (
     ("precision", "precision_score"),
     ("recall", "recall_score"),
 )
-_BOUNDED = frozenset(group[0] for group in _SYNONYMS)
 TIMES = (
     *("timestamp", "ts", "@timestamp", "_timestamp", "time", "datetime", "date_time", "date", "asctime", "wall_time"),
     *("datum", "zeitstempel", "fecha", "day", "week", "month"),

@@ -126,7 +126,6 @@ class _Log:
     identity: str = ""
     end: int = 0
     lines: int = 0
-    headers: int = 0
     document: bool = False
     alike: Counter[str] = field(default_factory=Counter)
     drafts: list[Draft] = field(default_factory=list)
@@ -395,7 +394,6 @@ def _take(log: _Log, line: "_Line", form: Format, wanted: Wanted) -> None:
     if line.why_bad:
         raise ValueError(line.why_bad)
     if form.header(line.text):  # the first, and again where files were joined
-        log.headers += 1
         return
     records = form.parse(line.text)
     if not log.identity and records:

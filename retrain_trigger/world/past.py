@@ -42,7 +42,7 @@ class Past:
         *,
         aside: Mapping[str, Any],
     ) -> None:
-        self._connection, self._plan, self._files, self._labels, self._until = connection, plan, files, labels, until
+        self._connection, self._plan, self._files, self._labels = connection, plan, files, labels
         self._aside = {**aside, "open": 0, "ahead": 0, "lines": [0, 0], "file": [""]}
         self._corrected = (
             bool(labels)

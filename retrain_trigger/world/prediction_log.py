@@ -60,14 +60,14 @@ def placed(plan: Plan, pieces: Sequence[Piece], *, now: datetime) -> tuple[Piece
     the files before it, else after it. Returns what this adds to the counts, as a piece, and those for which there is
     no time in any file.
     """
-    led: Piece = {"windows": [], "before": 0, "open": 0, "ahead": 0}
+    led: Piece = {"windows": [], "open": 0, "ahead": 0}
     unplaced = []
     for at, lead in _times(pieces):
         rows = sum(lead["unusable"].values())
         if at is None:
             unplaced.append(lead)
         elif plan.since is not None and at < plan.since and lead["model"] != plan.version:
-            led["before"] += rows
+            continue
         elif (start := plan.start(at)) >= plan.closed(now):
             led["open"] += rows
             led["ahead"] += rows if start > plan.closed(now) else 0
@@ -196,7 +196,6 @@ class _Counting:
                 "first": None,
                 "last": None,
                 "lead": [],
-                "before": 0,
                 "delays": [],
                 "open": 0,
                 "ahead": 0,

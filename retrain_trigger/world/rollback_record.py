@@ -25,7 +25,7 @@ KNOWN = 16
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line: `known` (pointers, quarantined), `intent` (pointer, origin, because, at, run), `done` or `abandoned`."""
+    """One line: `known` (pointers, quarantined), `intent` (pointer, origin, because, from, at), or `done`."""
 
     kind: str
     body: Mapping[str, Any]

@@ -110,8 +110,8 @@ def joined(
     """Make the table `logged` of the numbered rows of the relation `plain` (see `load`), and say what is not in it.
 
     Where `labels` is None, the table `labels` is there already. A row without a readable time has the first of `placed`
-    (SQL) that is one: by default that of the nearest row before it. Returns the rows `before` the champion; those that
-    no time is known for as `lead`, by model; and the readable times of the `first` and the `last` row that have one.
+    (SQL) that is one: by default that of the nearest row before it. Returns the rows that no time is known for as
+    `lead`, by model, and the readable times of the `first` and the `last` row that have one.
     Raises DataError where a column is missing.
     """
     _create_logged(connection, plan, labels, now)
@@ -127,12 +127,10 @@ def joined(
     ]
     connection.execute("DELETE FROM logged WHERE _at IS NULL")
     connection.execute(f"CREATE OR REPLACE TABLE arrivals AS {_ARRIVALS}")
-    before = 0
     if plan.since is not None:
         own = f"AND _model IS DISTINCT FROM {text(plan.version or '')}"
-        before = only_row(connection, f"DELETE FROM logged WHERE _at < {moment(plan.since)} {own}")[0]
-    ends = {"first": _iso(first), "last": _iso(last)}
-    return {"before": before, "lead": lead, **ends}
+        connection.execute(f"DELETE FROM logged WHERE _at < {moment(plan.since)} {own}")
+    return {"lead": lead, "first": _iso(first), "last": _iso(last)}
 
 
 def _create_logged(
