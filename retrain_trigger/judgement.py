@@ -1,7 +1,7 @@
 """From what was observed and what is remembered to a decision: the one judgement that `run`, `status` and `simulate` share."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
 from retrain_trigger.judge.estimate import ScoreCounts
-from retrain_trigger.judge.evidence import RATIOS, Memo
+from retrain_trigger.judge.evidence import RATIOS
 from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
 from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.lateness import AT_ONCE, Delay
@@ -31,6 +31,14 @@ BASELINE_ROWS = 1000
 
 STANDING = 1000
 """How far back is looked for the beginning of a breach, in measurements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved."""
+
+    folds: evidence.Memo = field(default_factory=dict)
+    moves: dict[datetime, tuple[Reference, Mapping[str, Histogram], Finding]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +68,7 @@ class Observed:
 class _Case:
     """What is judged: measurements and windows that the champion answers for, or those that no attempt has used up.
 
-    `baseline` are all windows that it answers for. `spoilt` says why the newest window cannot be judged: too many of
+    `baseline` are all windows that it answers for, and `logged` the names of what they count. `spoilt` says why the newest window cannot be judged: too many of
     its rows cannot be used. It is empty where it can be; windows of which that is true are in neither of the two.
     """
 
@@ -69,6 +77,7 @@ class _Case:
     measurements: Sequence[Measurement]
     windows: Sequence[WindowCounts]
     baseline: Sequence[WindowCounts]
+    logged: frozenset[str]
     memo: Memo
     now: datetime
     spoilt: str = ""
@@ -107,7 +116,8 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         measurements=measurements,
         windows=judgeable,
         baseline=judgeable,
-        memo={} if memo is None else memo,
+        logged=frozenset(name for window in judgeable for name in window.histograms or {}),
+        memo=memo or Memo(),
         now=now,
         spoilt=usable.newest_spoilt(config, windows),
     )
@@ -194,7 +204,7 @@ def served(observed: Observed, past: Memory) -> VersionCounts | None:
 def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
     """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
-    slices = sliced(config, windows, positive=observed.positive, memo=case.memo) if counts_judge(config) else None
+    slices = sliced(config, windows, positive=observed.positive, memo=case.memo.folds) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
     found = list(
         feedback.check(
@@ -220,7 +230,7 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
             )
         )
     sequential = bool(case.measurements) and _sequential(config, case.measurements)
-    alert = detection.alert(config, case.measurements, past, case.memo) if sequential else None
+    alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
     return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 
@@ -252,7 +262,7 @@ def _performed(case: _Case) -> Finding:
     if not measurements:
         return _unlabelled(case, waiting) if waiting else unknown(config.metric, f"no {config.metric} was measured")
     if _sequential(config, measurements):
-        finding = _evidence(config, measurements, case.memo)
+        finding = _evidence(config, measurements, case.memo.folds)
     else:
         finding = detection.point(config, measurements, config.trigger.patience)
     return replace(finding, because=f"{finding.because}; {_waiting(config, waiting)}") if waiting else finding
@@ -283,7 +293,7 @@ def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
     return asked is not Evidence.POINT and config.metric in RATIOS and measurements[-1].counts is not None
 
 
-def _evidence(config: Config, measurements: Sequence[Measurement], memo: Memo) -> Finding:
+def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidence.Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
     newest = measurements[-1]
     latest = next(_looked_at(config, measurements), newest)
@@ -319,7 +329,7 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
     """Judge how far a window has moved; None where there is nothing to measure it from."""
     config, observed, baseline = case.config, case.observed, case.baseline
     counts = dict(latest.histograms or {})
-    for name in {name for window in baseline for name in window.histograms or {}} & observed.reference.keys():
+    for name in case.logged & observed.reference.keys():
         bins = observed.reference[name][0]  # a column that was logged and is no more has only missing values
         counts.setdefault(name, Histogram((*[0] * (bins.size - 1), latest.rows)))
     if latest.coverage < config.trigger.label_coverage:
@@ -331,13 +341,16 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
     reference = {name: cut for name, cut in watched.items() if name in counts and cut[1].rows}
     if not reference:
         return None
-    finding = drift.check(
-        reference,
-        counts,
-        threshold=config.drift_threshold,
-        false_alarm_every=config.trigger.false_alarm_every,
-        min_rows=config.trigger.min_rows,
-    )
+    *seen, finding = case.memo.moves.get(latest.start, (None, None, None))
+    if finding is None or seen != [reference, counts]:
+        finding = drift.check(
+            reference,
+            counts,
+            threshold=config.drift_threshold,
+            false_alarm_every=config.trigger.false_alarm_every,
+            min_rows=config.trigger.min_rows,
+        )
+        case.memo.moves[latest.start] = (reference, counts, finding)
     at = latest.start.isoformat()
     because = f"{finding.because} (window {policy.stamp(latest.start)}, {latest.rows:,} rows)"
     return replace(finding, because=because, evidence={**finding.evidence, "at": at, "windows": [at]})
@@ -372,7 +385,7 @@ def _began(case: _Case, finding: Finding) -> datetime | None:
     """Return the start of the first window of a breach; None where it has no time."""
     config = case.config
     if finding.evidence.get("rule") == "sequential":
-        stretch = evidence.folded(detection.begin(config), case.measurements, case.memo).stretch_windows
+        stretch = evidence.folded(detection.begin(config), case.measurements, case.memo.folds).stretch_windows
         return next(islice(_looked_at(config, case.measurements), stretch - 1, None)).at
     if finding.evidence.get("rule") == "point":
         carrying = [each for each in case.measurements if each.drift or finding.name != "drift"]

@@ -10,10 +10,9 @@ from retrain_trigger import drifting, observation
 from retrain_trigger.config import Config
 from retrain_trigger.errors import PromotionError
 from retrain_trigger.findings import Finding
-from retrain_trigger.judge.evidence import Memo
 from retrain_trigger.judge.memory import Attempt, Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.judgement import Observed, judged
+from retrain_trigger.judgement import Memo, Observed, judged
 from retrain_trigger.measurements import Mark, Measurement
 from retrain_trigger.tick import nearby, registry
 from retrain_trigger.world import metrics_log
