@@ -293,7 +293,7 @@ def _override(root: Node, override: str, place: Place) -> list[Mistake]:
     *sections, last = key.strip().split(".")
     if not equals or not last:
         return [Mistake(place, "write key=value, such as trigger.cooldown=2h")]
-    value, mistakes = parse(text, lambda _line, _column: place)
+    value, mistakes = parse(_as_text(text), lambda _line, _column: place)
     at = root
     for section in sections:
         child = at.value.get(section)
@@ -304,6 +304,11 @@ def _override(root: Node, override: str, place: Place) -> list[Mistake]:
         at = child
     at.value[last] = Node(place, value.value if value else BROKEN, place)
     return mistakes
+
+
+def _as_text(value: str) -> str:
+    """Quote a value that begins as no YAML value can: `%d.%m.%Y` is a text."""
+    return json.dumps(value) if value[:1] in {"%", "@", "`"} else value
 
 
 def _mistake(problem: Any, root: Node) -> Mistake | None:

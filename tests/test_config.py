@@ -283,6 +283,10 @@ def test_overrides_are_read_as_the_file_is_and_the_last_counts(write: Callable[[
     assert (config.data.windows, config.data.labelled) == ((timedelta(days=7), None), None)
 
 
+def test_an_override_that_begins_as_no_yaml_value_can_is_a_text() -> None:
+    assert defaults(["logs.date_format=%m/%d/%Y"]).logs.date_format == "%m/%d/%Y"
+
+
 def test_a_built_in_metric_is_known_in_any_case() -> None:
     assert defaults(["metric=F1_Macro"]).metric == "f1_macro"
     assert defaults(["metric=Revenue"]).metric == "Revenue"

@@ -151,7 +151,7 @@ def bare_numbers(opening: Opening) -> Format | None:
 
 
 def named_values(opening: Opening) -> Format:
-    """Text that holds `f1=0.82` or `f1: 0.82`: logfmt, lines of Python's logging, notes; other lines are chatter."""
+    """Text that holds `f1=0.82`, `f1: 0.82` or `f1 0.82`: logfmt, lines of Python's logging, notes; other lines are chatter."""
     return Format(_pairs_of(opening.names))
 
 
@@ -243,7 +243,9 @@ def _is_header(rows: list[list[str]], columns: tuple[str, ...], names: tuple[str
     if len(columns) == 1:
         return columns[0] in names or (len(rows) > 1 and all(_is_value(row[0]) for row in rows[1:]))
     alike = sum(len(row) == len(columns) and not any("=" in cell for cell in row) for row in rows[1:])
-    return any(name in columns for name in (*names, "timestamp", "tp")) or (alike > 0 and 2 * alike >= len(rows) - 1)
+    if any(name in columns for name in (*names, "timestamp", "tp")):
+        return True
+    return alike > 0 and 2 * alike >= len(rows) - 1 and not any(_STATED.search(cell) for cell in rows[0])
 
 
 def _first_is_date(rows: list[list[str]], columns: tuple[str, ...]) -> bool:
@@ -284,6 +286,7 @@ def _pairs_of(names: tuple[str, ...]) -> Callable[[str], Sequence[Record]]:
     key = re.compile(
         rf"""(?<![\w.\-/])["']?((?:{spelled})(?![\w.\-/])|[a-z_@][\w.\-/]*)["']?\s*([=:])\s*""", re.IGNORECASE
     )
+    spaced = re.compile(rf"(?<![\w.\-/])({spelled})[ \t]+(?=[-+]?[0-9]*[.,][0-9])", re.IGNORECASE)
 
     def parse(line: str) -> Sequence[Record]:
         record: Record = {}
@@ -306,6 +309,11 @@ def _pairs_of(names: tuple[str, ...]) -> Callable[[str], Sequence[Record]]:
                 continue
             position = value.end()
             record[name] = TWICE if name in record else _unquoted(value)
+        if not any(name.rpartition(".")[2] in last for name in record):  # "f1 0.82", with nothing between
+            for found in spaced.finditer(line):
+                name = normal(_words_before(line, found.start()) + found[1])
+                value = _VALUE.match(line, found.end())
+                record[name] = TWICE if name in record or value is None else _unquoted(value)
         if record and not any(name in record for name in ("timestamp", "ts")) and (leading := _LEADING.match(line)):
             record["timestamp"] = leading[1].replace(", ", " ")
         return [record] if record else []
@@ -335,6 +343,8 @@ def _unquoted(value: re.Match[str]) -> str:
 _JSON_START = re.compile(r"""\s*\{\s*(?!')""")
 _MLFLOW = re.compile(r"([0-9]{13}) +(\S+) +(-?[0-9]+)")
 _COLUMN = re.compile(r"(?=.*[^\W\d_])[\w .\-/%()@]+")
+_STATED = re.compile(r"\w [-+]?[0-9]*\.[0-9]+$")
+"""A name and a value, as no header has them."""
 _COMMENT = re.compile(r"\s#(?![0-9]).*")
 _SEPARATOR = re.compile(r"[\s,;]+")
 _WIDE_SEPARATOR = re.compile(r"[\s;]+")

@@ -255,12 +255,22 @@ def test_among_bare_numbers_what_is_none_is_bad(line: str, tmp_path: Path) -> No
         "42",
         "2026-01-02 03:04:05,678 INFO started",
         "f1 == 0.5",
+        "best f1 0.9",
+        "f1 3 times",
+        "f1 2026-01-02",
     ],
 )
 def test_chatter_in_a_text_log_is_no_measurement(line: str, tmp_path: Path) -> None:
     found = log(tmp_path, f"f1=0.7\n{line}\n{line}\nf1=0.8\nf1=0.9\n")
     assert values(found) == [0.7, 0.8, 0.9]
     assert found.notes == (f"{tmp_path}/metrics.log: lines without f1: 2 of 5",)
+
+
+@pytest.mark.parametrize(
+    "line", ["INFO eval: f1 0.8", "F1  0.80 (required f1 0.85)", "f1 0,8 n=500", "best f1 0.9, f1 0.8", "f1 80.0 %"]
+)
+def test_a_text_may_state_a_value_with_nothing_before_it(line: str, tmp_path: Path) -> None:
+    assert values(log(tmp_path, f"2026-01-02 {line}\n2026-01-03 {line}\n")) == [0.8, 0.8]
 
 
 @pytest.mark.parametrize("value", ["82", "1.5", "-0.1"])
