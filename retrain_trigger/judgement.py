@@ -419,7 +419,7 @@ def _nothing_measured(config: Config, aside: Aside, champion: memory.Champion, n
     if (told := clock.ahead(now, champion.since)) is not None:
         because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
         return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
-    since = f"nothing was measured since {champion.version} was promoted at {policy.stamp(champion.since)}"
+    since = f"nothing was measured since {champion.version} went live at {policy.stamp(champion.since)}"
     until = champion.since + config.trigger.max_age
     if now <= until:
         because = f"{since}; waiting for the first measurement until {policy.stamp(until)}"

@@ -258,7 +258,7 @@ def _would_resume(tick: Tick, told: str, begun: Entry) -> Outcome:
         word, code, told = Word.WOULD_KEEP, ExitCode.OK, f"its model is not promoted: {begun.body['uncompared']}"
     else:
         word, code = Word.WOULD_RESUME, ExitCode.WOULD_ACT
-    return Outcome(word=word, code=code, because=f"run {tick.run} would be resumed: {told}", run=tick.run)
+    return Outcome(word=word, code=code, because=f"run {tick.run}: {told}", run=tick.run)
 
 
 def _staged(tick: Tick, left: Left) -> Outcome | None:
