@@ -20,7 +20,8 @@ from retrain_trigger.measurements import Measurement
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BINS = Bins.numeric([float(edge) for edge in range(1, 10)], [], low=0.0, high=10.0)
-SAME, MOVED, BEYOND = ((*[50] * 10, 0), (*[20] * 5, *[80] * 5, 0), (*[0] * 9, 500, 0))
+SAME, MOVED = (*[50] * 10, 0), (*[20] * 5, *[80] * 5, 0)
+BEYOND, BELOW = (*[0] * 9, 500, 0), (500, *[0] * 10)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,9 @@ def test_a_column_that_breaches_in_every_window_of_a_month_is_named_with_the_key
     assert "every window" not in drift_of(found(40, usual=SAME)).because
 
 
-def test_a_column_all_of_which_is_new_is_named_at_once() -> None:
-    finding = drift_of(found(1, latest=BEYOND))
+@pytest.mark.parametrize("latest", [BEYOND, BELOW])
+def test_a_column_all_of_which_is_new_is_named_at_once(latest: tuple[int, ...]) -> None:
+    finding = drift_of(found(1, latest=latest))
     assert finding.evidence["beyond"] == ["seq"]
     assert "`drift: {ignore: [seq]}` leaves it out" in finding.because
     assert "ignore" not in drift_of(found(1)).because
@@ -98,6 +100,8 @@ def test_drift_that_a_log_states_for_a_month_is_named_too() -> None:
         return drift_of(judged(config, Observed(measurements=measurements), Memory(), now=now)).because
 
     assert "`drift: {ignore: [month]}`" in says(lines)
+    reached = replace(lines[9], drift={"month": config.drift_threshold})
+    assert "`drift: {ignore: [month]}`" in says([*lines[:9], reached, *lines[10:]])
     assert "ignore" not in says([*lines[:9], replace(lines[9], drift={"month": 0.1}), *lines[10:]])
 
 

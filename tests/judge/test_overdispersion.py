@@ -66,3 +66,9 @@ def test_a_swing_does_not_depend_on_the_units_of_the_gains() -> None:
 def test_windows_whose_rows_are_all_alike_or_missing_say_nothing() -> None:
     for one, other in [((5, 0), (9, 0)), ((0, 0), (5, 5)), ((5, 5), (0, 0))]:
         assert swing((0.3, -0.85), one, other) is None
+
+
+def test_only_the_latest_pairs_count() -> None:
+    calm = [2.0] * LATEST_PAIRS
+    assert overdispersion([50.0] * LATEST_PAIRS + calm) == overdispersion(calm)
+    assert overdispersion([50.0, *calm[1:]]) > overdispersion(calm)
