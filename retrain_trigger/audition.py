@@ -1,14 +1,16 @@
 """A model is heard before it is taken on: loaded in the limited child, and asked for some rows where there are any."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrain_trigger import trial
 from retrain_trigger.config import Config
-from retrain_trigger.errors import CannotJudgeError, DataError
+from retrain_trigger.errors import CannotJudgeError, DataError, PromotionError
+from retrain_trigger.judge import performance
 from retrain_trigger.world import models
 from retrain_trigger.world.models import ModelFacts
 
@@ -18,29 +20,32 @@ if TYPE_CHECKING:
 SAMPLE = 1000
 """Rows that a model is asked for: enough to see whether it answers at all."""
 
+LEAST_LABELS = 2
+"""Labels that must be known before answers that are none of them are wrong: of one class alone, others are to come."""
+
+SHOWN = 3
+"""Answers and labels that a message names."""
+
 
 def hear(config: Config, model: Path, *, scratch: Path, now: datetime) -> ModelFacts:
     """Load a model and ask it for rows of the labelled data, else of the prediction log; return what it says of itself.
 
-    Raises PromotionError where it cannot be loaded, has no predict, or does not answer each row with one value.
+    Raises PromotionError where it cannot be loaded, has no predict, does not answer each row with one value, or answers
+    with no classes where the metric counts right answers.
     """
     patience = min(models.PATIENCE, config.train.timeout.total_seconds())
-    found = models.inspect(model, folder=config.folder, scratch=scratch, patience=patience)
+    inspect = partial(models.inspect, model, folder=config.folder, scratch=scratch, patience=patience)
+    found = None
     for source, complete in _sources(config):
         with _opened(config, source, now=now) as rows:
-            if rows is None or not rows.count("true") or not (complete or _has_all(rows, found)):
+            if rows is None or not rows.count("true"):
                 continue
-            sample = scratch / "heard.parquet"
-            rows.write("true", sample, at_most=SAMPLE)
-            return trial.predict(
-                config,
-                model,
-                scratch=scratch,
-                rows=sample,
-                features=rows.features,
-                predictions=scratch / "heard.predictions.parquet",
-            )
-    return found
+            if not complete:
+                found = found or inspect()
+                if not _has_all(rows, found):
+                    continue
+            return _asked(config, model, rows, scratch=scratch)
+    return found or inspect()
 
 
 def _sources(config: Config) -> Iterator[tuple[str, bool]]:
@@ -67,3 +72,42 @@ def _has_all(rows: "LabelledRows", found: ModelFacts) -> bool:
     if found.features is not None:
         return set(found.features) <= set(rows.types)
     return bool(rows.features) and found.width in {None, len(rows.features)}
+
+
+def _asked(config: Config, model: Path, rows: "LabelledRows", *, scratch: Path) -> ModelFacts:
+    sample, predictions = scratch / "heard.parquet", scratch / "heard.predictions.parquet"
+    rows.write("true", sample, at_most=SAMPLE)
+    found = trial.predict(
+        config, model, scratch=scratch, rows=sample, features=rows.features, predictions=predictions
+    )
+    if config.metric in performance.METRICS:
+        _check_classes(config, model, found, predictions, [label for label in rows.labels() if label is not None])
+    return found
+
+
+def _check_classes(config: Config, model: Path, found: ModelFacts, predictions: Path, labels: Sequence[str]) -> None:
+    """Raise PromotionError where a model answers with numbers, as a regressor does, or with other words than the labels.
+
+    Then no answer is ever right, and any challenger better than it.
+    """
+    from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: only where rows are configured)
+
+    answers = tallies.answers(predictions)
+    classes = found.classes or ()
+    fractions = [answer for answer in answers if answer not in {*labels, *classes} and _is_fraction(answer)]
+    numbers = sum(answers[answer] for answer in fractions) * 2 > sum(answers.values())
+    if not numbers and (len(labels) < LEAST_LABELS or not {*answers, *classes}.isdisjoint(labels)):
+        return
+    shown = ", ".join(list(fractions or answers)[:SHOWN])
+    of = f"the labels are {', '.join(labels[:SHOWN])}" if labels else "those are no classes"
+    raise PromotionError(
+        f"the model {model} answers {shown}, and {of}: metric {config.metric} counts right answers, so `predict` must "
+        f"give labels, as that of a classifier does"
+    )
+
+
+def _is_fraction(answer: str) -> bool:
+    try:
+        return not float(answer).is_integer()
+    except (ValueError, OverflowError):
+        return False

@@ -1,5 +1,6 @@
 """What a person does to the pointer: make a first champion, adopt one, promote a version, roll back."""
 
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -205,8 +206,7 @@ def _heard(config: Config, adoption: Adoption, *, now: datetime) -> _Heard:
         raise UsageError(f"--since is {policy.stamp(adoption.since)}, later than now ({policy.stamp(now)})")
     if adoption.known_as is not None and not adoption.known_as.strip():
         raise UsageError("--known-as needs the name that the model has in the logs")
-    if not path.is_file():
-        seen = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "is not there"
+    if (seen := _no_file(path)) is not None:
         raise UsageError(f"{path} {seen}; nothing was adopted. PATH is the file of a model that joblib can load")
     with TemporaryDirectory(prefix="retrain-check-") as scratch:
         try:
@@ -214,10 +214,22 @@ def _heard(config: Config, adoption: Adoption, *, now: datetime) -> _Heard:
             facts = audition.hear(config, path, scratch=Path(scratch), now=now)
         except OSError as error:
             raise UsageError(f"{refused(error)}; nothing was adopted") from error
-        except PromotionError as error:
-            raise UsageError(f"{error}. Nothing was adopted") from error
+        except (DataError, PromotionError) as error:
+            raise UsageError(f"{str(error).rstrip('.')}. Nothing was adopted") from error
     profile = _profiled(config, adoption.trained_on, now=now) if adoption.trained_on else None
     return _Heard(digest, facts, profile)
+
+
+def _no_file(path: Path) -> str | None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if stat.S_ISREG(mode):
+        return None
+    return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
 
 
 def _profiled(config: Config, trained_on: Path, *, now: datetime) -> dict[str, Any]:
@@ -226,7 +238,7 @@ def _profiled(config: Config, trained_on: Path, *, now: datetime) -> dict[str, A
     from retrain_trigger.world import description, labelled  # noqa: PLC0415  (DuckDB: only here)
 
     try:
-        columns = config.logs.columns.model_dump()
+        columns = config.logs.names
         with labelled.opened(str(trained_on), columns=columns, now=now, key="--trained-on") as rows:
             table = rows.describe("true", description.NOTHING_KNOWN)
             return {**table, "watched": profile.of_training(rows, "true")}

@@ -155,7 +155,7 @@ def run(
         adoption = None
         if adopted is not None:
             adoption = by_hand.Adoption(
-                path=adopted.resolve(), known_as=known_as, since=since, trained_on=trained_on, reason=reason
+                path=_followed(adopted), known_as=known_as, since=since, trained_on=trained_on, reason=reason
             )
         outcome = by_hand.bootstrap(config, now=now, say=say, wait=wait, adopt=adoption)
     elif dry_run:
@@ -356,7 +356,7 @@ def adopt(
     if reason is not None:
         _confirm(f"make the model at {model} the champion?", yes=yes)
     adoption = by_hand.Adoption(
-        path=model.resolve(), known_as=known_as, since=since, trained_on=trained_on, reason=reason
+        path=_followed(model), known_as=known_as, since=since, trained_on=trained_on, reason=reason
     )
     outcome = by_hand.adopt(_settings(path), adoption, now=now, say=_sayer(quiet=quiet))
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose)
@@ -443,6 +443,14 @@ def _settings(path: Path | None, overrides: Sequence[str] = (), *, optional: boo
     config = settings.load(path or DEFAULT_CONFIG, overrides) if given else settings.defaults(overrides)
     _settings_in_use[:] = [config]
     return config
+
+
+def _followed(path: Path) -> Path:
+    """Return where a path leads in the end; the path itself where its links go in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
 
 
 def _sayer(*, quiet: bool) -> Callable[[str], None]:

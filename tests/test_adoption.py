@@ -40,6 +40,48 @@ def test_what_is_no_model_is_refused_and_nothing_is_written(simple: Project, wha
     assert sorted(each.name for each in simple.folder.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        ("who_knows", "install who_knows where retrain-check runs, or put who_knows.py beside config.yaml"),
+        ("joblib.gone", "it was saved with another version of joblib than the one that is installed here"),
+        ("__main__", "put its class in a module beside config.yaml, import it from there, and save the model again"),
+    ],
+    ids=["not installed", "another version", "a script"],
+)
+def test_for_want_of_its_code_it_says_what_to_do(simple: Project, module: str, why: str) -> None:
+    (simple.folder / "live").write_bytes(b"\x80\x02c" + module.encode() + b"\nMine\n)\x81.")  # an object of class Mine
+    said = adopt(simple, "live", at=0, code=2)
+    assert module.partition(".")[0] in said
+    assert f"{why}. Nothing was adopted" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("circle", "cannot be read (Too many levels of symbolic links)"), ("x" * 300, "File name too long")],
+    ids=["a circle of links", "a long name"],
+)
+def test_a_path_that_leads_to_nothing_is_refused(simple: Project, name: str, why: str) -> None:
+    (simple.folder / "circle").symlink_to("circle")
+    assert why in adopt(simple, name, at=0, code=2)
+
+
+@pytest.mark.parametrize("name", ["a link", "has blanks", "b\udcff"], ids=["a link", "blanks", "bytes"])
+def test_whatever_its_path_is_called(simple: Project, name: str) -> None:
+    path = simple.folder / name
+    if name == "a link":
+        path.symlink_to("production.model")
+    else:
+        (simple.folder / "production.model").rename(path)
+    adopt(simple, name, at=0)
+    assert (simple.folder / "models" / simple.pointer["path"]).is_file()
+    assert adopted_by(simple) == "adopt"
+
+
+def adopted_by(project: Project) -> str:
+    return str(project.history()[-1]["by"])
+
+
 def test_since_lets_the_first_run_judge(simple: Project) -> None:
     log(simple, (-5, 0.9, None), (-1, 0.9, None))
     adopt(simple, "production.model", "--since", day(-3).isoformat(), at=0)

@@ -11,6 +11,8 @@ import json
 import sys
 import time
 import warnings
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ TIMES = 7
 """How often; the least counts, as whatever else runs on the machine only adds to it."""
 LONGEST = 20.0
 """Seconds after which no further time is taken: a slow model is known well enough by then."""
+FEW = 20
+"""Rows that show whether a model takes text as it is."""
+RECODES = (3, 1)
+"""The first XGBoost that knows a category by its name; before, it was known by its place among those of the table."""
 SLACK = 10.0
 """Seconds after its time is over that this process ends itself, should nobody have ended it."""
 
@@ -61,7 +67,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             reply["rows"] = rows
     if request["timed"] and request["tables"]:
         reply["seconds"], reply["sample"] = _time(
-            model, _table(request["tables"][0]["rows"], features, hidden, at_most=SAMPLE)
+            model, _suited(model, _table(request["tables"][0]["rows"], features, hidden, at_most=SAMPLE))
         )
     return reply
 
@@ -90,7 +96,7 @@ def _predict(model: Any, features: list[str], hidden: list[str], *, rows: str, p
     import duckdb  # noqa: PLC0415  (limits come first)
     import pandas as pd  # noqa: PLC0415  (limits come first)
 
-    table = _table(rows, features, hidden)
+    table = _suited(model, _table(rows, features, hidden))
     said = answers.listed(model.predict(table), rows=len(table)) if len(table) else []
     predicted = pd.DataFrame({"prediction": answers.labels(said)}, dtype="object")
     with duckdb.connect(":memory:") as connection:
@@ -113,6 +119,32 @@ def _table(rows: str, features: list[str], hidden: list[str], *, at_most: int | 
     return table[features]
 
 
+def _suited(model: Any, table: Any) -> Any:
+    """Return a table with its texts as categories where the model takes them so only, as LightGBM and XGBoost do.
+
+    Files of rows have no such type: whoever fitted the model made it of their text.
+    """
+    import pandas as pd  # noqa: PLC0415  (limits come first)
+
+    texts = [name for name in table if pd.api.types.is_string_dtype(table[name])]
+    if not texts or not len(table) or not _recodes():
+        return table
+    try:
+        model.predict(table.head(FEW))
+    except Exception:  # noqa: BLE001  (anything may come out of another's model; what it says of all rows is what counts)
+        named = table.astype(dict.fromkeys(texts, "category"))
+        with suppress(Exception):
+            model.predict(named.head(FEW))
+            return named
+    return table
+
+
+def _recodes() -> bool:
+    """Say whether what has been loaded knows a category by its name, whichever others a table has."""
+    version = getattr(sys.modules.get("xgboost"), "__version__", "99.0").split(".")
+    return tuple(int(part) for part in version[:2]) >= RECODES
+
+
 def _time(model: Any, table: Any) -> tuple[float, int]:
     """Return the seconds that the model takes to predict a table, at best, and its rows; it has predicted before."""
     best, end = float("inf"), time.perf_counter() + LONGEST
@@ -130,7 +162,21 @@ def _told(error: BaseException) -> str:
         said = " ".join(str(error).split())
     except Exception:  # noqa: BLE001  (an exception of another's may not even be printable)
         said = ""
-    return f"{type(error).__name__}: {said[:500]}" if said else type(error).__name__
+    told = f"{type(error).__name__}: {said[:500]}" if said else type(error).__name__
+    return f"{told.rstrip('.')}{_advice(error, said)}"
+
+
+def _advice(error: BaseException, said: str) -> str:
+    """Say what to do where a model cannot be loaded for want of the code that it is made of."""
+    match error:
+        case ModuleNotFoundError(name=str(name)):
+            package = name.partition(".")[0]
+            if find_spec(package) is not None:
+                return f"; it was saved with another version of {package} than the one that is installed here"
+            return f"; install {package} where retrain-check runs, or put {package}.py beside config.yaml"
+        case AttributeError() if "__main__" in said:
+            return "; put its class in a module beside config.yaml, import it from there, and save the model again"
+    return ""
 
 
 if __name__ == "__main__":

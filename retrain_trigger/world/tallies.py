@@ -36,6 +36,13 @@ def answered(
         yield connection, tables.types_of(connection, "held")
 
 
+def answers(predictions: Path) -> dict[str, int]:
+    """Count the rows of each answer of a model, the most frequent first."""
+    with tables.connected() as connection:
+        said = f"SELECT prediction, count(*) AS n FROM read_parquet({text(str(predictions))})"
+        return dict(connection.execute(f"{said} GROUP BY 1 ORDER BY n DESC, 1").fetchall())
+
+
 def joint_counts(holdout: Path, *, label: str, champion: Path, challenger: Path) -> list[list[Any]]:
     """Count rows by (label, champion said, challenger said); the three files have the same rows in the same order."""
     with answered(holdout, champion, challenger) as (connection, types):
