@@ -1,5 +1,6 @@
 """A model is heard before it is taken on: loaded in the limited child, and asked for some rows where there are any."""
 
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
@@ -11,11 +12,16 @@ from retrain_trigger import trial
 from retrain_trigger.config import Config
 from retrain_trigger.errors import CannotJudgeError, DataError, PromotionError
 from retrain_trigger.judge import performance
-from retrain_trigger.world import models
+from retrain_trigger.world import files, lock, models
 from retrain_trigger.world.models import ModelFacts
 
 if TYPE_CHECKING:
     from retrain_trigger.world.labelled import LabelledRows
+
+HEARINGS = "hearings"
+"""The folder in the state folder for what is heard before a run has begun."""
+
+_LOCK = "lock"
 
 SAMPLE = 1000
 """Rows that a model is asked for: enough to see whether it answers at all."""
@@ -25,6 +31,35 @@ LEAST_LABELS = 2
 
 SHOWN = 3
 """Answers and labels that a message names."""
+
+
+@contextmanager
+def folder(config: Config) -> Iterator[Path]:
+    """Make a folder for what a hearing before a run needs, and remove it; what was not there before is not there after.
+
+    It lies in the state folder: where this process is killed, `clear` removes it, and ends what the model has started.
+    """
+    above = config.state / HEARINGS
+    made = [each for each in (above, config.state) if not each.exists()]
+    own = above / secrets.token_hex(4)
+    files.make_folder(config.state, mode=0o700)
+    files.make_folder(own, mode=0o700)
+    try:
+        with lock.hold(own / _LOCK):
+            yield own
+    finally:
+        files.remove_folder(own)
+        with suppress(OSError):  # another process has begun to use it
+            for each in made:
+                each.rmdir()
+
+
+def clear(config: Config) -> None:
+    """Take away what hearings left that were killed, and nothing of one that goes on."""
+    for own in (config.state / HEARINGS).glob("*"):
+        if lock.holder(own / _LOCK) is None:
+            models.end_leftover(own)
+            files.remove_folder(own)
 
 
 def hear(config: Config, model: Path, *, scratch: Path, now: datetime) -> ModelFacts:
@@ -77,9 +112,7 @@ def _has_all(rows: "LabelledRows", found: ModelFacts) -> bool:
 def _asked(config: Config, model: Path, rows: "LabelledRows", *, scratch: Path) -> ModelFacts:
     sample, predictions = scratch / "heard.parquet", scratch / "heard.predictions.parquet"
     rows.write("true", sample, at_most=SAMPLE)
-    found = trial.predict(
-        config, model, scratch=scratch, rows=sample, features=rows.features, predictions=predictions
-    )
+    found = trial.predict(config, model, scratch=scratch, rows=sample, features=rows.features, predictions=predictions)
     if config.metric in performance.METRICS:
         _check_classes(config, model, found, predictions, [label for label in rows.labels() if label is not None])
     return found

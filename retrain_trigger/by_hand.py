@@ -1,10 +1,10 @@
 """What a person does to the pointer: make a first champion, adopt one, promote a version, roll back."""
 
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from retrain_trigger import (
@@ -22,6 +22,7 @@ from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import BusyError, DataError, LedgerError, PromotionError, UsageError, refused
 from retrain_trigger.judge import lineage, policy
+from retrain_trigger.judge.memory import Memory
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Say, Tick, asked, begun
@@ -194,9 +195,17 @@ def _sealed_and_pointed_at(tick: Tick, adoption: Adoption, heard: _Heard, becaus
     told = {"since": adoption.since.isoformat() if adoption.since else None, "known_as": adoption.known_as}
     promotion.promote(tick, version, by="adopt", because=because, told={k: v for k, v in told.items() if v})
     what = "is the champion now" if tick.past.champion else "is the first champion"
-    notes = (f"{version} {heard.facts.foreign}",) if heard.facts.foreign else ()
+    notes = (*_ended(tick.past), *([f"{version} {heard.facts.foreign}"] if heard.facts.foreign else []))
     said = f"{version}, adopted from {path}, {what}"
     return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=said, notes=notes, run=tick.run)
+
+
+def _ended(past: Memory) -> Iterator[str]:
+    """Say what of the champion before ends where another model is adopted."""
+    if past.champion is not None and past.probation is not None:
+        yield f"the probation of {past.champion.version} is ended"
+    if past.asked is not None:
+        yield f"{past.asked.body['version']} no longer waits for approval"
 
 
 def _heard(config: Config, adoption: Adoption, *, now: datetime) -> _Heard:
@@ -208,14 +217,14 @@ def _heard(config: Config, adoption: Adoption, *, now: datetime) -> _Heard:
         raise UsageError("--known-as needs the name that the model has in the logs")
     if (seen := _no_file(path)) is not None:
         raise UsageError(f"{path} {seen}; nothing was adopted. PATH is the file of a model that joblib can load")
-    with TemporaryDirectory(prefix="retrain-check-") as scratch:
-        try:
+    try:
+        with audition.folder(config) as scratch:
             digest = files.sha256(path)
-            facts = audition.hear(config, path, scratch=Path(scratch), now=now)
-        except OSError as error:
-            raise UsageError(f"{refused(error)}; nothing was adopted") from error
-        except (DataError, PromotionError) as error:
-            raise UsageError(f"{str(error).rstrip('.')}. Nothing was adopted") from error
+            facts = audition.hear(config, path, scratch=scratch, now=now)
+    except OSError as error:
+        raise UsageError(f"{refused(error)}; nothing was adopted") from error
+    except (DataError, PromotionError) as error:
+        raise UsageError(f"{str(error).rstrip('.')}. Nothing was adopted") from error
     profile = _profiled(config, adoption.trained_on, now=now) if adoption.trained_on else None
     return _Heard(digest, facts, profile)
 

@@ -68,11 +68,12 @@ def remedy(tick: Tick, pointer: Mapping[str, Any] | Pointer | None) -> str:
     for version in reversed(tick.registry.versions()):
         if _may_take_over(tick, version, live):
             return f"`{command(tick.config, 'promote', version, '--reason', 'the live model is broken')}` makes it live"
+    adopt = f"`{command(tick.config, 'adopt', 'PATH', '--reason', 'TEXT')}` makes another model live"
     if live is None:
-        return f"No whole version is in {nearby(tick.registry.folder)}: restore that folder from a backup"
+        return f"No whole version is in {nearby(tick.registry.folder)}: restore that folder from a backup, or {adopt}"
     file = nearby(tick.registry.model(live.version))
     what = file if tick.registry.model(live.version).parent.is_dir() else f"the folder {file.parent}"
-    return f"No other whole version is on disk: restore {what} from a backup ({file.name} has sha256 {live.sha256})"
+    return f"No other whole version is on disk: restore {what} from a backup ({file.name} has sha256 {live.sha256}), or {adopt}"
 
 
 def predecessor(

@@ -154,6 +154,7 @@ def _plan(config: Config, registry: Registry, champion: Champion | None, found: 
         classes=_classes(config, registry, champion),
         date_format=config.logs.date_format,
         known_as=champion.known_as if champion else None,
+        earlier=champion.earlier if champion else None,
     )
 
 
@@ -185,7 +186,9 @@ def _observed(
         lines=sum(piece["lines"][0] for piece in pieces),
         ahead=led["ahead"] + sum(piece["ahead"] for piece in pieces),
     )
-    newest = [piece["newest"] for piece in pieces if piece["newest"]]
+    # Rows from before the champion are in no count, and show that the log is written.
+    last = (datetime.fromisoformat(piece["last"]) for piece in pieces if piece.get("last"))
+    newest = [datetime.fromisoformat(piece["newest"]) for piece in pieces if piece["newest"]]
     latest = [piece["latest"] for piece in pieces if piece.get("latest")]
     labels = [piece["newest_label"] for piece in pieces if piece["newest_label"]]
     return Observed(
@@ -194,7 +197,7 @@ def _observed(
         reference=found,
         labelled=any(piece.get("truth") for piece in pieces),
         positive=positive,
-        newest=max(map(datetime.fromisoformat, newest), default=log.newest),
+        newest=max((*newest, *(at for at in last if at <= now)), default=log.newest),
         newest_label=max(map(datetime.fromisoformat, labels), default=None),
         aside=aside,
         latest=max(map(datetime.fromisoformat, latest), default=log.latest),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
-from retrain_trigger import attempt, data_check, guard, promotion, staging, without_ledger
+from retrain_trigger import attempt, audition, data_check, guard, promotion, staging, without_ledger
 from retrain_trigger.entries import Entry, Kind, completed
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.judge import memory, policy
@@ -107,6 +107,7 @@ def given_up(tick: Tick, because: str) -> Tick:
         intents = []
     if not intents:
         earlier.record(Kind.ABANDONED, because=because)
+        tick.say(f"run {earlier.run} is given up: {because}")
     _tidy(tick)
     return staging.withdraw(tick.remembering(memory.fold(tick.ledger.effects())), because)
 
@@ -123,6 +124,7 @@ def _tidy(tick: Tick) -> None:
     if tick.asks:
         return
     data_check.end_leftover(tick)
+    audition.clear(tick.config)
     tick.registry.clear_staging()
     files.clear_beside(staging.path(tick.registry))
     for name in (guard.LOOKED, rollback_record.NAME):

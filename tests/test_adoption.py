@@ -1,6 +1,7 @@
 """Adopting a model that is live: what is refused, what is its own in the logs, and how it is undone."""
 
 import json
+from datetime import timedelta
 
 import joblib
 import pytest
@@ -98,6 +99,54 @@ def test_a_name_makes_lines_its_own_whenever_they_are_and_those_of_others_not(si
     log(simple, (-9, 0.91, "live-7"), (0.05, 0.2, "another"))
     adopt(simple, "production.model", "--known-as", "live-7", at=0)
     assert "f1 0.91" in simple.run(day=0.1).stdout
+
+
+LOGS = ["metrics", "predictions"]
+
+
+def measured(project: Project, form: str, *days: tuple[int, bool, str | None]) -> None:
+    """Log days on which all was right, or all wrong: as a line of a metrics log, or as the rows of a prediction log."""
+    if form == "metrics":
+        log(project, *((number, float(right), model) for number, right, model in days))
+        return
+    project.write("config.yaml", "performance_threshold: 0.85\nlogs: {predictions: predictions.jsonl}\n")
+    with (project.folder / "predictions.jsonl").open("a") as file:
+        for number, right, model in days:
+            for place in range(96):
+                at = (day(number) + timedelta(minutes=15 * place)).isoformat()
+                row = {"timestamp": at, "id": f"{number}-{place}", "prediction": int(right), "label": 1}
+                file.write(json.dumps(row | ({"model": model} if model else {})) + "\n")
+
+
+def replaced_and_back(project: Project) -> None:
+    """Put another model in the adopted one's place on day 1, and go back on day 3."""
+    joblib.dump(DummyClassifier(strategy="constant", constant=1).fit([[0], [1]], [0, 1]), project.folder / "other")
+    adopt(project, "other", "--reason", "the team switched", at=1)
+    project.retrain_check("rollback", "--yes", "--now", day(3).isoformat())
+
+
+@pytest.mark.parametrize("form", LOGS)
+def test_since_holds_after_a_rollback_and_gives_it_no_window_of_the_other(simple: Project, form: str) -> None:
+    measured(simple, form, (-5, False, None), (-2, True, None), (-1, True, None), (2, False, None))
+    adopt(simple, "production.model", "--since", day(-3).isoformat(), at=0)
+    replaced_and_back(simple)
+    assert simple.run(day=3.1).stdout.startswith("healthy: f1 1 is")
+
+
+@pytest.mark.parametrize("form", LOGS)
+def test_a_name_holds_after_a_rollback(simple: Project, form: str) -> None:
+    measured(simple, form, (-2, True, "live-7"), (2, False, "another"))
+    adopt(simple, "production.model", "--known-as", "live-7", at=0)
+    replaced_and_back(simple)
+    assert simple.run(day=3.1).stdout.startswith("healthy: f1 1 is")
+
+
+@pytest.mark.parametrize("form", LOGS)
+def test_without_since_a_rollback_begins_anew(simple: Project, form: str) -> None:
+    measured(simple, form, (-2, True, None), (0, True, None))
+    adopt(simple, "production.model", at=0)
+    replaced_and_back(simple)
+    assert simple.run(day=3.1).stdout.startswith("waiting: nothing was measured since")
 
 
 def test_since_cannot_be_later_than_now(simple: Project) -> None:

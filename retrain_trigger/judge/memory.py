@@ -22,7 +22,8 @@ class Champion:
     """The version in production: since when, how far the logs had been read then, and the pointer that named it.
 
     `promoted` is when it was pointed at, later than `since` for one that was adopted while it was live; `known_as` is
-    the name that such a one has in the logs.
+    the name that such a one has in the logs. `earlier` is the time, up to its end, for which such a one answers as well
+    where it was rolled back to: from when it went live to when it was first replaced.
     """
 
     version: str
@@ -31,6 +32,7 @@ class Champion:
     pointer: Mapping[str, Any] = field(default_factory=dict)
     known_as: str | None = None
     promoted: datetime | None = None
+    earlier: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class Memory:
     `asked` is the entry of a version that waits for a person's approval: a later one takes its place, and so does every
     promotion. `shadow` is the challenger that runs beside the champion, `probation` what the champion is held against
     since a comparison promoted it, `quarantined` the hashes of models that did worse than their predecessor. `standing`
-    and `found_better` are of the latest attempt. `known_as` are the names in the logs of adopted versions.
+    and `found_better` are of the latest attempt. `known_as` are the names in the logs of adopted versions, `lives` the
+    times of those that were live before they were adopted, up to when they were replaced.
     """
 
     champion: Champion | None = None
@@ -95,6 +98,7 @@ class Memory:
     standing: Mapping[str, Any] | None = None
     found_better: str | None = None
     known_as: Mapping[str, str] = field(default_factory=dict)
+    lives: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
@@ -156,7 +160,8 @@ def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> b
     if observed.model in others:
         return False
     if observed.at is not None:
-        return observed.at >= champion.since
+        first, last = champion.earlier or (champion.since, champion.since)
+        return observed.at >= champion.since or first <= observed.at < last
     return champion.mark.is_before(observed)
 
 
@@ -193,9 +198,8 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
         case Kind.PROMOTED:
             pointer = body["pointer"]
             memory = _named(memory, pointer["version"], body.get("known_as"))
-            known_as = memory.known_as.get(pointer["version"])
-            champion = Champion(pointer["version"], live_since(entry), _mark(entry), pointer, known_as, entry.at)
-            memory = _succeeded(memory, entry, champion)
+            memory = _replaced(memory, pointer["version"], live_since(entry))
+            memory = _succeeded(memory, entry, _champion(memory, entry))
     return memory
 
 
@@ -210,6 +214,28 @@ def _named(memory: Memory, version: str, name: str | None) -> Memory:
     if name is None:
         return memory
     return replace(memory, known_as={**memory.known_as, version: name}, versions=memory.versions | {name})
+
+
+def _replaced(memory: Memory, successor: str, at: datetime) -> Memory:
+    """Note how long a champion was live that had been so before it was adopted: logs may tell those times by nothing else."""
+    old = memory.champion
+    if old is None or old.promoted is None or old.since >= old.promoted or old.version == successor:
+        return memory
+    return replace(memory, lives={**memory.lives, old.version: (old.since, max(at, old.since))})
+
+
+def _champion(memory: Memory, promoted: Entry) -> Champion:
+    pointer = promoted.body["pointer"]
+    version = pointer["version"]
+    return Champion(
+        version,
+        live_since(promoted),
+        _mark(promoted),
+        pointer,
+        known_as=memory.known_as.get(version),
+        promoted=promoted.at,
+        earlier=memory.lives.get(version),
+    )
 
 
 def _mark(entry: Entry) -> Mark:

@@ -66,7 +66,7 @@ def placed(plan: Plan, pieces: Sequence[Piece], *, now: datetime) -> tuple[Piece
         rows = sum(lead["unusable"].values())
         if at is None:
             unplaced.append(lead)
-        elif plan.since is not None and at < plan.since and lead["model"] != plan.version:
+        elif plan.is_before(at) and lead["model"] != plan.version:
             continue
         elif (start := plan.start(at)) >= plan.closed(now):
             led["open"] += rows

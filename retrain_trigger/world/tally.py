@@ -38,7 +38,8 @@ class Plan:
 
     `columns` maps a role to the name it has in the log. `bins` maps a watched column to `{"bounds": [[bound, takes],
     ...]}` or `{"values": [...]}`, in order of the bins. `score_edges` cuts the score; a row before `since` counts only
-    where it carries `version`, or the name that this is `known_as` in the log. `slices` are columns whose values are
+    where it carries `version`, or the name that this is `known_as` in the log, or lies in the `earlier` time of that
+    version, up to its end. `slices` are columns whose values are
     counted each for itself. `classes` are those of the model, None where they are not known; `date_format` is that of
     its times, where it is not ISO 8601.
     """
@@ -55,6 +56,7 @@ class Plan:
     classes: Sequence[str] | None = None
     date_format: str | None = None
     known_as: str | None = None
+    earlier: tuple[datetime, datetime] | None = None
 
     def digest(self) -> str:
         """Name the plan: what was counted by another one cannot be used."""
@@ -72,8 +74,14 @@ class Plan:
             self.date_format,
             self.known_as,
             LAYOUT,
+            *(at.isoformat() for at in self.earlier or ()),
         ]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    def is_before(self, at: datetime) -> bool:
+        """Say whether a row of a time that does not name the champion is none of its own: it is from before."""
+        begun, ended = self.earlier or (at, at)
+        return self.since is not None and at < self.since and not begun <= at < ended
 
     def closed(self, now: datetime) -> datetime:
         """Return the end of the last window that is over at `now`."""
@@ -129,6 +137,9 @@ def joined(
     connection.execute(f"CREATE OR REPLACE TABLE arrivals AS {_ARRIVALS}")
     if plan.since is not None:
         own = f"AND _model IS DISTINCT FROM {text(plan.version or '')}"
+        if plan.earlier is not None:
+            begun, ended = map(moment, plan.earlier)
+            own += f" AND NOT (_at >= {begun} AND _at < {ended})"
         connection.execute(f"DELETE FROM logged WHERE _at < {moment(plan.since)} {own}")
     return {"lead": lead, "first": _iso(first), "last": _iso(last)}
 
