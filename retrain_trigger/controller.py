@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 from retrain_trigger import (
+    adopted,
     approval,
     attempt,
     collection,
@@ -104,7 +105,8 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
         except RetrainCheckError as error:
             return past, Outcome(word=Word.UNKNOWN, code=error.code, because=str(error))
     warned = (worn,) if worn.verdict is Verdict.BREACH else ()
-    return past, replace(outcome, findings=(*outcome.findings, *warned))
+    notes = adopted.told(config, tick.registry, past.champion) if past.champion else ()
+    return past, replace(outcome, findings=(*outcome.findings, *warned), notes=(*outcome.notes, *notes))
 
 
 def history(config: Config) -> list[Entry]:

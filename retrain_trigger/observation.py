@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrain_trigger import drifting
+from retrain_trigger import adopted, drifting
 from retrain_trigger.config import Config
+from retrain_trigger.errors import DataError
 from retrain_trigger.judge import lateness
 from retrain_trigger.judge.estimate import EDGES
 from retrain_trigger.judge.memory import Champion, Memory
@@ -55,7 +56,7 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
         )
     from retrain_trigger.world import prediction_log  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
-    found, positive = _reference(config, registry, champion, ledger, now)
+    found, positive, unread = _reference(config, registry, champion, ledger, now)
     wanted = _plan(config, registry, champion, found)
     known = ledger.counted(wanted.digest())
     files.make_folder(scratch, mode=0o700)
@@ -66,7 +67,7 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
     mark = Mark(max(times, default=None), log.mark.ends, judged_until(config, observed.windows or ()))
-    notes = (*log.notes, *_late(config, observed), *unused(config, observed, past))
+    notes = (*log.notes, *unread, *_late(config, observed), *unused(config, observed, past))
     return Reading(observed, mark, notes)
 
 
@@ -92,7 +93,7 @@ def replaying(
     """Open the prediction log for a replay: the ends of its windows, and a function that tells what was known then."""
     from retrain_trigger.world import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
-    found, positive = _reference(config, registry, champion, ledger, until)
+    found, positive, _ = _reference(config, registry, champion, ledger, until)
     wanted = replace(_plan(config, registry, champion, found), since=None)
     with past.replaying(wanted, until=until) as known:
         yield known.ends(), lambda now: _observed(wanted, [known.at(now)], EMPTY_LOG, found, positive, now=now)
@@ -111,16 +112,22 @@ def _metrics(config: Config, champion: Champion | None, now: datetime) -> Metric
 
 def _reference(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, now: datetime
-) -> tuple[Reference, str]:
-    """Return what drift is measured from, and the positive label."""
+) -> tuple[Reference, str, tuple[str, ...]]:
+    """Return what drift is measured from, the positive label, and what could not be read: that stops no judgement."""
     profile: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
     positive = config.positive_label
     if champion is not None:
         profile = registry.profile(champion.version) or {}
         positive = positive or registry.card(champion.version).get("positive")
     if config.logs.reference is not None:
         profile = _profiled(config, ledger, now)
-    return reference(profile.get("watched", {})), positive or "1"
+    elif champion is not None and adopted.is_unknown(registry, champion.version):
+        try:
+            profile = adopted.first_windows(config, registry, champion, ledger, now=now)
+        except DataError as error:
+            notes = (f"drift is not measured: {error}",)
+    return reference(profile.get("watched", {})), positive or "1", notes
 
 
 def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any]:

@@ -23,6 +23,12 @@ def of_training(rows: "LabelledRows", where: str) -> dict[str, Any]:
     return {**watched, **{name: _entry(bins, [0] * bins.size) for name, bins in later.items()}}
 
 
+def of_log(rows: "LabelledRows", where: str) -> dict[str, Any]:
+    """Return the profile of rows that a model has answered: features, predictions and scores; labels are still to come."""
+    cuts = {name: _bins(cut) for name, cut in rows.spread(where).items() if name != "label"}
+    return _counted(cuts, rows, where)
+
+
 def of_source(source: str, *, columns: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """Return the profile of a reference of the user's own: every column that it has. Raises DataError."""
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only where a reference is named)

@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
             "shadow",
             "staging",
         }
-        | {"audition", "guard", "without_ledger"}
+        | {"adopted", "audition", "guard", "without_ledger"}
         | {"approval", "by_hand", "collection", "contest", "rehearsal"},
         {"serving"},
     ),

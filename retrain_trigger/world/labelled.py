@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +31,7 @@ from retrain_trigger.world.tables import (
     text,
     utc,
 )
+from retrain_trigger.world.tally import bucket
 
 _HALF = f"{HASH} % 2 = 0"  # the lowest bit of the hash: the hold-out goes by the highest ones
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this
@@ -84,6 +85,41 @@ class LabelledRows:
     def newer(self, after: datetime | None) -> str:
         """Return the SQL condition for all rows newer than `after`; every row where it is None."""
         return _after(after, ">")
+
+    def until(self, where: str, end: datetime) -> str:
+        """Return the SQL condition for those of the rows that are older than `end`."""
+        return f"({where}) AND NOT {_after(end, '>=')}"
+
+    def of_model(
+        self, own: Collection[str], *, others: Collection[str], spans: Sequence[tuple[datetime, datetime | None]]
+    ) -> str:
+        """Return the SQL condition for the rows of one model: those that carry a name of its `own`, and those of its time.
+
+        Of these not the ones that carry the name of one of the `others`; none with any other name where the log has its
+        own. `spans` are its times, from the first to before the second.
+        """
+        within = " OR ".join(
+            f"({_after(first, '>=')} AND {f'{AT} < {moment(last)}' if last else 'true'})" for first, last in spans
+        )
+        name = self.columns["model"]
+        if name not in self.types:
+            return f"({within})"
+        said = canonical(quoted(name), self.types[name])
+        named = f"coalesce({said} IN ({_listed(own)}), false)"
+        if self.count(named):
+            return f"({named} OR (({within}) AND {said} IS NULL))"
+        return f"(({within}) AND NOT coalesce({said} IN ({_listed(others)}), false))"
+
+    def reached(self, where: str, rows: int, *, window: timedelta, now: datetime) -> datetime | None:
+        """Return the end of the first window, over at `now`, up to which so many rows fulfil a condition."""
+        start = bucket(AT, window)
+        counts = self._rows(f"SELECT {start}, count(*) FROM known WHERE {where} GROUP BY 1 ORDER BY 1")
+        total = 0
+        for begun, count in counts:
+            total, end = total + count, utc(begun) + window
+            if total >= rows:
+                return end if end <= now else None
+        return None
 
     def count(self, where: str) -> int:
         """Count the rows that fulfil a condition of this class."""
@@ -144,6 +180,7 @@ class LabelledRows:
             if name in self.types:
                 roles[role] = canonical(quoted(name), self.types[name]) if role == "prediction" else quoted(name)
         chosen = [quoted(name) for name in self.features if name not in roles]
+        chosen += [quoted(name) for name in (self.columns["model"],) if name in self.types]  # conditions may ask for it
         chosen += [f"{expression} AS {role}" for role, expression in roles.items()]
         self.connection.execute(
             f"CREATE OR REPLACE TEMP VIEW watched AS SELECT {', '.join(chosen)}, {AT}, {HASH} FROM known"
@@ -174,13 +211,14 @@ def opened(
     now: datetime,
     key: str = "data.labelled",
     labelled: bool = True,
+    timed: bool = True,
 ) -> Iterator[LabelledRows]:
     """Open labelled rows: Parquet, CSV or JSONL; a file, a folder of one kind of them, or a glob.
 
     `labels` is a source of ground truth to join by id, where it does not stand in the rows. `key` is the setting that
-    names the source. `labelled=False` keeps rows that have no label, too, and asks for no column of it. Raises
-    DataError where there is no file, a file cannot be read, the label or timestamp column is missing (`column
-    'label'`), or a row has no readable time.
+    names the source. `labelled=False` keeps rows that have no label, too, and asks for no column of it; `timed=False`
+    leaves out rows that have no readable time. Raises DataError where there is no file, a file cannot be read, the label
+    or timestamp column is missing (`column 'label'`), or a row has no readable time.
     """
     try:
         with tables.connected() as connection:
@@ -189,7 +227,7 @@ def opened(
                 types = tables.create_labelled(connection, "source", files, labels=truth, columns=columns, now=now)
                 _check_roles(columns, types, source=source, labelled=labelled)
                 kind = "VIEW" if tables.is_columnar(files) else "TABLE"
-                _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled)
+                _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled, timed=timed)
                 return types
 
             yield LabelledRows(connection, columns, undisturbed({key: source, "logs.labels": labels}, load))
@@ -221,6 +259,7 @@ def _create_known(
     source: str,
     kind: str,
     labelled: bool,
+    timed: bool,
 ) -> None:
     """Make the rows known at `now`, each with its time, canonical label, and hash.
 
@@ -231,7 +270,7 @@ def _create_known(
     truth = canonical(quoted(label), types[label]) if label in types else "NULL::VARCHAR"
     wanted = f"NOT {is_missing(label, types[label])}" if labelled else "true"
     missing = connection.execute(f"SELECT count(*) FROM source WHERE {wanted} AND ({at}) IS NULL").fetchone()
-    if missing and missing[0]:
+    if timed and missing and missing[0]:
         raise DataError(f"column {time!r} has no readable time in {missing[0]} labelled rows of {source}")
     known = f"{wanted} AND ({at}) <= {moment(now)}"
     if columns["labelled_at"] in types:
@@ -250,6 +289,10 @@ def _create_known(
         FROM source WHERE {known}
         """
     )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(text(name) for name in sorted(names)) or "NULL"
 
 
 def _after(at: datetime | None, comparison: str) -> str:

@@ -236,6 +236,11 @@ def counted(connection: duckdb.DuckDBPyConnection, plan: Plan, now: datetime, wh
     }
 
 
+def bucket(at: str, window: timedelta) -> str:
+    """Return SQL for the start of the window that a time (SQL) is in."""
+    return f"time_bucket(INTERVAL '{int(window.total_seconds())} seconds', {at}, {moment(ORIGIN)})"
+
+
 def future_labels(connection: duckdb.DuckDBPyConnection, plan: Plan, now: datetime) -> int:
     """Count the labels of a separate source that have not arrived yet: a replayed one knows more than it may tell."""
     name = plan.columns["labelled_at"]
@@ -354,7 +359,7 @@ def _among(column: str, values: Sequence[str]) -> str:
 
 
 def _bucket(plan: Plan) -> str:
-    return f"time_bucket(INTERVAL '{int(plan.window.total_seconds())} seconds', _at, {moment(ORIGIN)})"
+    return bucket("_at", plan.window)
 
 
 def _iso(at: datetime | None) -> str | None:
