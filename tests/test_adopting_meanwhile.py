@@ -135,7 +135,8 @@ def test_killed_before_any_of_its_effects_the_next_run_goes_on(light: Project, t
         left = {path.name for path in (project.folder / ".retrain-check").rglob("*")}
         assert left == {"ledger.sqlite", "lock", "live.json", "rollback.jsonl", "runs", "hearings"} & left
         assert not list((project.folder / "models").glob(".staging-*"))
-        assert project.retrain_check("status", "--now", day(1.3).isoformat()).stdout
+        status = project.retrain_check("status", "--format", "json", "--now", day(1.3).isoformat())
+        assert json.loads(status.stdout)["unfinished"] is None
     assert reached >= 8
 
 

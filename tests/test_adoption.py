@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import joblib
 import pytest
@@ -55,6 +56,46 @@ def test_for_want_of_its_code_it_says_what_to_do(simple: Project, module: str, w
     said = adopt(simple, "live", at=0, code=2)
     assert module.partition(".")[0] in said
     assert f"{why}. Nothing was adopted" in said
+
+
+HOSTILE = """
+import os, subprocess, sys, time
+
+def exits():
+    os._exit(0)
+
+def never_ends():
+    time.sleep(600)
+
+def writes_the_reply():
+    os.write(1, b'{"features": null}')
+    raise SystemExit(0)
+
+def leaves_a_process():
+    held = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    open("left", "w").write(str(held.pid))
+    raise ValueError("no model")
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("exits", "the process that loads it left no reply"),
+        ("never_ends", "the process that loads it did not end within 2 s"),
+        ("writes_the_reply", "could not be used: SystemExit: 0"),
+        ("leaves_a_process", "could not be used: ValueError: no model"),
+    ],
+)
+def test_what_runs_when_it_is_loaded_harms_no_more_than_itself(simple: Project, what: str, why: str) -> None:
+    simple.write("config.yaml", "performance_threshold: 0.85\ntrain: {timeout: 2s}\n")
+    simple.write("hostile.py", HOSTILE)
+    (simple.folder / "live").write_bytes(b"\x80\x02chostile\n" + what.encode() + b"\n)R.")
+    assert why in adopt(simple, "live", at=0, code=2)
+    assert not (simple.folder / "models").exists()
+    assert not (simple.folder / ".retrain-check").exists()
+    left = simple.folder / "left"
+    assert not left.exists() or not Path(f"/proc/{left.read_text()}").exists()
 
 
 @pytest.mark.parametrize(
@@ -131,6 +172,19 @@ def test_since_holds_after_a_rollback_and_gives_it_no_window_of_the_other(simple
     adopt(simple, "production.model", "--since", day(-3).isoformat(), at=0)
     replaced_and_back(simple)
     assert simple.run(day=3.1).stdout.startswith("healthy: f1 1 is")
+
+
+def test_what_was_trained_against_is_used_up_after_a_rollback_too(simple: Project) -> None:
+    log(simple, (-3, 0.5, None), (-2, 0.5, None), (-1, 0.5, None))
+    adopt(simple, "production.model", "--since", day(-4).isoformat(), at=0)
+    simple.run(day=0.1)
+    trained = max(card.parent.name for card in (simple.folder / "models").glob("*/card.json"))
+    simple.retrain_check("promote", trained, "--reason", "a try", "--yes", "--now", day(1).isoformat())
+    simple.retrain_check("rollback", "--yes", "--now", day(1.5).isoformat())
+    said = simple.run(day=1.9).stdout
+    assert said.startswith("waiting: f1 0.5 is under performance_threshold 0.85")
+    assert "the last training used up this evidence" in said
+    assert simple.trainings() == 1
 
 
 @pytest.mark.parametrize("form", LOGS)

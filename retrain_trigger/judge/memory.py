@@ -135,8 +135,10 @@ def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
     """Return the measurements or windows that no attempt has used up: the evidence a new attempt may rest on.
 
     They are the last ones, as measurements come in order of time; so only those are looked at, however long the log.
+    What a champion that was rolled back to did earlier has been used up as well, where it was trained against.
     """
-    if not memory.refusals:
+    returned = memory.champion is not None and memory.champion.earlier is not None
+    if not memory.attempts or not (memory.refusals or returned):
         return observed
     newer = list(takewhile(memory.attempts[-1].mark.is_before, reversed(observed)))
     return newer[::-1]
