@@ -125,7 +125,7 @@ def test_labels_that_stopped_are_told_from_late_ones(service: Project) -> None:
 
 
 def test_where_no_label_ever_came_nothing_is_known_and_nothing_fails(simple: Project) -> None:
-    serve(simple, moves=3, stops=-20)
+    serve(simple, stops=-20)
     simple.run("--bootstrap", "--adopt", "production.model", day=0)
     assert "are waited for until 2026-01-25 00:00Z" in simple.run(day=2).stdout
     assert "do labels still come?" in simple.run(day=6, code=3).stdout
