@@ -60,11 +60,10 @@ def told(config: Config, registry: Registry, champion: Champion) -> Iterator[str
 def _counted(config: Config, registry: Registry, champion: Champion, now: datetime) -> Mapping[str, Any] | None:
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only where rows are counted)
 
-    own = {champion.version, *([champion.known_as] if champion.known_as else [])}
     spans = [(champion.since, None), *([champion.earlier] if champion.earlier else [])]
     source = config.logs.predictions or ""
     with labelled.opened(source, columns=config.logs.names, now=now, labelled=False, timed=False) as rows:
-        where = rows.of_model(own, others=_names(registry) - own, spans=spans)
+        where = rows.of_model(champion.names, others=_names(registry) - champion.names, spans=spans)
         end = rows.reached(where, BASELINE_ROWS, window=config.trigger.window, now=now)
         return None if end is None else profile.of_log(rows, rows.until(where, end))
 

@@ -95,7 +95,8 @@ def _champion(tick: Tick, version: str | None) -> Champion:
     own = [entry.at for entry in promoted if entry.body["pointer"]["version"] == version]
     tick.registry.verified(version)
     trained = tick.registry.card(version).get("trained_at")
-    return Champion(version, own[-1] if own else datetime.fromisoformat(trained) if trained else tick.now)
+    since = own[-1] if own else datetime.fromisoformat(trained) if trained else tick.now
+    return Champion(version, since, known_as=tick.past.known_as.get(version))
 
 
 def _newest(tick: Tick, champion: str) -> str:

@@ -120,6 +120,21 @@ def test_no_model_is_given_the_label_of_a_logged_request(rivals: Project, tmp_pa
         rehearse(tick, Champion(project.pointer["version"], day(0)), "asking")
 
 
+@pytest.mark.parametrize("known_as", ["live-7", None])
+def test_requests_are_the_champions_under_the_name_that_it_was_adopted_under(
+    rivals: Project, tmp_path: Path, known_as: str | None
+) -> None:
+    project = Project(tmp_path / "project")
+    shutil.copytree(rivals.folder, project.folder)
+    worse, better = versions(project)
+    row = {"timestamp": day(3).isoformat(), "id": "q", "prediction": 1, "model": "live-7", "old": 1, "new": 1}
+    project.write("served.jsonl", json.dumps(row | {"slight": 0, "worse": 0}) + "\n")
+    project.write("config.yaml", (project.folder / "config.yaml").read_text() + "logs: {predictions: served.jsonl}\n")
+    with asked(config.load(project.folder / "config.yaml"), now=day(3.5), say=lambda _: None) as tick:
+        found = rehearse(tick, Champion(worse, day(0), known_as=known_as), better)
+    assert (found.skew is not None) == (known_as is not None)
+
+
 def test_what_cannot_be_compared_is_named(rivals: Project) -> None:
     first, _ = versions(rivals)
     assert "is the champion itself" in rivals.retrain_check("compare", first, code=2).stderr

@@ -34,6 +34,11 @@ class Champion:
     promoted: datetime | None = None
     earlier: tuple[datetime, datetime] | None = None
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names under which logs have it: its version, and the one that it was adopted under."""
+        return frozenset(name for name in (self.version, self.known_as) if name is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -168,7 +173,7 @@ def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> b
 
 
 def _is_named(champion: Champion, observed: Located) -> bool:
-    return observed.model is not None and observed.model in {champion.version, champion.known_as}
+    return observed.model is not None and observed.model in champion.names
 
 
 def _folded(memory: Memory, entry: Entry) -> Memory:

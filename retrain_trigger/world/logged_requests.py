@@ -1,6 +1,6 @@
 """The newest requests of a prediction log: written out for models to answer again, and tallied by DuckDB."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,16 +27,19 @@ class Said:
     champion: Path
     challenger: Path
 
-    def tally(self, *, version: str, since: datetime) -> list[list[Any]]:
-        """Count rows by (of this version, logged, label, champion said, challenger said); no label is None.
+    def tally(self, *, names: Collection[str], since: datetime) -> list[list[Any]]:
+        """Count rows by (of this model, logged, label, champion said, challenger said); no label is None.
 
-        A row is of a version where the log's column of models says so, or, where it has none, from `since` on.
+        A row is of a model where the log's column of models has one of its `names`, or, where it has none, from `since`
+        on.
         """
         with self._answered() as (connection, types):
             model, time = self.columns["model"], self.columns["timestamp"]
             own = f"{as_time(time, types[time])} >= {moment(since)}"
             if model in types:
-                own = f"{quoted(model)}::VARCHAR IS NOT DISTINCT FROM {text(version)}"
+                own = (
+                    f"coalesce({quoted(model)}::VARCHAR IN ({', '.join(text(name) for name in sorted(names))}), false)"
+                )
             roles = [f"{own} AS own"] + [f"{self._role(types, role)} AS {role}" for role in ("prediction", "label")]
             return _counted(connection, ", ".join(roles), "own, asked.prediction, label")
 
