@@ -73,6 +73,7 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
     shadow, asked, source = past.shadow, config.promotion.shadow, config.logs.predictions
     if shadow is None or asked is None or source is None:
         return None
+    known_as = past.known_as.get(shadow.champion)
     from retrain_trigger.world import shadow_log  # noqa: PLC0415  (DuckDB: only while a shadow runs)
 
     now = past.clock(now)
@@ -85,7 +86,7 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
             columns=config.logs.names,
             since=shadow.since,
             now=now,
-            champion=shadow.champion,
+            champion=[shadow.champion, *([known_as] if known_as else [])],
             challenger=shadow.version,
         )
     except CannotJudgeError:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from projects import CONFIG, Project, day
 
 from retrain_trigger import config
 from retrain_trigger.errors import ConfigError
+from retrain_trigger.world import shadow_log
 
 SETTINGS = CONFIG.replace(
     "promotion: {min_rows: 200}", "promotion: {min_rows: 200, shadow: {rows: 300, hours: 24}}"
@@ -143,6 +145,17 @@ def test_a_challenger_that_does_worse_in_shadow_is_kept_out(staged: Service) -> 
     assert done.stdout.startswith("kept: in shadow since 2026-01-24 00:00Z, challenger ")
     assert staged.project.pointer == before
     assert not staged.challenger.exists()
+
+
+def test_rows_of_a_champion_count_under_the_name_that_it_was_adopted_under(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    row = {"timestamp": day(0).isoformat(), "prediction": 1, "label": 1, "shadow_prediction": 0, "shadow_model": "v2"}
+    names = ["v1", "live-7", None, "another"]
+    log.write_text("".join(json.dumps({**row, "id": str(name), "model": name}) + "\n" for name in names))
+    settings: dict[str, Any] = {"labels": None, "columns": config.defaults().logs.names, "since": day(0), "now": day(1)}
+    counted = partial(shadow_log.joint_counts, str(log), challenger="v2", **settings)
+    assert counted(champion=["v1", "live-7"]) == [["1", "1", "0", 3]]
+    assert counted(champion=["v1"]) == [["1", "1", "0", 2]]
 
 
 def test_rows_count_only_with_all_three_and_of_these_two_versions(staged: Service) -> None:

@@ -1,6 +1,6 @@
 """What champion and challenger both said of the same requests, counted from the prediction log by DuckDB."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,13 +22,13 @@ def joint_counts(
     columns: Mapping[str, str],
     since: datetime,
     now: datetime,
-    champion: str,
+    champion: Collection[str],
     challenger: str,
 ) -> list[list[Any]]:
     """Count rows by (label, champion said, challenger said): those from `since` on that have all three at `now`.
 
-    A row that says which version it is of (`model`, `shadow_model`) counts only for these two. Nothing is counted as
-    long as the log has no `shadow_prediction`. Raises CannotJudgeError where the log cannot be read.
+    A row that says which model it is of (`model`, `shadow_model`) counts only for these two: `champion` are the names of
+    the one. Nothing is counted as long as the log has no `shadow_prediction`. Raises CannotJudgeError where the log cannot be read.
     """
 
     def counted(files: Sequence[FileState], truth: Sequence[FileState]) -> list[list[Any]]:
@@ -41,9 +41,10 @@ def joint_counts(
             at = as_time(columns["timestamp"], types[columns["timestamp"]])
             known = [f"({at}) BETWEEN {moment(since)} AND {moment(now)}"]
             known += [f"({cell}) IS NOT NULL" for cell in (label, *said)]
-            for name, version in ((columns["model"], champion), (MODEL, challenger)):
+            for name, own in ((columns["model"], champion), (MODEL, [challenger])):
                 if name in types:
-                    known.append(f"coalesce({quoted(name)}::VARCHAR, {text(version)}) = {text(version)}")
+                    listed = ", ".join(text(each) for each in sorted(own))
+                    known.append(f"coalesce({quoted(name)}::VARCHAR IN ({listed}), true)")
             arrived = columns["labelled_at"]
             if arrived in types:
                 known.append(f"coalesce({as_time(arrived, types[arrived])} <= {moment(now)}, true)")
