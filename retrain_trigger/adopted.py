@@ -52,7 +52,7 @@ def told(config: Config, registry: Registry, champion: Champion) -> Iterator[str
     if config.logs.predictions is not None and config.logs.reference is None:
         drift = f", and drift is measured from its first windows, {BASELINE_ROWS:,} rows or more"
     yield (
-        f"it was adopted, and not told what it was trained on (--trained-on): rows before {policy.stamp(at)} never "
+        f"the champion was adopted, and what it was trained on is not known: rows before {policy.stamp(at)} never "
         f"decide{drift}"
     )
 

@@ -55,7 +55,7 @@ def status(project: Project, at: float) -> str:
 
 
 UNKNOWN = (
-    "it was adopted, and not told what it was trained on (--trained-on): rows before 2026-01-21 00:00Z never decide, and "
+    "the champion was adopted, and what it was trained on is not known: rows before 2026-01-21 00:00Z never decide, and "
     "drift is measured from its first windows, 1,000 rows or more"
 )
 
@@ -105,7 +105,7 @@ def test_what_it_was_trained_on_gives_it_a_profile(served: Project, name: str) -
     serve(served, 0, at=3)
     assert re.search(r"warns: drift .* drift_threshold 0\.2 \(a \d", served.run(day=1.1).stdout)
     said = status(served, 1.2)
-    assert "adopted, and not told" not in said
+    assert "is not known" not in said
     assert "first windows" not in said
     profile = json.loads((served.folder / "models" / served.pointer["path"]).with_name("profile.json").read_text())
     assert profile["rows"] == PER_DAY
