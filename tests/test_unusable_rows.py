@@ -74,7 +74,7 @@ def test_a_window_of_which_too_much_cannot_be_used_is_unknown(
     adopted: Callable[..., Project], kind: str, column: str, value: str | None, words: str
 ) -> None:
     project, rows = adopted(f"log.{kind}"), rows_of(0)
-    for row in rows[60:]:  # just 75 %
+    for row in rows[72:]:
         row[column] = value
     write_log(project, f"log.{kind}", rows)
     found = judged(project, at=1.2, code=3)
