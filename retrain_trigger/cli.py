@@ -64,6 +64,13 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def worded(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Read `--reason`: where one is given, it says something."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is blank; history keeps it, so that others see why")
+    return value
+
+
 def past_moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
     """Read `--since`; none where it is not given."""
     return None if value is None else moment(value)
@@ -72,7 +79,11 @@ def past_moment(_context: click.Context, _option: click.Parameter, value: str | 
 def of_an_adoption(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what is known of a model that is adopted."""
     for option in (
-        click.option("--reason", help="Adopting: why; history keeps it. Needed where there is a champion already."),
+        click.option(
+            "--reason",
+            callback=worded,
+            help="Adopting: why; history keeps it. Needed where there is a champion already.",
+        ),
         click.option(
             "--trained-on", type=click.Path(path_type=Path), help="Adopting: the labelled rows it was trained on."
         ),
@@ -305,7 +316,7 @@ def compare(
 @common
 @at_now
 @click.argument("version")
-@click.option("--reason", required=True, help="Why; history keeps it.")
+@click.option("--reason", required=True, callback=worded, help="Why; history keeps it.")
 @click.option("--even-if-worse", is_flag=True, help="Also what a comparison did not find better.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def promote(
@@ -366,7 +377,7 @@ def adopt(
 @common
 @at_now
 @click.argument("version", required=False)
-@click.option("--reason", default="rolled back by hand", help="Why; history keeps it.")
+@click.option("--reason", default="rolled back by hand", callback=worded, help="Why; history keeps it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rollback(
     *,
