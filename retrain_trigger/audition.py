@@ -49,9 +49,8 @@ def folder(config: Config) -> Iterator[Path]:
             yield own
     finally:
         files.remove_folder(own)
-        with suppress(OSError):  # another process has begun to use it
-            for each in made:
-                each.rmdir()
+        for each in made:
+            files.remove_empty(each)
 
 
 def clear(config: Config) -> None:

@@ -19,7 +19,6 @@ ELSEWHERE = {
 
 CALLS = {
     ("cli.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug, for a person",
-    ("by_hand.py", "tempfile.TemporaryDirectory"): "a model is heard before anything of the project is written",
     ("printing.py", "shutil.get_terminal_size"): "asks, and writes nothing",
     ("world/registry.py", "rename"): "a folder in the pointer's place is put aside by a person's rollback",
     (

@@ -156,6 +156,12 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def remove_empty(folder: Path) -> None:
+    """Remove a folder with nothing in it; one that somebody uses again stays."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder with everything in it, read-only or not; a missing one is fine.
 
