@@ -45,16 +45,15 @@ def told(config: Config, registry: Registry, champion: Champion) -> Iterator[str
     card = registry.card(champion.version)
     if card.get("foreign"):
         yield f"{champion.version} {card['foreign']}"
-    if not is_unknown(registry, champion.version):
+    known = registry.profile(champion.version)
+    if not card.get("adopted_from") or (known and known.get("newest")):
         return
     at = datetime.fromisoformat(card["adopted_at"]) if "adopted_at" in card else champion.promoted or champion.since
+    what = "what it was trained on is not known" if known is None else "the rows it was trained on have no times"
     drift = ""
-    if config.logs.predictions is not None and config.logs.reference is None:
+    if known is None and config.logs.predictions is not None and config.logs.reference is None:
         drift = f", and drift is measured from its first windows, {BASELINE_ROWS:,} rows or more"
-    yield (
-        f"the champion was adopted, and what it was trained on is not known: rows before {policy.stamp(at)} never "
-        f"decide{drift}"
-    )
+    yield f"the champion was adopted, and {what}: rows before {policy.stamp(at)} never decide{drift}"
 
 
 def _counted(config: Config, registry: Registry, champion: Champion, now: datetime) -> Mapping[str, Any] | None:

@@ -248,8 +248,10 @@ def _profiled(config: Config, trained_on: Path, *, now: datetime) -> dict[str, A
 
     try:
         columns = config.logs.names
-        with labelled.opened(str(trained_on), columns=columns, now=now, key="--trained-on") as rows:
+        with labelled.opened(str(trained_on), columns=columns, now=now, key="--trained-on", undated=True) as rows:
             table = rows.describe("true", description.NOTHING_KNOWN)
+            if columns["timestamp"] not in rows.types:
+                table |= {"oldest": None, "newest": None}
             return {**table, "watched": profile.of_training(rows, "true")}
     except DataError as error:
         raise UsageError(f"--trained-on: {error}; nothing was adopted") from error

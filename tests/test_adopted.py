@@ -112,15 +112,24 @@ def test_what_it_was_trained_on_gives_it_a_profile(served: Project, name: str) -
     assert profile["newest"] < day(0).isoformat()
 
 
+def test_rows_without_times_give_it_a_profile_too_and_status_says_what_follows(served: Project) -> None:
+    training(served, "training.csv", columns="a, label")
+    adopt(served, "--trained-on", "training.csv")
+    serve(served, 0, at=3)
+    assert re.search(r"warns: drift .* drift_threshold 0\.2 \(a \d", served.run(day=1.1).stdout)
+    said = status(served, 1.2)
+    assert "the rows it was trained on have no times: rows before 2026-01-21 00:00Z never decide" in said
+    assert "first windows" not in said
+
+
 @pytest.mark.parametrize(
     ("name", "columns", "why"),
     [
         ("nowhere.csv", None, "there are no rows at nowhere.csv; --trained-on names a file, a folder or a glob"),
         ("live.joblib", None, "live.joblib holds .joblib; one of .parquet, .csv, .jsonl, .ndjson can be read"),
         ("training.csv", "timestamp, id, a", "column 'label' (label) is missing in training.csv"),
-        ("training.csv", "id, a, label", "column 'timestamp' (timestamp) is missing in training.csv"),
     ],
-    ids=["no file", "no table", "no label", "no time"],
+    ids=["no file", "no table", "no label"],
 )
 def test_what_it_cannot_have_been_trained_on_is_refused(
     served: Project, name: str, columns: str | None, why: str

@@ -212,12 +212,13 @@ def opened(
     key: str = "data.labelled",
     labelled: bool = True,
     timed: bool = True,
+    undated: bool = False,
 ) -> Iterator[LabelledRows]:
     """Open labelled rows: Parquet, CSV or JSONL; a file, a folder of one kind of them, or a glob.
 
     `labels` is a source of ground truth to join by id, where it does not stand in the rows. `key` is the setting that
     names the source. `labelled=False` keeps rows that have no label, too, and asks for no column of it; `timed=False`
-    leaves out rows that have no readable time. Raises DataError where there is no file, a file cannot be read, the label
+    leaves out rows that have no readable time; with `undated`, rows of a source without times count as of now. Raises DataError where there is no file, a file cannot be read, the label
     or timestamp column is missing (`column 'label'`), or a row has no readable time.
     """
     try:
@@ -225,7 +226,7 @@ def opened(
 
             def load(files: Sequence[FileState], truth: Sequence[FileState]) -> dict[str, str]:
                 types = tables.create_labelled(connection, "source", files, labels=truth, columns=columns, now=now)
-                _check_roles(columns, types, source=source, labelled=labelled)
+                _check_roles(columns, types, source=source, labelled=labelled, dated=not undated)
                 kind = "VIEW" if tables.is_columnar(files) else "TABLE"
                 _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled, timed=timed)
                 return types
@@ -235,8 +236,11 @@ def opened(
         raise DataError(f"{source} cannot be read: {tables.told(error)}") from error
 
 
-def _check_roles(columns: Mapping[str, str], types: Mapping[str, str], *, source: str, labelled: bool) -> None:
-    for role in ("timestamp", "label") if labelled else ("timestamp",):
+def _check_roles(
+    columns: Mapping[str, str], types: Mapping[str, str], *, source: str, labelled: bool, dated: bool
+) -> None:
+    needed = (*(["timestamp"] if dated else []), *(["label"] if labelled else []))
+    for role in needed:
         if columns[role] not in types:
             raise DataError(
                 f"column {columns[role]!r} ({role}) is missing in {source}; {tables.has(types)}. "
@@ -266,7 +270,7 @@ def _create_known(
     Parquet is read again by each count, only the columns it needs; text is parsed once and kept.
     """
     time, label = columns["timestamp"], columns["label"]
-    at = as_time(time, types[time])
+    at = as_time(time, types[time]) if time in types else moment(now)
     truth = canonical(quoted(label), types[label]) if label in types else "NULL::VARCHAR"
     wanted = f"NOT {is_missing(label, types[label])}" if labelled else "true"
     missing = connection.execute(f"SELECT count(*) FROM source WHERE {wanted} AND ({at}) IS NULL").fetchone()
