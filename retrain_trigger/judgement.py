@@ -431,9 +431,12 @@ def _nothing_measured(config: Config, aside: Aside, champion: memory.Champion, n
 def _stale(config: Config, newest: datetime | None, now: datetime) -> Finding | None:
     if newest is None or now - newest <= config.trigger.max_age:
         return None
-    age = policy.length(timedelta(hours=(now - newest) // timedelta(hours=1)))
+    age = now - newest
+    old = (
+        f"{age.days:,} days" if age >= timedelta(days=10) else policy.length(timedelta(hours=age // timedelta(hours=1)))
+    )
     because = (
-        f"the newest record is of {policy.stamp(newest)}, {age} old; trigger.max_age is "
+        f"the newest record is of {policy.stamp(newest)}, {old} old; trigger.max_age is "
         f"{policy.length(config.trigger.max_age)}: is monitoring still running?"
     )
     return unknown(config.metric, because)
