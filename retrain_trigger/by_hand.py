@@ -88,6 +88,12 @@ def adopt(config: Config, adoption: Adoption, *, now: datetime, say: Say) -> Out
         tick = recovery.given_up(opened, "a person adopts a model")
         if adoption.reason is None and tick.past.champion is not None:
             raise UsageError(f"{tick.past.champion.version} is the champion already: --reason says why it is replaced")
+        if heard.sha256 in tick.past.quarantined:
+            raise UsageError(
+                f"{adoption.path} is, byte for byte, a model that did worse than its predecessor and was quarantined: "
+                f"`retrain-check history` names it, and `retrain-check promote VERSION --even-if-worse --reason TEXT` "
+                f"takes it all the same. Nothing was adopted"
+            )
         return _sealed_and_pointed_at(tick, adoption, heard, adoption.reason or f"adopted from {adoption.path}")
 
 

@@ -76,6 +76,9 @@ def test_a_bad_champion_that_passed_the_gate_is_rolled_back_and_never_picked_aga
     assert "no earlier champion" in promoted.retrain_check("rollback", "--now", day(10.1).isoformat(), code=2).stderr
     refused = promoted.retrain_check("rollback", bad["version"], "--now", day(10.1).isoformat(), code=2)
     assert "is quarantined" in refused.stderr
+    adopting = ("adopt", f"models/{bad['path']}", "--reason", "it was fine", "--now", day(10.1).isoformat())
+    assert "and was quarantined" in promoted.retrain_check(*adopting, code=2).stderr
+    assert promoted.pointer == pointer
 
 
 def test_a_champion_as_good_as_its_predecessor_stays_and_its_probation_is_shown(promoted: Project) -> None:
