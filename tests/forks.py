@@ -53,28 +53,33 @@ def run(
 
     None where no process forks, or where an interpreter would start in another way than the tests did.
     """
-    if environment or _environment() != _BEGUN_WITH:
+    given = {**os.environ, **environment}
+    if _looked_at(given) != _BEGUN_WITH:
         return None
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as channel:
         try:
             channel.connect(os.environ.get(ADDRESS, ""))
         except OSError:
             return None
-        return _asked(channel, arguments, folder, time.monotonic() + within)
+        return _asked(channel, arguments, folder, given, time.monotonic() + within)
 
 
-def _environment() -> dict[str, str]:
-    """Return what an interpreter and its loader look at when they start; a fork is given the rest as it is."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("PYTHON", "LD_"))}
+def _looked_at(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what an interpreter, its loader and libraries look at once; a fork is given the rest as it is."""
+    return {name: value for name, value in environment.items() if name.startswith(("PYTHON", "LD_", "TMPDIR"))}
 
 
-_BEGUN_WITH = _environment()
+_BEGUN_WITH = _looked_at(os.environ)
 
 
 def _asked(
-    channel: socket.socket, arguments: Sequence[str], folder: Path, deadline: float
+    channel: socket.socket,
+    arguments: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    deadline: float,
 ) -> "subprocess.CompletedProcess[str]":
-    request = {"arguments": arguments, "folder": str(folder), "environment": dict(os.environ)}
+    request = {"arguments": arguments, "folder": str(folder), "environment": environment}
     pipes = [os.pipe(), os.pipe()]
     socket.send_fds(channel, [json.dumps(request).encode()], [write for _, write in pipes])
     for _, write in pipes:

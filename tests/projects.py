@@ -39,13 +39,30 @@ from echo import Echo
 joblib.dump(Echo(sys.argv[1]), os.environ["RETRAIN_OUTPUT"])
 """
 
+CUT_OFF = """
+import os, sys
+from retrain_trigger import cli
+from retrain_trigger.world.ledger import Ledger
+
+append = Ledger.append
+
+def cut_off(self, kind, **more):
+    append(self, kind, **more)
+    if kind == sys.argv[1]:
+        os.kill(os.getpid(), 9)
+
+Ledger.append = cut_off
+cli.main(sys.argv[2:])
+"""
+"""Runs the real command, and kills it when it has written an entry of a kind."""
+
 
 @dataclass(frozen=True)
 class Project:
     """A folder with everything that `retrain-check` needs, and ways to work in it.
 
-    Its commands are forks of a process that has loaded them, or, where `forked` is false or a command is given an
-    environment of its own, `python -m retrain_trigger` from the start.
+    Its commands are forks of a process that has loaded them, or, where `forked` is false or a command is given what an
+    interpreter looks at when it starts, `python -m retrain_trigger` from the start.
     """
 
     folder: Path

@@ -24,22 +24,6 @@ flock -n 9 || echo two >>two-trainings
 echo "$RETRAIN_RUN_ID" >>trained
 cp new.model "$RETRAIN_OUTPUT"
 """
-CUT_OFF = """\
-import os, sys
-from retrain_trigger import cli
-from retrain_trigger.world.ledger import Ledger
-
-append = Ledger.append
-
-def cut_off(self, kind, **more):
-    append(self, kind, **more)
-    if kind == sys.argv[1]:
-        os.kill(os.getpid(), 9)
-
-Ledger.append = cut_off
-cli.main(sys.argv[2:])
-"""
-"""Runs the real command, and kills it when it has written an entry of a kind."""
 SHADOW = "shadow: {rows: 50, hours: 24}"
 LOGGED = "logs: {predictions: logs/predictions.jsonl}\ntrigger: {min_rows: 50, evidence: point}\n"
 
@@ -210,8 +194,10 @@ def _build_gated(folder: Path) -> None:
 
 def _cut_off(project: Path, kind: str, *, promise: str, command: tuple[str, ...] = _RUN) -> None:
     """Leave a project as a run does that is killed when it has written an entry of a kind; a later run must keep the promise."""
+    import projects  # noqa: PLC0415  (as above)
+
     done = subprocess.run(
-        [sys.executable, "-c", CUT_OFF, kind, *command], cwd=project, capture_output=True, check=False
+        [sys.executable, "-c", projects.CUT_OFF, kind, *command], cwd=project, capture_output=True, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     elsewhere = lab.copy(project, project.with_name("elsewhere"))

@@ -15,25 +15,9 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from projects import CONFIG, Project, write_rows
+from projects import CONFIG, CUT_OFF, Project, write_rows
 
 NOW = "2026-01-23T12:00Z"
-CUT_OFF = """
-import os, sys
-from retrain_trigger import cli
-from retrain_trigger.world.ledger import Ledger
-
-append = Ledger.append
-
-def cut_off(self, kind, **more):
-    append(self, kind, **more)
-    if kind == sys.argv[1]:
-        os.kill(os.getpid(), 9)
-
-Ledger.append = cut_off
-cli.main(sys.argv[2:])
-"""
-"""Runs the command, and kills it when it has written an entry of a kind."""
 PLAIN = ("training", "sealed", "compared", "promoting", "promoted")
 REFITTED = ("training", "sealed", "selected", "refitting", "compared", "promoting", "promoted")
 
