@@ -60,7 +60,7 @@ def start(
         "bootstrap": bootstrap,
         "reason": dict(reason),
         "command": tick.config.train.command,
-        "deadline": time.time() + tick.config.train.timeout.total_seconds() * trainings,
+        **training.deadlines(tick.config.train.timeout * trainings),
         "reaches": [split.reach for split in prepared.splits],
         "reserved": prepared.reserved,
         "mark": mark_to_json(mark),
@@ -132,9 +132,9 @@ def refitted(tick: Tick, begun: Mapping[str, Any], candidate: str | None, becaus
         return act_on_verdict(tick, None, because)
     reach = tick.registry.card(candidate)["reach"]
     version = _version(tick, begun, reach)
-    deadline = time.time() + tick.config.train.timeout.total_seconds()
+    deadlines = training.deadlines(tick.config.train.timeout)
     told = f"{candidate} again as {version}, on everything but the reserved rows"
-    tick.record(Kind.REFITTING, version=version, candidate=candidate, deadline=deadline, because=told)
+    tick.record(Kind.REFITTING, version=version, candidate=candidate, because=told, **deadlines)
     try:
         split = refit(tick, reach)
         _trained(tick, split, version, begun, refit_of=candidate)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 from retrain_trigger import attempt, audition, data_check, guard, promotion, staging, without_ledger
 from retrain_trigger.entries import Entry, Kind, completed
@@ -164,11 +164,17 @@ def _wait_for_training(tick: Tick, left: Left) -> None:
     begun = left.get(Kind.REFITTING, left.get(Kind.TRAINING))
     if begun is None or not training.is_alive(tick.run, tick.training_lock):
         return
-    remaining = begun.body["deadline"] - time()
-    if remaining > 0:
+    if _remaining(begun) > 0:
         raise BusyError(f"{_still_running(tick, begun)}; nothing was done. The first run after that ends it")
     if not tick.asks:
         training.end_tree(tick.run, tick.training_lock)
+
+
+def _remaining(begun: Entry) -> float:
+    """Return the seconds that a training has left, by the clock that nobody sets; older entries have only the other one."""
+    if "deadline_since_boot" in begun.body:
+        return float(begun.body["deadline_since_boot"] - monotonic())
+    return float(begun.body["deadline"] - time())
 
 
 def _still_running(tick: Tick, begun: Entry) -> str:
@@ -178,7 +184,7 @@ def _still_running(tick: Tick, begun: Entry) -> str:
     return (
         f"the training of run {tick.run} is still running since {policy.stamp(begun.at)} "
         f"({seen or 'as a user whose processes cannot be seen'}{f', output in {nearby(log)}' if log else ''}), "
-        f"{deadline - time():.0f} s before its deadline ({policy.stamp(datetime.fromtimestamp(deadline, UTC))})"
+        f"{_remaining(begun):.0f} s before its deadline ({policy.stamp(datetime.fromtimestamp(deadline, UTC))})"
     )
 
 

@@ -264,6 +264,21 @@ def test_a_run_that_is_ended_in_training_is_given_up_by_the_next(champion: Proje
     assert "abandoned" in champion.kinds()
 
 
+def test_a_clock_that_is_set_back_gives_a_hung_training_no_more_time(champion: Project, tmp_path: Path) -> None:
+    champion.write("config.yaml", (champion.folder / "config.yaml").read_text() + "train: {timeout: 2s}\n")
+    champion.makefile("@echo $$$$ > training.pid; exec sleep 600")
+    first = begun(champion, until="training.pid")
+    first.kill()
+    first.wait()
+    time.sleep(2)
+    yesterday = "import time\nnow = time.time\ntime.time = lambda: now() - 86400\n"
+    (tmp_path / "sitecustomize.py").write_text(yesterday)
+    done = champion.retrain_check("run", "--now", day(3.1).isoformat(), PYTHONPATH=str(tmp_path))
+    assert "cooldown until" in done.stdout
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((champion.folder / "training.pid").read_text()), 0)
+
+
 def test_a_training_that_outlives_its_run_is_waited_for_however_often_cron_looks(champion: Project) -> None:
     config = (champion.folder / "config.yaml").read_text()
     champion.write("config.yaml", config.replace("holdout: 40%", "holdout: 40%, windows: [30d, all]"))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 from retrain_trigger.errors import BusyError, TrainingError
@@ -97,6 +98,17 @@ def check_ended(training_lock: Path) -> None:
             f"an earlier training is still running ({seen or 'as a user whose processes cannot be seen'}) and could not "
             f"be ended; nothing was started. End it by hand"
         )
+
+
+def deadlines(timeout: timedelta) -> dict[str, float]:
+    """Return when a training that starts now must have ended: by the clock, and by one that nobody can set back.
+
+    The second counts from the start of the machine; no training outlives that.
+    """
+    return {
+        "deadline": time.time() + timeout.total_seconds(),
+        "deadline_since_boot": time.monotonic() + timeout.total_seconds(),
+    }
 
 
 def end_tree(run: str, held: Path, *, but: AbstractSet[int] | None = None, grace: float = GRACE) -> None:
