@@ -1,0 +1,76 @@
+"""The small chained file that a rollback is written to where the ledger cannot be."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from retrain_trigger.world.rollback_record import KNOWN, ROOM, RollbackRecord
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> RollbackRecord:
+    """A file that remembers one champion, as a promotion leaves it."""
+    made = RollbackRecord(tmp_path / "rollback.jsonl")
+    made.begin_anew([{"version": "first"}], ["bad"])
+    return made
+
+
+def kinds(record: RollbackRecord) -> list[str]:
+    return [step.kind for step in record.steps()]
+
+
+def test_lines_are_written_into_the_reserved_room(record: RollbackRecord) -> None:
+    record.append("intent", {"because": "a test"})
+    record.append("done", {})
+    assert kinds(record) == ["known", "intent", "done"]
+    assert record.steps()[1].body == {"because": "a test"}
+    assert record.path.stat().st_size == ROOM
+
+
+def test_beginning_anew_forgets_the_steps_and_remembers_the_latest_champions(record: RollbackRecord) -> None:
+    record.append("intent", {})
+    record.begin_anew([{"version": str(number)} for number in range(KNOWN + 4)], ["b", "a"])
+    (known,) = record.steps()
+    assert [pointer["version"] for pointer in known.body["pointers"]] == [str(n) for n in range(4, KNOWN + 4)]
+    assert known.body["quarantined"] == ["a", "b"]
+    record.append("done", {})
+    assert kinds(record) == ["known", "done"], "the chain goes on"
+
+
+@pytest.mark.parametrize("damage", [b"{", b'{"kind": "done"}', b"\xff\xfe", b"[" * 5000, b"\0" * 40])
+def test_what_is_no_line_ends_the_file_and_is_written_over(record: RollbackRecord, damage: bytes) -> None:
+    end = record.path.read_bytes().rstrip(b"\n") + b"\n"
+    record.path.write_bytes((end + damage).ljust(ROOM, b"\n"))
+    assert kinds(record) == ["known"]
+    record.append("intent", {"because": "a test of a longer line, which is longer than what was torn" * 2})
+    assert kinds(record) == ["known", "intent"]
+
+
+def test_a_changed_line_takes_those_after_it_along(record: RollbackRecord) -> None:
+    record.append("intent", {"because": "true"})
+    record.append("done", {})
+    record.path.write_bytes(record.path.read_bytes().replace(b'"true"', b'"fake"'))
+    assert kinds(record) == ["known"]
+
+
+@pytest.mark.parametrize("obstacle", ["folder", "dangling link", "link", "pipe", "missing"])
+def test_what_is_no_file_is_read_as_none(tmp_path: Path, obstacle: str) -> None:
+    path, elsewhere = tmp_path / "rollback.jsonl", RollbackRecord(tmp_path / "elsewhere")
+    elsewhere.begin_anew([], [])
+    before = elsewhere.path.read_bytes()
+    if obstacle == "folder":
+        path.mkdir()
+    elif obstacle == "dangling link":
+        path.symlink_to(tmp_path / "nowhere")
+    elif obstacle == "link":
+        path.symlink_to(elsewhere.path)
+    elif obstacle == "pipe":
+        os.mkfifo(path)
+    record = RollbackRecord(path)
+    if obstacle != "link":
+        assert record.steps() == []
+    if obstacle in {"folder", "dangling link", "link"}:
+        with pytest.raises(OSError, match="rollback"):
+            record.append("intent", {})
+    assert elsewhere.path.read_bytes() == before, "nothing is written through a link"
