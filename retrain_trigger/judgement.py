@@ -192,12 +192,10 @@ def served(observed: Observed, past: Memory) -> VersionCounts | None:
     if past.champion is None or not said or bins is None:
         return None
     place = bins.index(observed.positive)
-    scores = _added(window.scores for window in windows)
     return VersionCounts(
         version=past.champion.version,
         rows=sum(counts.rows for counts in said),
         positives=sum(counts.counts[place] for counts in said),
-        scores=ScoreCounts(scores) if scores else None,
     )
 
 

@@ -92,7 +92,7 @@ def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
         yield Step(moment.where, moment.at, judgement.findings, judgement.decision)
         if judgement.decision.action is Action.RETRAIN:
             used = Mark(moment.mark.at, dict(moment.mark.ends))
-            past = past.attempted(Attempt("replay", moment.now, used))
+            past = past.attempted(Attempt(moment.now, used))
 
 
 def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Moment]:

@@ -1,9 +1,9 @@
 """Drift: measured from histograms of the reference and of a window, or logged by monitoring beside the metric."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice, pairwise
+from itertools import islice
 from typing import Any
 
 from retrain_trigger.findings import Finding, Verdict, at_most, figures, unknown
@@ -31,41 +31,38 @@ def check(
     threshold: float,
     false_alarm_every: int,
     min_rows: int,
-    measure: str = "psi",
 ) -> Finding:
     """Judge how far each column of a window has moved from the reference; features, predictions and labels alike.
 
-    A column breaches when its `measure` (of MEASURES) reaches `threshold` *and* its G-test is significant after Holm
-    over all judged columns at level 1/`false_alarm_every`: at most one in so many windows alarms where nothing changed.
-    Both are asked for: a measure alone is noise where rows are few, and a test alone sees what does not matter where
-    they are many. The value is the largest measure, of the columns that breach where any does.
+    A column breaches when its PSI reaches `threshold` *and* its G-test is significant after Holm over all judged
+    columns at level 1/`false_alarm_every`: at most one in so many windows alarms where nothing changed. Both are asked
+    for: PSI alone is noise where rows are few, and a test alone sees what does not matter where they are many. The
+    value is the largest PSI, of the columns that breach where any does.
 
-    A column of the reference that `window` lacks, that has fewer than `min_rows` rows there, or for which the measure
-    is not defined, is left out and named in the evidence; unknown where none is left. Raises ValueError where a window
-    was not counted by the reference's bins.
+    A column that reference or window have no row of, or that has fewer than `min_rows` rows in the window, is left out
+    and named in the evidence; unknown where none is left. Raises ValueError where a window was not counted by the
+    reference's bins.
     """
-    present = {name: window[name] for name in sorted(reference.keys() & window.keys())}
+    present = {name: window[name] for name in sorted(reference.keys() & window.keys()) if reference[name][1].rows}
     counted = {name: counts for name, counts in present.items() if counts.rows >= max(min_rows, 1)}
-    moves = {name: _move(*reference[name], counts, measure) for name, counts in counted.items()}
-    known = {name: move for name, move in moves.items() if math.isfinite(move.value)}
+    moves = {name: _move(*reference[name], counts) for name, counts in counted.items()}
     rows = max((counts.rows for counts in present.values()), default=0)
     evidence: dict[str, Any] = {
-        "measure": measure,
         "rows": rows,
-        "absent": sorted(reference.keys() - window.keys()),
+        "absent": sorted(reference.keys() - present.keys()),
         "too_few_rows": sorted(present.keys() - counted.keys()),
-        "undefined": sorted(moves.keys() - known.keys()),
     }
-    if not known:
-        return unknown("drift", _why_unknown(moves, rows, min_rows, measure), limit=threshold, evidence=evidence)
-    significant = holm({name: move.p for name, move in known.items()}, level=1 / false_alarm_every)
-    ranked = sorted(known.items(), key=lambda item: (-item[1].value, item[0]))
+    if not moves:
+        few = f"{rows:,} rows are fewer than trigger.min_rows {min_rows:,}"
+        return unknown("drift", few if rows else "no row was counted", limit=threshold, evidence=evidence)
+    significant = holm({name: move.p for name, move in moves.items()}, level=1 / false_alarm_every)
+    ranked = sorted(moves.items(), key=lambda item: (-item[1].value, item[0]))
     breached = [name for name, move in ranked if move.value >= threshold and name in significant]
     told = [name for name, _ in ranked[:NAMED_FEATURES]]
     evidence |= {
-        "judged": len(known),
+        "judged": len(moves),
         "breached": breached,
-        "features": {name: known[name].to_json(measure) for name in dict.fromkeys([*breached, *told])},
+        "features": {name: moves[name].to_json() for name in dict.fromkeys([*breached, *told])},
     }
     return _verdict(ranked, breached, threshold, evidence)
 
@@ -116,69 +113,6 @@ def psi(reference: Histogram, window: Histogram, bins: Bins) -> float:
     shares = [((was + 0.5) / (m + half), (now + 0.5) / (n + half)) for was, now in pairs]
     total = math.fsum((now - was) * math.log(now / was) for was, now in shares)
     return max(0.0, total - (len(pairs) - 1) * (1 / n + 1 / m))
-
-
-def jensen_shannon(reference: Histogram, window: Histogram, bins: Bins) -> float:
-    """Return the Jensen-Shannon distance, from 0 (alike) to 1 (disjoint); NaN for no rows.
-
-    sqrt(sum over bins of (r log2(r / a) + w log2(w / a)) / 2), with r and w the bin's shares of reference and window,
-    a = (r + w) / 2, rare bins pooled. Its noise is not taken off: about 0.1 for ten bins and 200 rows.
-
-    Source: Endres and Schindelin, A New Metric for Probability Distributions, 2003.
-
-    >>> bins = Bins.categorical({"yes": 500, "no": 500})
-    >>> before = bins.count(["yes"] * 500 + ["no"] * 500)
-    >>> round(jensen_shannon(before, bins.count(["yes"] * 80 + ["no"] * 20), bins), 3)
-    0.27
-    """
-    m, n = reference.rows, window.rows
-    if not m or not n:
-        return math.nan
-    shares = [(was / m, now / n) for was, now in pooled(reference, window, bins)]
-    terms = [part * math.log2(2 * part / (was + now)) for was, now in shares for part in (was, now) if part]
-    return math.sqrt(max(0.0, math.fsum(terms) / 2))
-
-
-def kolmogorov_smirnov(reference: Histogram, window: Histogram, bins: Bins) -> float:
-    """Return the largest difference of the distribution functions at a bin's end, from 0 to 1.
-
-    max over bins of |F(end) - G(end)|, F and G the shares of the reference's and of the window's values up to there.
-    It falls short of the statistic of the rows by the share of one bin at most. Missing values are left out. NaN for
-    categories, which have no order, and where either has no value.
-
-    Source: Smirnov, Table for Estimating the Goodness of Fit of Empirical Distributions, 1948.
-
-    >>> bins = Bins.numeric([1.0, 2.0, 3.0], [], low=0.0, high=4.0)
-    >>> kolmogorov_smirnov(Histogram((10, 10, 10, 10, 0)), Histogram((0, 10, 10, 20, 5)), bins)
-    0.25
-    """
-    return max((abs(gap) for gap in _gaps(reference, window, bins)), default=math.nan)
-
-
-def wasserstein(reference: Histogram, window: Histogram, bins: Bins) -> float:
-    """Return the mean distance that values moved, in standard deviations of the reference.
-
-    Integral of |F(x) - G(x)| dx / s, with F and G the distribution functions of reference and window and s the
-    reference's standard deviation, all with rows spread evenly over their bin. What lies outside `bins.low` to
-    `bins.high` counts as lying in the end bins. Missing values are left out. NaN for categories, where either has no
-    value, and where all values of the reference are one.
-
-    Source: Villani, Optimal Transport, 2009, chapter 6 (W1).
-
-    >>> bins = Bins.numeric([1.0, 2.0, 3.0], [], low=0.0, high=4.0)
-    >>> round(wasserstein(Histogram((10, 10, 10, 10, 0)), Histogram((0, 10, 10, 20, 5)), bins), 3)
-    0.65
-    """
-    gaps = _gaps(reference, window, bins)
-    if not gaps or bins.low is None or bins.high is None:
-        return math.nan
-    ends = [min(max(end, bins.low), bins.high) for end in (bins.low, *(bound for bound, _ in bins.bounds), bins.high)]
-    moved = math.fsum(
-        (right - left) * _mean_size(before, after)
-        for (left, right), (before, after) in zip(pairwise(ends), pairwise([0.0, *gaps]), strict=True)
-    )
-    spread = _standard_deviation(reference.counts[:-1], ends)
-    return moved / spread if spread else math.nan
 
 
 def g_test(reference: Histogram, window: Histogram, bins: Bins) -> float:
@@ -275,32 +209,25 @@ class _Move:
     def words(self) -> str:
         return f"{self.bin} from {_percent(self.was)} to {_percent(self.now)}"
 
-    def to_json(self, measure: str) -> dict[str, Any]:
-        return {measure: self.value, "p": self.p, "bin": self.bin, "was": self.was, "now": self.now}
+    def to_json(self) -> dict[str, Any]:
+        return {"psi": self.value, "p": self.p, "bin": self.bin, "was": self.was, "now": self.now}
 
 
-def _move(bins: Bins, reference: Histogram, window: Histogram, measure: str) -> _Move:
-    value = MEASURES[measure](reference, window, bins)
-    m, n = max(reference.rows, 1), max(window.rows, 1)
+def _move(bins: Bins, reference: Histogram, window: Histogram) -> _Move:
+    m, n = reference.rows, window.rows
     shares = [(was / m, now / n) for was, now in zip(reference.counts, window.counts, strict=True)]
     place = max(range(bins.size), key=lambda place: abs(shares[place][1] - shares[place][0]))
     was, now = shares[place]
-    return _Move(value=value, p=g_test(reference, window, bins), bin=bins.labels[place], was=was, now=now)
-
-
-def _why_unknown(moves: Mapping[str, _Move], rows: int, min_rows: int, measure: str) -> str:
-    if moves:
-        return f"{measure} is not defined for {', '.join(list(moves)[:NAMED_FEATURES])}"
-    if not rows:
-        return "no row was counted"
-    return f"{rows:,} rows are fewer than trigger.min_rows {min_rows:,}"
+    return _Move(
+        value=psi(reference, window, bins), p=g_test(reference, window, bins), bin=bins.labels[place], was=was, now=now
+    )
 
 
 def _verdict(
     ranked: Sequence[tuple[str, _Move]], breached: Sequence[str], threshold: float, evidence: Mapping[str, Any]
 ) -> Finding:
     rows, judged = evidence["rows"], evidence["judged"]
-    note = f"{rows:,} rows, {judged:,} {'column' if judged == 1 else 'columns'}, {evidence['measure']}"
+    note = f"{rows:,} rows, {judged:,} {'column' if judged == 1 else 'columns'}, psi"
     name, move = next((name, move) for name, move in ranked if not breached or name == breached[0])
     if breached:
         moves = dict(ranked)
@@ -367,41 +294,5 @@ def _named(moved: Sequence[tuple[str, float]], threshold: float) -> str:
     return ", ".join([*texts, f"{more} more"] if more else texts)
 
 
-def _gaps(reference: Histogram, window: Histogram, bins: Bins) -> list[float]:
-    """Return by how much the distribution functions differ at each bin's end; nothing where they are not defined."""
-    m, n = reference.rows - reference.missing, window.rows - window.missing
-    if not bins.numeric_column or not m or not n:
-        return []
-    before, after = accumulate(reference.counts[:-1]), accumulate(window.counts[:-1])
-    return [was / m - now / n for was, now in zip(before, after, strict=True)]
-
-
-def _mean_size(left: float, right: float) -> float:
-    """Return the mean of |x| where x goes evenly from left to right."""
-    if left * right >= 0:
-        return abs(left + right) / 2
-    return (left**2 + right**2) / (2 * abs(left - right))
-
-
-def _standard_deviation(counts: Sequence[int], ends: Sequence[float]) -> float:
-    """Return that of rows which are spread evenly over their bins."""
-    rows = sum(counts)
-    middles = [(left + right) / 2 for left, right in pairwise(ends)]
-    mean = math.fsum(count * middle for count, middle in zip(counts, middles, strict=True)) / rows
-    squares = (
-        count * ((middle - mean) ** 2 + (right - left) ** 2 / 12)
-        for count, middle, (left, right) in zip(counts, middles, pairwise(ends), strict=True)
-    )
-    return math.sqrt(math.fsum(squares) / rows)
-
-
 def _percent(share: float) -> str:
     return f"{share * 100:.1f}".removesuffix(".0") + "%"
-
-
-MEASURES: dict[str, Callable[[Histogram, Histogram, Bins], float]] = {
-    "psi": psi,
-    "jensen_shannon": jensen_shannon,
-    "kolmogorov_smirnov": kolmogorov_smirnov,
-    "wasserstein": wasserstein,
-}

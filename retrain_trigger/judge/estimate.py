@@ -66,19 +66,6 @@ class ScoreCounts:
         named = (name for (_, said, label), count in self.cells.items() if count for name in (said, label))
         return frozenset(name for name in named if name is not None)
 
-    def to_json(self) -> list[list[Any]]:
-        """Return [bin, prediction, label or null, count] for each cell, sorted, rows without a label first."""
-        ordered = sorted(self.cells.items(), key=lambda cell: (cell[0][:2], cell[0][2] is not None, cell[0][2] or ""))
-        return [[*key, count] for key, count in ordered]
-
-    @classmethod
-    def from_json(cls, document: Iterable[Sequence[Any]]) -> "ScoreCounts":
-        """Read back what `to_json` wrote; a cell given twice counts twice.
-
-        Raises ValueError where a bin is none of the SCORE_BINS or a count is not a whole number of rows.
-        """
-        return cls(_total(((_bin(place), said, label), _rows(count)) for place, said, label, count in document))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -232,24 +219,6 @@ def check(
     return replace(found, warns=True)
 
 
-def auc(scores: ScoreCounts, positive: str) -> float:
-    """Return the area under the ROC curve of the labelled rows, NaN where they are of one class.
-
-    The share of pairs (positive, other) in which the positive row has the higher score, a common bin counting half
-    (Mann and Whitney, 1947).
-
-    >>> auc(ScoreCounts({(bin_of(0.2), "0", "0"): 2, (bin_of(0.8), "1", "1"): 1, (bin_of(0.8), "1", "0"): 2}), "1")
-    0.75
-    """
-    hits, others = [0] * SCORE_BINS, [0] * SCORE_BINS
-    for (place, _, label), count in scores.cells.items():
-        if label is not None:
-            (hits if label == positive else others)[place] += count
-    won = sum(hits[place] * (2 * sum(others[:place]) + others[place]) for place in range(SCORE_BINS))
-    pairs = sum(hits) * sum(others)
-    return won / (2 * pairs) if pairs else math.nan
-
-
 def _obstacle(
     scores: ScoreCounts,
     calibration: Calibration,
@@ -352,15 +321,3 @@ def _total(
     for key, count in items:
         total[key] += count
     return dict(total)
-
-
-def _bin(place: Any) -> int:
-    if not isinstance(place, int) or not 0 <= place < SCORE_BINS:
-        raise ValueError(f"{place!r} is not a score bin")
-    return place
-
-
-def _rows(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise ValueError(f"{count!r} is not a number of rows")
-    return count

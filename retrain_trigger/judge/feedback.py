@@ -3,12 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge.estimate import ENDS, ScoreCounts
 
 Stratum = tuple[int, int, int, int]
 """Rows with a mark, rows; both for exposed rows, then both for unexposed ones."""
@@ -31,9 +30,6 @@ STEP = 1.96
 
 FEWEST_VERSIONS = 3
 """Champions that make a trend: two of them differ whenever anything changes."""
-
-SHRUNK = 0.5
-"""The part of the variance that must be lost: a standard deviation smaller by 30 %."""
 
 SHOWN_VERSIONS = 5
 """A sentence shows so many champions, the latest; the evidence holds all that were judged."""
@@ -63,23 +59,20 @@ class ExposureCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionCounts:
-    """What one champion said in its time: `positives` of `rows` predicted positive, and its scores where known."""
+    """What one champion said in its time: `positives` of `rows` predicted positive."""
 
     version: str
     rows: int
     positives: int
-    scores: ScoreCounts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as a JSON object."""
-        scores = self.scores.to_json() if self.scores else None
-        return {"version": self.version, "rows": self.rows, "positives": self.positives, "scores": scores}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "VersionCounts":
-        """Read back what `to_json` wrote."""
-        scores = document["scores"]
-        return cls(**{**document, "scores": ScoreCounts.from_json(scores) if scores else None})
+        """Read back what `to_json` wrote; what earlier versions kept besides is left out."""
+        return cls(**{key: document[key] for key in ("version", "rows", "positives")})
 
 
 class Gap(NamedTuple):
@@ -89,13 +82,6 @@ class Gap(NamedTuple):
     unexposed: float
     effect: float
     errors: float
-
-
-class Spread(NamedTuple):
-    """A variance and its standard error."""
-
-    variance: float
-    error: float
 
 
 def check(
@@ -109,20 +95,19 @@ def check(
     been fewer than FEWEST_VERSIONS. The signatures are signs, no proof: a world that changes steadily moves
     predictions from champion to champion, too.
 
-    Sources: Khritankov, Hidden feedback loops in machine learning systems, 2021 (spread shrinks as a model learns
-    from its own effect); Chaney, Stewart, Engelhardt, How algorithmic confounding in recommendation systems increases
-    homogeneity and decreases utility, 2018; Sculley et al., Hidden technical debt in machine learning systems, 2015.
+    Sources: Khritankov, Hidden feedback loops in machine learning systems, 2021; Chaney, Stewart, Engelhardt, How
+    algorithmic confounding in recommendation systems increases homogeneity and decreases utility, 2018; Sculley et al.,
+    Hidden technical debt in machine learning systems, 2015.
     """
     found: list[Finding] = []
     if exposure is not None and exposure.rows:
         found += [
             exposed_share(exposure, min_rows=min_rows),
             label_gap(exposure, positive, min_rows=min_rows),
-            prediction_gap(exposure, positive, min_rows=min_rows),
         ]
     if len(versions) >= FEWEST_VERSIONS:
         judged = [version for version in versions if version.rows >= max(min_rows, 1)]
-        found += [prediction_trend(judged, min_rows=min_rows), spread_trend(judged, min_rows=min_rows)]
+        found.append(prediction_trend(judged, min_rows=min_rows))
     return tuple(found)
 
 
@@ -179,30 +164,6 @@ def label_gap(exposure: ExposureCounts, positive: str, *, min_rows: int) -> Find
     )
 
 
-def prediction_gap(exposure: ExposureCounts, positive: str, *, min_rows: int) -> Finding:
-    """Judge whether exposed rows are a fair sample: the share predicted positive, exposed against unexposed.
-
-    >>> counts = {(True, "1", None): 950, (True, "0", None): 50, (False, "1", None): 40, (False, "0", None): 960}
-    >>> prediction_gap(ExposureCounts(counts), "1", min_rows=200).because.partition(":")[0]
-    '95 % of exposed rows are predicted positive and 4 % of unexposed ones (effect size 2.29, limit 0.2)'
-    """
-    name = "feedback_prediction_gap"
-    counted: Counter[tuple[bool, bool]] = Counter()
-    for (exposed, said, _), count in exposure.cells.items():
-        counted[exposed, said == positive] += count
-    stratum = _stratum(counted)
-    if min(stratum[1], stratum[3]) < max(min_rows, 1):
-        return _too_few(name, f"{stratum[1]:,} exposed and {stratum[3]:,} unexposed rows", min_rows, SMALLEST_EFFECT)
-    gap = compared([stratum])
-    return _gap_finding(
-        name,
-        gap,
-        f"{_percent(gap.exposed)} of exposed rows are predicted positive and {_percent(gap.unexposed)} of unexposed ones",
-        "its labels come from the rows that it picks; expose some rows at random",
-        rows=(stratum[1], stratum[3]),
-    )
-
-
 def prediction_trend(versions: Sequence[VersionCounts], *, min_rows: int) -> Finding:
     """Judge whether the share predicted positive moves the same way from champion to champion.
 
@@ -233,44 +194,6 @@ def prediction_trend(versions: Sequence[VersionCounts], *, min_rows: int) -> Fin
         "either the world moves or the model teaches itself; look at unexposed rows before the next promotion",
         there=there,
         evidence={"versions": shares, "run": run + 1},
-    )
-
-
-def spread_trend(versions: Sequence[VersionCounts], *, min_rows: int) -> Finding:
-    """Judge whether the champions' scores, or predictions where a champion has no scores, spread ever less.
-
-    The value is the part of the variance s^2 that was lost from the first to the last champion of the latest run in
-    which each has less than the one before, by at least STEP standard errors sqrt((m_4 - s^4) / n) of both, m_4 the
-    fourth central moment of n rows; 0 where fewer than FEWEST_VERSIONS make it. Scores count as the middles of their
-    bins.
-
-    >>> versions = [VersionCounts(version=f"v{n}", rows=2000, positives=1200 - 350 * n) for n in (1, 2, 3)]
-    >>> spread_trend(versions, min_rows=200).because.partition(":")[0]
-    'predictions spread less with each of the last 3 champions, standard deviation v1 0.49, v2 0.43, v3 0.26 (71.6 % of the variance lost, limit 50 %)'
-    """
-    name = "feedback_shrinking_spread"
-    if len(versions) < FEWEST_VERSIONS:
-        return _too_few_versions(name, versions, min_rows, SHRUNK)
-    what, spreads = _spreads(versions, min_rows)
-    run = _run([_shrinks(before, after) for before, after in pairwise(spreads)])
-    lost = 1 - spreads[-1].variance / spreads[-1 - run].variance if run + 1 >= FEWEST_VERSIONS else 0.0
-    there = lost >= SHRUNK
-    moved = (
-        f"spread less with each of the last {run + 1} champions" if there else "keep their spread over the champions"
-    )
-    texts = [
-        f"{version.version} {math.sqrt(spread.variance):.2g}" for version, spread in zip(versions, spreads, strict=True)
-    ]
-    latest = _latest(texts, run + 1 if there else FEWEST_VERSIONS)
-    return _signature(
-        name,
-        lost,
-        SHRUNK,
-        f"{what} {moved}, standard deviation {latest} ({_percent(lost)} of the variance lost, "
-        f"limit {_percent(SHRUNK)})",
-        "the model may see ever more of its own choice; expose some rows at random",
-        there=there,
-        evidence={"versions": texts, "run": run + 1, "of": what},
     )
 
 
@@ -333,38 +256,6 @@ def _run(signs: Sequence[int]) -> int:
     while length < len(signs) and signs[-1 - length] == signs[-1] != 0:
         length += 1
     return length
-
-
-def _spreads(versions: Sequence[VersionCounts], min_rows: int) -> tuple[str, list[Spread]]:
-    scores = [version.scores for version in versions if version.scores and version.scores.rows >= max(min_rows, 1)]
-    if len(scores) == len(versions):
-        return "scores", [_spread(_middles(counts)) for counts in scores]
-    return "predictions", [_spread({1.0: one.positives, 0.0: one.rows - one.positives}) for one in versions]
-
-
-def _middles(scores: ScoreCounts) -> dict[float, int]:
-    counted: Counter[float] = Counter()
-    for (place, _, _), count in scores.cells.items():
-        counted[(ENDS[place] + ENDS[place + 1]) / 2] += count
-    return dict(counted)
-
-
-def _spread(counted: Mapping[float, int]) -> Spread:
-    """Return the variance of values and its standard error, from how often each value occurred.
-
-    >>> _spread({0.0: 100, 1.0: 100})
-    Spread(variance=0.25, error=0.0)
-    """
-    rows = sum(counted.values())
-    mean = sum(value * count for value, count in counted.items()) / rows
-    variance = sum((value - mean) ** 2 * count for value, count in counted.items()) / rows
-    fourth = sum((value - mean) ** 4 * count for value, count in counted.items()) / rows
-    return Spread(variance, math.sqrt(max(0.0, fourth - variance**2) / rows))
-
-
-def _shrinks(before: Spread, after: Spread) -> int:
-    lost = before.variance - after.variance
-    return int(lost > 0 and lost >= STEP * math.hypot(before.error, after.error))
 
 
 def _latest(texts: Sequence[str], versions: int) -> str:

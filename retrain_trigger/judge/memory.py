@@ -44,7 +44,6 @@ class Champion:
 class Attempt:
     """One training that a decision started; `mark` is the evidence it used up."""
 
-    run: str
     at: datetime
     mark: Mark
 
@@ -195,7 +194,7 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
             told = {**memory.served, served["version"]: served} if served else memory.served
             memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)), served=told)
             if not body.get("bootstrap"):
-                memory = memory.attempted(Attempt(entry.run, entry.at, _mark(entry)))
+                memory = memory.attempted(Attempt(entry.at, _mark(entry)))
         case Kind.COMPARED | Kind.SELECTED if newest := body.get("deciding", {}).get("newest"):
             memory = replace(memory, uses=(*memory.uses, Use(entry.run, datetime.fromisoformat(newest))))
         case Kind.SEALED:

@@ -17,7 +17,6 @@ from retrain_trigger.judge.estimate import (
     SCORE_BINS,
     Calibration,
     ScoreCounts,
-    auc,
     bin_of,
     calibration,
     check,
@@ -86,21 +85,8 @@ def test_nan_has_no_bin() -> None:
 def test_counting_in_parts_and_adding_is_counting_together(first: list[Row], second: list[Row]) -> None:
     whole = counted(first + second)
     assert counted(first) + counted(second) == whole
-    assert ScoreCounts.from_json(json.loads(json.dumps(whole.to_json()))) == whole
     assert whole.rows == len(first + second)
     assert whole.labelled == sum(label is not None for _, _, label in first + second)
-
-
-@pytest.mark.parametrize("cell", [[-1, "1", "1", 3], [SCORE_BINS, "1", "1", 3], ["5", "1", "1", 3]])
-def test_what_is_no_score_bin_is_refused(cell: list[object]) -> None:
-    with pytest.raises(ValueError, match="is not a score bin"):
-        ScoreCounts.from_json([cell])
-
-
-@pytest.mark.parametrize("count", [-1, 1.5, True, None])
-def test_what_is_no_number_of_rows_is_refused(count: object) -> None:
-    with pytest.raises(ValueError, match="is not a number of rows"):
-        ScoreCounts.from_json([[5, "1", "1", count]])
 
 
 @SOME
@@ -250,15 +236,3 @@ def test_the_score_of_one_of_three_classes_tells_f1_and_not_accuracy() -> None:
     assert judged(counted(rows), learned(rows)).verdict is not Verdict.UNKNOWN
     finding = judged(counted(rows), learned(rows), metric="accuracy")
     assert finding.because == "the score of one class does not tell accuracy of 3 classes"
-
-
-@SOME
-@given(rows=ROWS)
-def test_auc_is_the_share_of_pairs_in_the_right_order(rows: list[Row]) -> None:
-    positive = [bin_of(score) for score, _, label in rows if label == "1"]
-    other = [bin_of(score) for score, _, label in rows if label == "0"]
-    won = sum((one > two) + (one == two) / 2 for one in positive for two in other)
-    if positive and other:
-        assert auc(counted(rows), "1") == pytest.approx(won / len(positive) / len(other))
-    else:
-        assert math.isnan(auc(counted(rows), "1"))

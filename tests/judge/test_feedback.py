@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.estimate import ScoreCounts, bin_of
 from retrain_trigger.judge.feedback import SIGNIFICANT, ExposureCounts, VersionCounts, check, compared
 
 CELLS = st.dictionaries(
@@ -18,9 +17,8 @@ SOME = settings(max_examples=40, deadline=None)
 VERSIONS = st.lists(st.tuples(st.integers(0, 2000), st.floats(0, 1)), max_size=6)
 
 
-def version(number: int, rows: int, positives: int, scores: dict[float, int] | None = None) -> VersionCounts:
-    counts = None if scores is None else ScoreCounts({(bin_of(at), "1", None): count for at, count in scores.items()})
-    return VersionCounts(version=f"v{number}", rows=rows, positives=positives, scores=counts)
+def version(number: int, rows: int, positives: int) -> VersionCounts:
+    return VersionCounts(version=f"v{number}", rows=rows, positives=positives)
 
 
 def found(
@@ -50,8 +48,8 @@ def test_without_a_source_there_is_no_finding() -> None:
     assert found() == {}
     assert found(ExposureCounts({})) == {}
     assert found(versions=rates(0.1, 0.5)) == {}
-    assert set(found(versions=rates(0.1, 0.2, 0.3))) == {"prediction_trend", "shrinking_spread"}
-    assert set(found(ExposureCounts({(True, "1", None): 1}))) == {"exposed_labels", "label_gap", "prediction_gap"}
+    assert set(found(versions=rates(0.1, 0.2, 0.3))) == {"prediction_trend"}
+    assert set(found(ExposureCounts({(True, "1", None): 1}))) == {"exposed_labels", "label_gap"}
 
 
 def test_a_model_that_makes_its_own_labels_is_told_so() -> None:
@@ -94,10 +92,6 @@ def test_the_skill_of_a_model_that_exposes_what_it_thinks_positive_is_no_label_g
     findings = found(exposure(exposed=(810, 90, 5, 95), unexposed=(90, 10, 45, 855)))
     assert findings["label_gap"].verdict is Verdict.PASS
     assert findings["label_gap"].value == pytest.approx(0)
-    assert findings["prediction_gap"].verdict is Verdict.BREACH
-    assert findings["prediction_gap"].because.startswith(
-        "90 % of exposed rows are predicted positive and 10 % of unexposed ones (effect size 1.85, limit 0.2): "
-    )
 
 
 def test_where_the_prediction_alone_decides_what_is_exposed_the_label_gap_is_unknown() -> None:
@@ -122,9 +116,8 @@ def test_a_gap_that_is_only_significant_or_only_large_is_none() -> None:
 def test_gaps_need_rows_of_both_kinds() -> None:
     findings = found(exposure(exposed=(900, 100, 0, 0), unexposed=(100, 99, 0, 0)))
     assert findings["label_gap"].verdict is Verdict.UNKNOWN
-    assert findings["prediction_gap"].verdict is Verdict.UNKNOWN
-    assert (
-        findings["prediction_gap"].because == "1,000 exposed and 199 unexposed rows are fewer than trigger.min_rows 200"
+    assert findings["label_gap"].because == (
+        "1,000 exposed and 199 unexposed labelled rows with the same prediction are fewer than trigger.min_rows 200"
     )
 
 
@@ -139,10 +132,9 @@ def test_adding_counts_is_counting_together_and_kinds_exchanged_give_the_same_ve
         {(not exposed, said, label): count for (exposed, said, label), count in whole.cells.items()}
     )
     findings, others = found(whole), found(exchanged)
-    for name in ("label_gap", "prediction_gap"):
-        if name in findings:
-            assert findings[name].verdict is others[name].verdict
-            assert findings[name].value == pytest.approx(others[name].value)
+    if "label_gap" in findings:
+        assert findings["label_gap"].verdict is others["label_gap"].verdict
+        assert findings["label_gap"].value == pytest.approx(others["label_gap"].value)
     assert all(json.dumps(finding.to_json()) for finding in findings.values())
 
 
@@ -201,43 +193,6 @@ def test_champions_with_too_few_rows_are_left_out() -> None:
     } == {Verdict.UNKNOWN}
 
 
-def spread(*widths: float, rows: int = 500) -> list[VersionCounts]:
-    return [
-        version(number, 2 * rows, rows, {0.5 - width: rows // 2, 0.5 + width: rows // 2, 0.5: rows})
-        for number, width in enumerate(widths, 1)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("widths", "verdict", "words"),
-    [
-        (
-            (0.4, 0.3, 0.2),
-            Verdict.BREACH,
-            "scores spread less with each of the last 3 champions, standard deviation v1",
-        ),
-        ((0.4, 0.3, 0.0), Verdict.BREACH, "100 % of the variance lost, limit 50 %"),
-        ((0.2, 0.3, 0.4), Verdict.PASS, "scores keep their spread over the champions"),
-        ((0.4, 0.2, 0.2), Verdict.PASS, "keep"),
-        ((0.4, 0.37, 0.34), Verdict.PASS, "keep"),
-        ((0.0, 0.0, 0.0), Verdict.PASS, "keep"),
-        ((0.4, 0.3, 0.2, 0.3), Verdict.PASS, "keep"),
-    ],
-)
-def test_scores_that_spread_ever_less(widths: tuple[float, ...], verdict: Verdict, words: str) -> None:
-    finding = found(versions=spread(*widths))["shrinking_spread"]
-    assert finding.verdict is verdict
-    assert words in finding.because
-
-
-def test_where_a_champion_has_no_scores_the_spread_is_that_of_the_predictions() -> None:
-    versions = [*spread(0.4, 0.3), version(3, 1000, 20)]
-    assert found(versions=versions)["shrinking_spread"].evidence["of"] == "predictions"
-    finding = found(versions=rates(0.5, 0.25, 0.1))["shrinking_spread"]
-    assert finding.verdict is Verdict.BREACH
-    assert finding.because.startswith("predictions spread less")
-
-
 @SOME
 @given(drawn=VERSIONS)
 def test_every_history_of_champions_is_judged(drawn: list[tuple[int, float]]) -> None:
@@ -250,7 +205,7 @@ def test_every_history_of_champions_is_judged(drawn: list[tuple[int, float]]) ->
 def test_by_chance_a_signature_is_seen_once_in_hundreds_of_times() -> None:
     """Nothing differs: 300 rows of each kind, 5 % positive; ten champions of 300 rows each."""
     generator = np.random.default_rng(7)
-    seen = {"label_gap": 0, "prediction_gap": 0, "prediction_trend": 0, "shrinking_spread": 0}
+    seen = {"label_gap": 0, "prediction_trend": 0}
     for _ in range(1_000):
         kinds = [tuple(map(int, generator.multinomial(300, [0.04, 0.01, 0.01, 0.94]))) for _ in range(2)]
         counts = exposure(exposed=kinds[0], unexposed=kinds[1])  # type: ignore[arg-type]

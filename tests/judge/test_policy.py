@@ -26,7 +26,7 @@ UNSEEN = unknown("drift", "drift of 'age' is not a number")
 
 
 def tried(*hours_ago: float, refusals: int | None = None) -> Memory:
-    attempts = tuple(Attempt(f"run-{ago}", NOON - ago * HOUR, Mark()) for ago in hours_ago)
+    attempts = tuple(Attempt(NOON - ago * HOUR, Mark()) for ago in hours_ago)
     return Memory(attempts=attempts, refusals=len(attempts) if refusals is None else refusals)
 
 
@@ -198,6 +198,6 @@ def played(
         past = replace(past, last_seen=at)
         if decision.action is Action.RETRAIN:
             starts.append(at)
-            past = past.attempted(Attempt(f"run-{len(starts)}", at, Mark()))
+            past = past.attempted(Attempt(at, Mark()))
             past = replace(past, refusals=0) if promoted else past
     return starts
