@@ -1,12 +1,10 @@
-"""A YAML text read into values that know where they stand, with every surprise of YAML named."""
+"""A YAML text read into values that know where they stand. Plain words mean what YAML 1.2 says: `no` is text."""
 
 import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal
-from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import yaml
 
@@ -70,15 +68,24 @@ def parse(text: str, place: Callable[[int, int], Place]) -> tuple[Node | None, l
 
     `place` makes the place of a line and column. An empty text is a node with the value None.
     """
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    tabbed = [number for number, line in enumerate(lines) if _TAB.match(line)]
-    tabs = [Mistake(place(number + 1, lines[number].index("\t") + 1), _TAB_STANDS) for number in tabbed]
-    # How wide the writer's tabs were is unknown; with the first width that reads, the other mistakes show as well.
-    for width in (1, 2, 4, 8) if tabs else (1,):
-        node, mistakes = _read(*_without_tabs(lines, set(tabbed), width, place))
-        if node is not None or not tabs:
-            return node, tabs + mistakes
-    return None, tabs
+    text = re.sub("\r\n?", "\n", text)
+    tabs = [(number, found.end()) for number, line in enumerate(text.split("\n"), 1) if (found := _TAB.match(line))]
+    if tabs:
+        return None, [Mistake(place(*each), _TAB_STANDS) for each in tabs]
+    mistakes: list[Mistake] = []
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        return Node(place(1, 1), None) if root is None else _located(root, place, mistakes), mistakes
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        sentence = f"the control character {text[error.position]!a} stands here; delete it"
+        return None, [Mistake(place(line, column), sentence)]
+    except yaml.MarkedYAMLError as error:
+        return None, [_syntax(error, place)]
+    except (ValueError, OverflowError):  # a character or a version number
+        return None, [Mistake(_marked(loader.get_mark(), place), _BEYOND)]
 
 
 def quoted(text: str) -> str:
@@ -91,31 +98,60 @@ def quoted(text: str) -> str:
     return "`" + "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short) + "`"
 
 
-def _without_tabs(
-    lines: list[str], tabbed: set[int], width: int, place: Callable[[int, int], Place]
-) -> tuple[str, Callable[[int, int], Place]]:
-    def as_written(line: int, column: int) -> Place:
-        if line - 1 in tabbed:
-            widths = [0, *accumulate(width if char == "\t" else 1 for char in lines[line - 1])]
-            column = next((index + 1 for index, end in enumerate(widths) if end >= column - 1), column)
-        return place(line, column)
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader in Python, whose messages are stable, with the plain values of YAML 1.2."""
 
-    spaced = (line.replace("\t", " " * width) if number in tabbed else line for number, line in enumerate(lines))
-    return "\n".join(spaced), as_written
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # untyped in types-PyYAML's base
+    depth = values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node as PyYAML does, but refuse what settings never need."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self.values += 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
+            raise yaml.MarkedYAMLError(problem=_DECORATED, problem_mark=event.start_mark)
+        if self.depth > DEEPEST or self.values > MOST:
+            problem = _DEEP if self.depth > DEEPEST else _MANY
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-def _read(text: str, place: Callable[[int, int], Place]) -> tuple[Node | None, list[Mistake]]:
-    mistakes: list[Mistake] = []
-    try:
-        return _Composer(text, place, mistakes).document(), mistakes
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        column = error.position - text.rfind("\n", 0, error.position)
-        sentence = f"the control character {text[error.position]!a} stands here; delete it"
-        mistakes.append(Mistake(place(line, column), sentence))
-    except yaml.MarkedYAMLError as error:
-        mistakes.append(_syntax(error, place))
-    return None, mistakes
+def _located(
+    node: yaml.Node, place: Callable[[int, int], Place], mistakes: list[Mistake], key: Place | None = None
+) -> Node:
+    at = _marked(node.start_mark, place)
+    if isinstance(node, yaml.ScalarNode):
+        return Node(at, _scalar(node, at, mistakes), key)
+    if isinstance(node, yaml.SequenceNode):
+        return Node(at, [_located(each, place, mistakes) for each in node.value], key)
+    children: dict[str, Node] = {}
+    for name, value in node.value:
+        where = _marked(name.start_mark, place)
+        if not isinstance(name, yaml.ScalarNode):
+            mistakes.append(Mistake(where, "a key must be one word; write `key: value`"))
+        elif name.value in children:
+            first = (children[name.value].key or at).line
+            mistakes.append(Mistake(where, f"{quoted(name.value)} stands twice, first on line {first}; keep one"))
+        else:
+            children[name.value] = _located(value, place, mistakes, where)
+    return Node(at, children, key)
+
+
+def _scalar(node: yaml.ScalarNode, at: Place, mistakes: list[Mistake]) -> Any:
+    if hidden := _HIDDEN.search(node.value):
+        mistakes.append(Mistake(at, f"the text holds the character {hidden[0]!a}; leave it out"))
+        return BROKEN
+    read = next((read for kind, _, _, read in _PLAIN if node.tag == f"{_CORE}{kind}"), str)
+    return read(node.value)
+
+
+def _finite(text: str) -> float | str:
+    """Read a decimal number; one beyond all bounds is text, and no setting takes that for a number."""
+    number = float(text.replace("_", ""))
+    return number if math.isfinite(number) else text
 
 
 def _syntax(error: yaml.MarkedYAMLError, place: Callable[[int, int], Place]) -> Mistake:
@@ -133,195 +169,40 @@ def _marked(mark: yaml.Mark | None, place: Callable[[int, int], Place]) -> Place
     return place(mark.line + 1, mark.column + 1) if mark else place(1, 1)
 
 
-def _start(event: yaml.Event) -> yaml.Mark:
-    assert isinstance(event.start_mark, yaml.Mark)  # the Python parser always knows it
-    return event.start_mark
-
-
-class _Composer:
-    """Turns the events of PyYAML's own parser, which never recurses, into nodes; its Python one has stable messages."""
-
-    def __init__(self, text: str, place: Callable[[int, int], Place], mistakes: list[Mistake]) -> None:
-        self._loader = yaml.SafeLoader(text)
-        self._place = place
-        self._mistakes = mistakes
-        self._events = 0
-
-    def document(self) -> Node:
-        self._next()
-        if isinstance(self._next(), yaml.StreamEndEvent):
-            return Node(self._place(1, 1), None)
-        root = self._node(self._next(), 0)
-        self._next()
-        if not isinstance(after := self._next(), yaml.StreamEndEvent):
-            self._mistake(after, "a second document starts here; keep one")
-        return root
-
-    def _next(self) -> yaml.Event:
-        try:
-            event: yaml.Event = self._loader.get_event()  # type: ignore[no-untyped-call]
-        except (ValueError, OverflowError):  # a character or a version number beyond all bounds
-            raise yaml.MarkedYAMLError(problem=_BEYOND, problem_mark=self._loader.get_mark()) from None
-        self._events += 1
-        if self._events > MOST:
-            raise yaml.MarkedYAMLError(problem=_MANY, problem_mark=_start(event))
-        return event
-
-    def _at(self, event: yaml.Event) -> Place:
-        return _marked(_start(event), self._place)
-
-    def _mistake(self, event: yaml.Event, sentence: str) -> None:
-        self._mistakes.append(Mistake(self._at(event), sentence))
-
-    def _node(self, event: yaml.Event, depth: int, key: Place | None = None) -> Node:
-        if depth > DEEPEST:
-            raise yaml.MarkedYAMLError(problem=_DEEP, problem_mark=_start(event))
-        self._refuse_decoration(event)
-        if isinstance(event, yaml.MappingStartEvent):
-            return Node(self._at(event), self._mapping(depth), key)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return Node(self._at(event), self._items(depth), key)
-        return Node(self._at(event), self._scalar(event) if isinstance(event, yaml.ScalarEvent) else BROKEN, key)
-
-    def _refuse_decoration(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.AliasEvent):
-            self._mistake(event, f"`*{event.anchor}` is an alias; write the value itself")
-        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-            self._mistake(event, f"`&{event.anchor}` is an anchor, which nothing may refer to; delete it")
-        if getattr(event, "tag", None) is not None:
-            self._mistake(event, "a YAML tag stands here; write the value alone, in quotes where it is text")
-
-    def _items(self, depth: int) -> list[Node]:
-        items = []
-        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            items.append(self._node(event, depth + 1))
-        return items
-
-    def _mapping(self, depth: int) -> dict[str, Node]:
-        children: dict[str, Node] = {}
-        while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            name = self._key(event, depth)
-            before = len(self._mistakes)
-            node = self._node(self._next(), depth + 1, self._at(event))
-            if name == "<<":
-                del self._mistakes[before:]  # of the alias that it merges: one mistake, said once
-                self._mistake(event, "`<<` merges keys from elsewhere; write them out")
-            elif name in children:
-                first = (children[name].key or children[name].place).line
-                self._mistake(event, f"{quoted(name)} stands twice, first on line {first}; keep one")
-            elif name is not None:
-                children[name] = node
-        return children
-
-    def _key(self, event: yaml.Event, depth: int) -> str | None:
-        if isinstance(event, yaml.ScalarEvent):
-            self._refuse_decoration(event)
-            return event.value
-        before = len(self._mistakes)
-        self._node(event, depth + 1)
-        del self._mistakes[before:]
-        self._mistake(event, "a key must be one word; write `key: value`")
-        return None
-
-    def _scalar(self, event: yaml.ScalarEvent) -> Any:
-        if hidden := _HIDDEN.search(event.value):
-            self._mistake(event, f"the text holds the character {hidden[0]!a}; leave it out")
-            return BROKEN
-        if event.style is not None:
-            return event.value
-        try:
-            return _plain_scalar(event.value)
-        except ValueError as error:
-            self._mistake(event, str(error))
-            return BROKEN
-
-
-def _plain_scalar(text: str) -> Any:
-    for pattern, sentence in _SURPRISES:
-        if pattern.fullmatch(text):
-            raise ValueError(sentence(text))
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INTEGER.fullmatch(text):
-        return int(text.replace("_", ""))
-    if _DECIMAL.fullmatch(text):
-        return _finite(text)
-    return text
-
-
-def _finite(text: str) -> float:
-    number = float(text.replace("_", ""))
-    if not math.isfinite(number):
-        raise ValueError(_not_a_number(text))
-    return number
-
-
-def _switch(text: str) -> str:
-    meant = "true" if text.lower() in {"yes", "on"} else "false"
-    return f'YAML reads `{text}` as {meant}; write {meant}, or "{text}" in quotes'
-
-
-def _base_sixty(text: str) -> str:
-    return (
-        f'YAML reads `{text}` as a number in base 60; write a duration with its unit (45m, 24h), or "{text}" in quotes'
-    )
-
-
-def _exponent(text: str) -> str:
-    exponent = abs(int(re.split("[eE]", text)[1]))
-    meant = f"{Decimal(text.replace('_', '')):f}" if exponent <= _EXPONENT else "it without an exponent"
-    return f"YAML reads `{text}` as text; write {meant}"
-
-
-def _other_base(text: str) -> str:
-    return f'YAML does not read `{text}` as a decimal number; write it in decimal, or "{text}" in quotes'
-
-
-def _date(text: str) -> str:
-    return f'YAML reads `{text}` as a date; write "{text}" in quotes'
-
-
-def _not_a_number(text: str) -> str:
-    return f'`{text}` is never a number here; write a finite number, or "{text}" in quotes'
-
-
-def _too_long(text: str) -> str:
-    return f"{quoted(text)} is a number of {len(text)} characters; write a shorter one, or text in quotes"
-
-
 _QUOTED: Final = 60
-_EXPONENT: Final = 30
-_BEYOND: Final = "beyond all bounds"
 _DEEP: Final = "nested too deep"
 _MANY: Final = "too many values"
+_DECORATED: Final = "an anchor, alias or tag"
+_BEYOND: Final = "an escape or a version number here is beyond all bounds; delete it"
 _TAB_STANDS: Final = "a tab stands here; write spaces"
+_CORE: Final = "tag:yaml.org,2002:"
 
 _TAB = re.compile(r" *(?:[\w.-]+: *)?\t")
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
-_DECIMAL = re.compile(r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]{1,9})?")
-_WORDS: dict[str, bool | None] = {
-    "": None,
-    "~": None,
-    **dict.fromkeys(("null", "Null", "NULL"), None),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
 
-_SURPRISES: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
-    (re.compile(r"[-+0-9_.:]{40,}"), _too_long),
-    (re.compile(r"yes|no|on|off", re.IGNORECASE), _switch),
-    (re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"), _base_sixty),
-    (re.compile(r"[-+]?(?:[0-9]{1,40}[eE][-+]?|[0-9]{0,40}\.[0-9]{1,40}[eE])[0-9]{1,40}"), _exponent),
-    (re.compile(r"[-+]?0(?:[0-9_]+|[xX][0-9a-fA-F_]+|[oO][0-7_]+|[bB][01_]+)"), _other_base),
-    (re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9].*)?"), _date),
-    (re.compile(r"[-+]?\.(?:inf|nan)", re.IGNORECASE), _not_a_number),
+_PLAIN: tuple[tuple[str, str, str, Callable[[str], Any]], ...] = (
+    ("null", r"~|null|Null|NULL|", "~nN", lambda _: None),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text.lower() == "true"),
+    ("int", r"[-+]?[0-9][0-9_]{0,39}", "-+0123456789", lambda text: int(text.replace("_", ""))),
+    (
+        "float",
+        r"[-+]?(?:[0-9][0-9_]{0,39}(?:\.[0-9_]{0,40})?|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,9})?",
+        "-+.0123456789",
+        _finite,
+    ),
 )
+"""The plain values of YAML 1.2: how each is written, how it may begin, how it is read. All else is text."""
+
+for kind, written, first, _ in _PLAIN:
+    _Loader.add_implicit_resolver(
+        f"{_CORE}{kind}", re.compile(f"(?:{written})$"), [*first, *([""] if kind == "null" else [])]
+    )
 
 _SYNTAX: tuple[tuple[str, str, str], ...] = (
     (_DEEP, "problem_mark", f"this is nested deeper than {DEEPEST} levels; settings have three"),
     (_MANY, "problem_mark", f"these are more than {MOST} values; settings have about fifty"),
-    (_BEYOND, "problem_mark", "an escape or a version number here is beyond all bounds; delete it"),
+    (_DECORATED, "problem_mark", "an anchor, alias or tag stands here; write the value itself"),
+    ("expected a single document", "problem_mark", "a second document starts here; keep one"),
     (r"'\t'", "problem_mark", _TAB_STANDS),
     (
         "mapping values are not allowed",
