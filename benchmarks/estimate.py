@@ -27,7 +27,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from retrain_trigger.judge.counts import Confusion
 from retrain_trigger.judge.estimate import ScoreCounts, bin_of, calibration, estimated
-from retrain_trigger.judge.performance import score
+from retrain_trigger.judge.metrics import score
 
 Numbers = npt.NDArray[np.float64]
 

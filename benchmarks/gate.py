@@ -18,7 +18,7 @@ import numpy.typing as npt
 from retrain_trigger.findings import Verdict
 from retrain_trigger.judge import comparison, gates, subgroups
 from retrain_trigger.judge.counts import JointCounts
-from retrain_trigger.judge.performance import score
+from retrain_trigger.judge.metrics import score
 from retrain_trigger.judge.subgroups import Slice
 
 Numbers = npt.NDArray[np.float64]

@@ -22,10 +22,8 @@ from pydantic import (
 from retrain_trigger import units
 from retrain_trigger.document import BROKEN, Mistake, Node, Place, parse, quoted
 from retrain_trigger.errors import ConfigError, UsageError
-from retrain_trigger.judge.evidence import RATIOS
+from retrain_trigger.judge.metrics import METRICS, RATIOS
 from retrain_trigger.sections import (
-    BUILT_IN_METRICS,
-    KNOWN_METRICS,
     Cost,
     Data,
     Direction,
@@ -42,6 +40,7 @@ from retrain_trigger.sections import (
     Trigger,
     base,
     default,
+    is_bounded,
     is_error,
     label,
     metric_name,
@@ -122,7 +121,7 @@ class Config(Section):
     @classmethod
     def _fits_metric(cls, value: Direction, info: ValidationInfo) -> Direction:
         metric = info.data.get("metric")
-        if metric in BUILT_IN_METRICS and value is Direction.LOWER_IS_BETTER:
+        if is_bounded(metric) and value is Direction.LOWER_IS_BETTER:
             raise WrongError(f"is {value}, but {metric} is better when higher; leave it out, or name another metric")
         chosen = (info.context or {}).get("directed", False)
         if metric and is_error(metric) and value is Direction.HIGHER_IS_BETTER and not chosen:
@@ -134,9 +133,9 @@ class Config(Section):
     def _can_give_the_metric(cls, value: Logs, info: ValidationInfo) -> Logs:
         metric = info.data.get("metric")
         logged = "metrics" in value.model_fields_set or value.metrics.exists()
-        if metric and metric not in KNOWN_METRICS and value.predictions and not logged:
+        if metric and metric not in METRICS and value.predictions and not logged:
             raise WrongError(
-                f"give no {metric}: of a prediction log only {', '.join(KNOWN_METRICS)} are counted; set `metric` to one "
+                f"give no {metric}: of a prediction log only {', '.join(METRICS)} are counted; set `metric` to one "
                 f"of these, or logs.metrics to a log that has {metric}"
             )
         return value
@@ -145,7 +144,7 @@ class Config(Section):
     @classmethod
     def _is_reachable(cls, value: float, info: ValidationInfo) -> float:
         metric = info.data.get("metric")
-        if metric in BUILT_IN_METRICS and not 0 <= value <= 1:
+        if is_bounded(metric) and not 0 <= value <= 1:
             raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.85 or 85%")
         return value
 

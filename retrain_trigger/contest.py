@@ -9,8 +9,8 @@ from retrain_trigger import collection, preparation, promotion, rehearsal, trial
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, RetrainCheckError, UsageError
-from retrain_trigger.judge import performance
 from retrain_trigger.judge.memory import Champion
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.rehearsal import Rehearsal
 from retrain_trigger.tick import Say, Tick, asked
 from retrain_trigger.trial import Trial
@@ -114,7 +114,7 @@ def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial 
     source = data.holdout_file or data.labelled or logs.predictions
     if source is None:
         return None, NOTHING_TO_COMPARE_ON
-    if tick.config.metric not in performance.METRICS:
+    if tick.config.metric not in METRICS:
         return None, f"no comparison on a hold-out: metric {tick.config.metric!r} cannot be computed from predictions"
     holdout = tick.scratch / "holdout.parquet"
     try:

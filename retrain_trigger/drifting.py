@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge import performance
 from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import OnDrift
 from retrain_trigger.judge.windows import WindowCounts
 from retrain_trigger.measurements import Measurement
@@ -33,7 +33,7 @@ def decides(config: Config, *, labelled: bool) -> OnDrift:
     logs = config.logs
     if config.trigger.on_drift is not OnDrift.AUTO:
         return config.trigger.on_drift
-    if logs.predictions is None or config.metric not in performance.METRICS:
+    if logs.predictions is None or config.metric not in METRICS:
         return OnDrift.WARN
     known = labelled or logs.labels is not None or "metrics" in logs.model_fields_set or logs.metrics.exists()
     return OnDrift.WARN if known else OnDrift.RETRAIN

@@ -11,13 +11,13 @@ from typing import Any
 from retrain_trigger import detection, drifting, usable
 from retrain_trigger.config import Config
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, performance, policy
+from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, policy
 from retrain_trigger.judge.estimate import ScoreCounts
-from retrain_trigger.judge.evidence import RATIOS
 from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
 from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.metrics import METRICS, RATIOS
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judge.unusable import NOTHING_ASIDE, Aside
 from retrain_trigger.judge.windows import Cells, WindowCounts, measured
@@ -140,7 +140,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
 
 def counts_judge(config: Config) -> bool:
     """Say whether the counts of a prediction log can give the metric: then they judge it, not the metrics log."""
-    return config.logs.predictions is not None and config.metric in performance.METRICS
+    return config.logs.predictions is not None and config.metric in METRICS
 
 
 def unused(config: Config, observed: Observed, past: Memory) -> tuple[str, ...]:
@@ -210,7 +210,7 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
         )
     )
     unlabelled = [window for window in windows if window.coverage < config.trigger.label_coverage and window.scores]
-    if unlabelled and config.metric in performance.METRICS:
+    if unlabelled and config.metric in METRICS:
         latest = unlabelled[-1]
         learned = ScoreCounts(
             _added(window.scores for window in windows if window.coverage >= config.trigger.label_coverage)
@@ -299,7 +299,7 @@ def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidenc
     at = latest.at.isoformat() if latest.at else None
     note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
     if latest is not newest:
-        note += f"; {newest.where} has no {config.metric}: {performance.UNDEFINED[config.metric]}"
+        note += f"; {newest.where} has no {config.metric}: {METRICS[config.metric].undefined}"
     finding = evidence.check(detector, note=note)
     more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
     return replace(finding, evidence={**finding.evidence, **more})

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from retrain_trigger import data_check, holdouts, profile, trial
 from retrain_trigger.errors import PromotionError, UsageError
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge import performance, policy, quality
+from retrain_trigger.judge import policy, quality
 from retrain_trigger.judge.counts import TableCounts
 from retrain_trigger.judge.lateness import AT_ONCE
 from retrain_trigger.judge.memory import Champion
+from retrain_trigger.judge.metrics import METRICS, positive_label
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from retrain_trigger.world.labelled import LabelledRows
 
 NO_HOLDOUT = "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION --reason ...`"
-BINARY_METRICS = frozenset({"f1", "precision", "recall", "cost"})
 _BINARY = 2
 
 
@@ -132,7 +132,7 @@ def _prepared(
     logs = tick.config.logs
     if data.labelled is None and data.holdout_file is None and logs.predictions is None:
         return Prepared(splits=(own,), uncompared=NO_HOLDOUT)
-    if tick.config.metric not in performance.METRICS:
+    if tick.config.metric not in METRICS:
         because = f"metric {tick.config.metric!r} cannot be computed from predictions: promote VERSION by hand"
         return Prepared(splits=(own,), uncompared=because)
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
@@ -278,7 +278,7 @@ def _with_holdout(
     tick: Tick, rows: "LabelledRows", champion: Champion | None, deciding: holdouts.HoldOut, splits: tuple[Split, ...]
 ) -> Prepared:
     labels = rows.labels()
-    if len(labels) > _BINARY and tick.config.metric in BINARY_METRICS:
+    if len(labels) > _BINARY and METRICS[tick.config.metric].of_one_class:
         raise UsageError(
             f"metric {tick.config.metric} is for two classes, and the labels are {', '.join(labels)}: "
             f"set `metric: f1_macro`"
@@ -351,7 +351,7 @@ def positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -
     fixed = tick.config.positive_label
     if fixed is None and champion is not None:
         fixed = tick.registry.card(champion.version).get("positive")
-    return performance.positive_label(labels, fixed or None)
+    return positive_label(labels, fixed or None)
 
 
 def _widest(windows: Sequence[timedelta | None]) -> timedelta | None:

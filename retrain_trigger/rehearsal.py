@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain_trigger import preparation, trial
 from retrain_trigger.errors import DataError
-from retrain_trigger.judge import performance
+from retrain_trigger.judge import metrics
 from retrain_trigger.judge.agreement import Agreement
 from retrain_trigger.judge.counts import Confusion, JointCounts
 from retrain_trigger.judge.memory import Champion
@@ -101,12 +101,12 @@ def _tallied(tick: Tick, champion: Champion, answers: "Said") -> Rehearsal:
 
 
 def _scores(tick: Tick, champion: Champion, joint: JointCounts) -> tuple[float | None, float | None]:
-    if not joint.rows or tick.config.metric not in performance.METRICS:
+    if not joint.rows or tick.config.metric not in metrics.METRICS:
         return None, None
     label = preparation.positive(tick, champion, joint.labels)
 
     def score(said: Confusion) -> float | None:
-        found = performance.score(said, tick.config.metric, label, cost=tick.config.weights)
+        found = metrics.score(said, tick.config.metric, label, cost=tick.config.weights)
         return None if math.isnan(found) else found
 
     return score(joint.champion), score(joint.challenger)

@@ -26,18 +26,13 @@ from pydantic import (
 
 from retrain_trigger import units
 from retrain_trigger.document import quoted
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import Budget, OnDrift, Patience
 from retrain_trigger.units import WrongError
 from retrain_trigger.world.log_record import built_in, normal
 
 CHALLENGER: Final = "challenger.json"
 """Beside the pointer, this names the challenger that runs in shadow."""
-
-BUILT_IN_METRICS: Final = ("f1", "f1_macro", "accuracy", "balanced_accuracy", "precision", "recall")
-"""Metrics from 0 to 1 that are computed from counts; any other name is looked up in the metrics log."""
-
-KNOWN_METRICS: Final = (*BUILT_IN_METRICS, "cost")
-"""Metrics that the counts of a prediction log give."""
 
 
 class Direction(StrEnum):
@@ -78,7 +73,7 @@ def metric_name(value: object) -> str:
     written = units.text(value)
     above, _, last = written.rpartition(".")
     name = last.strip() or written
-    if name.lower() in KNOWN_METRICS:
+    if name.lower() in METRICS:
         return name.lower()
     known = built_in(name)
     if known is not None and (above or normal(name) != known):
@@ -90,7 +85,7 @@ def metric_name(value: object) -> str:
 
 
 def _misspelt(name: str) -> str | None:
-    near = difflib.get_close_matches(name, KNOWN_METRICS, n=1, cutoff=0.8)
+    near = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.8)
     # `recall_5` and `f1_micro` are metrics of their own.
     if not near or name in _NO_MISSPELLING or set(near[0].split("_")) < set(name.split("_")):
         return None
@@ -105,6 +100,11 @@ def is_error(metric: str) -> bool:
     """
     words = set(re.split(r"[^a-z0-9]+", metric.lower()))
     return bool(words & _ERRORS) and not words & {"neg", "negative"}
+
+
+def is_bounded(metric: object) -> bool:
+    """Say whether a metric is known to lie between 0 and 1, and to be better when higher."""
+    return metric in METRICS and not METRICS[str(metric)].lower_is_better
 
 
 def label(value: object) -> str | int | bool | None:
@@ -380,7 +380,7 @@ class Promotion(Section):
     @classmethod
     def _is_possible(cls, value: float, info: ValidationInfo) -> float:
         metric = (info.context or {}).get("metric")
-        if metric in BUILT_IN_METRICS and value >= 1:
+        if is_bounded(metric) and value >= 1:
             raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.02 or 2%")
         return value
 
@@ -388,7 +388,7 @@ class Promotion(Section):
     @classmethod
     def _is_reachable(cls, value: float | None, info: ValidationInfo) -> float | None:
         metric = (info.context or {}).get("metric")
-        if value is not None and metric in BUILT_IN_METRICS and not 0 <= value <= 1:
+        if value is not None and is_bounded(metric) and not 0 <= value <= 1:
             raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.80 or 80%")
         return value
 

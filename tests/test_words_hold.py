@@ -15,7 +15,6 @@ from projects import START
 from retrain_trigger import config as settings
 from retrain_trigger import printing
 from retrain_trigger.config import Config
-from retrain_trigger.judge.performance import LOWER_IS_BETTER
 from retrain_trigger.replay import Replay, simulate
 
 ROOT = Path(__file__).parents[1]
@@ -134,7 +133,7 @@ def fuzzed(seed: int) -> tuple[Config, list[Seen], str, str]:
 
 
 def is_good(config: Config, value: float) -> bool:
-    lower = config.metric in LOWER_IS_BETTER or config.direction == "lower_is_better"
+    lower = config.metric == "cost" or config.direction == "lower_is_better"
     return value <= config.performance_threshold if lower else value >= config.performance_threshold
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrain_trigger.judge.counts import JointCounts, OneVsRest
-from retrain_trigger.judge.performance import LOWER_IS_BETTER, of_classes, score
+from retrain_trigger.judge.metrics import METRICS, of_classes, score
 
 RESAMPLES = 10_000
 """Bootstrap resamples: the ends of a 95 % interval are then known to about 1 % of its width."""
@@ -131,7 +131,7 @@ def compare(
     True
     """
     champion, challenger = (score(said, metric, positive, cost=cost) for said in (joint.champion, joint.challenger))
-    better = -1 if metric in LOWER_IS_BETTER else 1
+    better = -1 if METRICS[metric].lower_is_better else 1
     tail = (1 - certainty) / 2 / challengers
     differences = better * _resampled_differences(
         joint, of_classes(metric, cost=cost), positive, seed=seed, resamples=resamples

@@ -9,7 +9,7 @@ from typing import Any
 
 from retrain_trigger.findings import Finding, at_least, at_most, figures, unknown
 from retrain_trigger.judge.counts import OneVsRest
-from retrain_trigger.judge.performance import LOWER_IS_BETTER, of_classes
+from retrain_trigger.judge.metrics import METRICS, of_classes
 
 TAIL = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
 """Edges under 0.01: where positives are rare, nearly all scores and the decision itself lie there."""
@@ -28,9 +28,6 @@ LARGEST_MISFIT = 0.05
 
 A score of the predicted class instead of the positive one (0.97 for a sure no) misses by far more.
 """
-
-OF_ALL_CLASSES = frozenset({"f1_macro", "accuracy", "balanced_accuracy"})
-"""Metrics that look at every class: the score of one class tells them for two classes only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +163,7 @@ def estimated(
     *,
     cost: tuple[float, float] = (1.0, 1.0),
 ) -> float:
-    """Return a metric of performance.METRICS of the expected counts, all other classes as one; NaN where it is 0/0.
+    """Return a metric of METRICS of the expected counts, all other classes as one; NaN where it is 0/0.
 
     It holds while a score is worth what it was: it sees that other rows come (hard ones, more positives), never that
     the same rows have other labels now.
@@ -207,7 +204,7 @@ def check(
     obstacle = _obstacle(scores, calibration, metric, positive, min_rows=min_rows, cost=cost)
     if obstacle:
         return unknown(name, _noted(obstacle, note), limit=threshold, warns=True, evidence=evidence)
-    judge = at_most if metric in LOWER_IS_BETTER else at_least
+    judge = at_most if METRICS[metric].lower_is_better else at_least
     found = judge(
         name,
         estimated(scores, calibration, metric, positive, cost=cost),
@@ -237,7 +234,7 @@ def _obstacle(
     if calibration.positives in {0, calibration.rows}:
         return f"{learned} are of one class"
     classes = len(scores.classes | calibration.classes | {positive})
-    if metric in OF_ALL_CLASSES and classes > len(("positive", "rest")):
+    if not METRICS[metric].of_one_class and classes > len(("positive", "rest")):
         return f"the score of one class does not tell {metric} of {classes} classes"
     realised, fitted = (_metric(cells, metric, cost) for cells in (calibration.realised, calibration.fitted))
     if abs(fitted - realised) > LARGEST_MISFIT * (max(cost) if metric == "cost" else 1):

@@ -7,13 +7,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from retrain_trigger.findings import ALERT, Finding, Verdict, figures, unknown
+from retrain_trigger.judge.metrics import RATIOS, Cells, Ratio
 from retrain_trigger.judge.overdispersion import LATEST_PAIRS, overdispersion, swing
 from retrain_trigger.measurements import Measurement
 
 Counts = tuple[int, int, int, int]
 """Rows of one window: tp, fp, fn, tn. For accuracy over more than two classes: right, wrong, 0, 0."""
-
-Cells = tuple[float, float, float, float]
 
 BETS = tuple(0.001 * 900 ** (step / 11) for step in range(12))
 """Shares of the largest gain that are staked on decay, 0.001 to 0.9: a small fall needs a small stake."""
@@ -29,17 +28,6 @@ MOST_REPEATS = 1000
 
 MOST_EVIDENCE = 1e300
 """Evidence is reported up to here, so that it is always a finite number."""
-
-
-class Ratio(NamedTuple):
-    """A metric as sum(part * counts) / sum(whole * counts) over the cells tp, fp, fn, tn.
-
-    The metric looks at the rows whose `whole` is not 0. `sign` is 1 where higher is better and -1 where lower is.
-    """
-
-    part: Cells
-    whole: Cells
-    sign: int = 1
 
 
 class Alert(NamedTuple):
@@ -458,12 +446,3 @@ def _shown(detector: Detector, needs: int | None) -> dict[str, Any]:
         "judged_windows": detector.windows,
         "overdispersion": detector.overdispersion,
     }
-
-
-RATIOS: dict[str, Ratio] = {
-    "f1": Ratio(part=(2, 0, 0, 0), whole=(2, 1, 1, 0)),
-    "accuracy": Ratio(part=(1, 0, 0, 1), whole=(1, 1, 1, 1)),
-    "precision": Ratio(part=(1, 0, 0, 0), whole=(1, 1, 0, 0)),
-    "recall": Ratio(part=(1, 0, 0, 0), whole=(1, 0, 1, 0)),
-    "cost": Ratio(part=(0, 1, 1, 0), whole=(1, 1, 1, 1), sign=-1),
-}

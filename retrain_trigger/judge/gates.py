@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
 from retrain_trigger.judge.comparison import TOLERANCE, Comparison
-from retrain_trigger.judge.performance import LOWER_IS_BETTER
+from retrain_trigger.judge.metrics import METRICS
 
 MIN_CLASSES = 2
 """On rows of one class, the model that always says it is perfect."""
@@ -157,7 +157,7 @@ def floor(comparison: Comparison, *, floor: float | None, **_: object) -> Findin
     """Ask that the challenger's score is not under `floor` (for a cost: not above), whatever the champion's is."""
     if floor is None:
         return None
-    direction = at_most if comparison.metric in LOWER_IS_BETTER else at_least
+    direction = at_most if METRICS[comparison.metric].lower_is_better else at_least
     found = direction(comparison.metric, comparison.challenger, floor, limit_name="promotion.floor")
     return replace(found, name="floor", because=f"the challenger's {found.because}")
 

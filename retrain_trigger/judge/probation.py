@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from retrain_trigger.findings import Finding, Verdict, figures, unknown
-from retrain_trigger.judge.evidence import RATIOS, Counts, Detector, Ratio, ratio_of, swing_between
+from retrain_trigger.judge.evidence import Counts, Detector, ratio_of, swing_between
+from retrain_trigger.judge.metrics import RATIOS, Ratio
 from retrain_trigger.judge.overdispersion import FARTHEST, PRIOR_PAIRS, overdispersion
 
 ONE_PERCENT = 100.0

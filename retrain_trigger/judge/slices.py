@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from retrain_trigger.findings import Finding, Verdict, figures, unknown
 from retrain_trigger.judge.counts import Confusion
-from retrain_trigger.judge.evidence import RATIOS, Detector
+from retrain_trigger.judge.evidence import Detector
+from retrain_trigger.judge.metrics import RATIOS
 from retrain_trigger.judge.windows import WindowCounts
 
 MOST = 50

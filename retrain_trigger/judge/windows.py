@@ -8,7 +8,7 @@ from typing import Any
 
 from retrain_trigger.judge.counts import Confusion
 from retrain_trigger.judge.histograms import Histogram
-from retrain_trigger.judge.performance import score
+from retrain_trigger.judge.metrics import score
 from retrain_trigger.judge.unusable import Unusable
 from retrain_trigger.measurements import PREDICTIONS, Measurement
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.judge.comparison import Comparison, compare
 from retrain_trigger.judge.counts import JointCounts
-from retrain_trigger.judge.performance import METRICS
+from retrain_trigger.judge.metrics import METRICS
 
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]

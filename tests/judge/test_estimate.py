@@ -23,7 +23,7 @@ from retrain_trigger.judge.estimate import (
     estimated,
     expected,
 )
-from retrain_trigger.judge.performance import METRICS, score
+from retrain_trigger.judge.metrics import METRICS, score
 
 Row = tuple[float, str, str | None]
 SCORES = st.floats(0, 1)

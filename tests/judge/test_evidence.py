@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.counts import OneVsRest
-from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, RATIOS, Counts, Detector, alert, check
-from retrain_trigger.judge.performance import METRICS
+from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, Counts, Detector, alert, check
+from retrain_trigger.judge.metrics import METRICS, RATIOS
 
 CELLS = st.one_of(st.integers(0, 50), st.integers(0, 10**12))
 WINDOWS = st.tuples(CELLS, CELLS, CELLS, CELLS)
@@ -61,7 +61,7 @@ def test_any_rows_are_valid_and_every_number_is_finite(metric: str, threshold: f
 def test_a_ratio_is_the_metric_of_the_same_name(metric: str, counts: Counts, threshold: float) -> None:
     tp, fp, fn, tn = counts
     classes = {"1": OneVsRest(tp, fp, fn, tn), "0": OneVsRest(tn, fn, fp, tp)}
-    value = METRICS[metric](classes, "1")
+    value = METRICS[metric].of(classes, "1")
     detector = begun(metric, threshold, fn=1).after(counts)
     assert detector.latest_value == pytest.approx(value, nan_ok=True)
     assert (detector.windows == 0) == math.isnan(value)

@@ -9,7 +9,7 @@ from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import gates
 from retrain_trigger.judge.comparison import compare
 from retrain_trigger.judge.counts import JointCounts
-from retrain_trigger.judge.performance import METRICS
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.proof import SPOILED, failures, itself, spoiled
 
 CLASSES = st.sampled_from(["0", "1", "2"])
