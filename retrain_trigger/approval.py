@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import PromotionError
+from retrain_trigger.events import Training
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.reigns import last_contest
+from retrain_trigger.records import decoded
 from retrain_trigger.tick import Tick
 
 
@@ -72,8 +74,8 @@ def _never_compared(entries: Sequence[Entry], version: str) -> str | None:
     """Say why a version that should have been compared was not; None where nothing was there to compare it on."""
     runs = [entry.run for entry in entries if entry.kind is Kind.SEALED and entry.body["version"] == version]
     own = [entry for entry in entries if entry.run in runs]
-    begun = [entry.body for entry in own if entry.kind is Kind.TRAINING]
-    if not begun or begun[-1]["bootstrap"] or begun[-1]["uncompared"]:
+    begun = [decoded(Training, entry.body) for entry in own if entry.kind is Kind.TRAINING]
+    if not begun or begun[-1].bootstrap or begun[-1].uncompared:
         return None
     for entry in own:
         if entry.kind is Kind.COMPARED:

@@ -5,26 +5,28 @@ Each step leaves a ledger entry before its effect, so that `finish` goes on from
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from retrain_trigger import approval, artefact, audition, promotion, staging, trial
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError, TrainingError, refused
+from retrain_trigger.events import Reason, Said, Selected, Standing, Training
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import noninferiority, wear
-from retrain_trigger.judge.feedback import VersionCounts
-from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.preparation import Prepared, Selection, Split, refit
+from retrain_trigger.records import decoded, encoded
 from retrain_trigger.redaction import redacted
 from retrain_trigger.sections import Feedback, Mode
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files, training
+
+HOLDOUT, SELECTION = "holdout.parquet", "selection.parquet"
+"""Files of the rows that decide, and of those that select out of time."""
 
 CANDIDATE = "-candidate"
 """Ends the version of a model that was trained without the newest windows: it shows what a recipe is worth."""
@@ -34,11 +36,11 @@ def start(
     tick: Tick,
     prepared: Prepared,
     *,
-    reason: Mapping[str, Any],
+    reason: Reason,
     mark: Mark,
     bootstrap: bool,
-    served: VersionCounts | None = None,
-    standing: Mapping[str, Any] | None = None,
+    served: Said | None = None,
+    standing: Standing | None = None,
     promotes: bool = True,
 ) -> Outcome:
     """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out, BusyError.
@@ -55,29 +57,31 @@ def start(
         tick.say(worn.because)
     champion = tick.past.champion
     trainings = len(prepared.splits) + (1 if prepared.selection else 0)
-    begun: dict[str, Any] = {
-        "champion": champion.version if champion else None,
-        "bootstrap": bootstrap,
-        "reason": dict(reason),
-        "command": tick.config.train.command,
-        **training.deadlines(tick.config.train.timeout * trainings),
-        "reaches": [split.reach for split in prepared.splits],
-        "reserved": prepared.reserved,
-        "mark": mark_to_json(mark),
-        "config": tick.config.digest,
-        "holdout": files.sha256(prepared.holdout) if prepared.holdout else None,
-        "deciding": dict(prepared.deciding),
-        "selection": _selection(prepared.selection) if prepared.selection else None,
-        "worn": [worn.to_json()] if worn else [],
-        "label": prepared.label,
-        "features": list(prepared.features),
-        "positive": prepared.positive,
-        "uncompared": prepared.uncompared,
-        "served": served.to_json() if served else None,
-        "standing": dict(standing) if standing else None,
-        "promotes": promotes,
-    }
-    tick.record(Kind.TRAINING, **begun)
+    deadlines = training.deadlines(tick.config.train.timeout * trainings)
+    begun = Training(
+        champion=champion.version if champion else None,
+        bootstrap=bootstrap,
+        reason=reason,
+        command=tick.config.train.command,
+        deadline=deadlines["deadline"],
+        deadline_since_boot=deadlines["deadline_since_boot"],
+        reaches=tuple(split.reach for split in prepared.splits),
+        reserved=prepared.reserved,
+        mark=mark,
+        config=tick.config.digest,
+        holdout=files.sha256(prepared.holdout) if prepared.holdout else None,
+        deciding=prepared.deciding,
+        selection=_selected(prepared.selection) if prepared.selection else None,
+        worn=(worn,) if worn else (),
+        label=prepared.label,
+        features=prepared.features,
+        positive=prepared.positive,
+        uncompared=prepared.uncompared,
+        served=served,
+        standing=standing,
+        promotes=promotes,
+    )
+    tick.record(Kind.TRAINING, **encoded(begun))
     sealed, failures = _all_trained(tick, prepared, begun)
     if not sealed:
         tick.record(Kind.FAILED, because=failures[-1])
@@ -85,26 +89,25 @@ def start(
     return finish(tick, begun, sealed)
 
 
-def finish(tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str]) -> Outcome:
+def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:
     """Go on from sealed challengers to the end: promoted, kept, or (no hold-out) sealed only."""
-    if begun["bootstrap"]:
+    if begun.bootstrap:
         because = "first champion, promoted without comparison (--bootstrap)"
         promotion.promote(tick, sealed[-1], by="bootstrap", because=because)
         tick.discard_files()
         return _outcome(tick, Word.PROMOTED, f"{sealed[-1]} is the {because}", version=sealed[-1])
-    if begun["uncompared"]:
-        because = f"{', '.join(sealed)} sealed, not promoted: {begun['uncompared']}"
+    if begun.uncompared:
+        because = f"{', '.join(sealed)} sealed, not promoted: {begun.uncompared}"
         tick.record(Kind.KEPT, because=because, versions=list(sealed))
         return _outcome(tick, Word.SEALED, because, version=sealed[-1])
-    selection = begun["selection"]
-    if selection:
+    if begun.selection:
         return selected(
-            tick, begun, _compared(tick, begun, sealed, holdout="selection.parquet", sha256=selection["holdout"])
+            tick, begun, begun.selection, _compared(tick, begun, sealed, SELECTION, begun.selection.holdout)
         )
-    return concluded(tick, begun, _compared(tick, begun, sealed, holdout="holdout.parquet", sha256=begun["holdout"]))
+    return concluded(tick, begun, _compared(tick, begun, sealed, HOLDOUT, begun.holdout))
 
 
-def selected(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> Outcome:
+def selected(tick: Tick, begun: Training, by: Selected, trials: Sequence[trial.Trial]) -> Outcome:
     """Write which candidate is better than the champion out of time, then refit its recipe; without one, keep."""
     best = _best(trials)
     because = f"out of time, {_told(tick, begun, trials)}" + ("; its recipe is refitted" if best.passed else "")
@@ -113,17 +116,17 @@ def selected(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]
         Kind.SELECTED,
         verdict=verdict,
         because=because,
-        champion=begun["champion"],
-        holdout=begun["selection"]["holdout"],
-        deciding=begun["selection"]["deciding"],
+        champion=begun.champion,
+        holdout=by.holdout,
+        deciding=encoded(by.deciding),
         config=tick.config.digest,
-        findings=begun["worn"],
+        findings=encoded(begun.worn),
         trials=[each.to_json() for each in trials],
     )
     return refitted(tick, begun, verdict, because)
 
 
-def refitted(tick: Tick, begun: Mapping[str, Any], candidate: str | None, because: str) -> Outcome:
+def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -> Outcome:
     """Train the recipe of the selected candidate again, on everything but the reserved rows, and check what came out.
 
     Raises TrainingError where no model came out.
@@ -144,15 +147,15 @@ def refitted(tick: Tick, begun: Mapping[str, Any], candidate: str | None, becaus
     return checked(tick, begun, version)
 
 
-def checked(tick: Tick, begun: Mapping[str, Any], version: str) -> Outcome:
+def checked(tick: Tick, begun: Training, version: str) -> Outcome:
     """Check a sealed refit on the hold-out: it need not be better again, and must not be clearly worse."""
-    (found,) = _compared(tick, begun, [version], holdout="holdout.parquet", sha256=begun["holdout"])
+    (found,) = _compared(tick, begun, [version], HOLDOUT, begun.holdout)
     findings = noninferiority.judge(found.findings, found.comparison, margin=tick.config.promotion.margin)
     passed = all(finding.verdict is Verdict.PASS for finding in findings)
     return concluded(tick, begun, [replace(found, findings=findings, passed=passed)])
 
 
-def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> Outcome:
+def concluded(tick: Tick, begun: Training, trials: Sequence[trial.Trial]) -> Outcome:
     """Write the verdict of a comparison, then act on it."""
     best = _best(trials)
     because, verdict = _told(tick, begun, trials), best.version if best.passed else None
@@ -164,11 +167,11 @@ def concluded(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial
         Kind.COMPARED,
         verdict=verdict,
         because=because,
-        champion=begun["champion"],
-        holdout=begun["holdout"],
-        deciding=begun["deciding"],
+        champion=begun.champion,
+        holdout=begun.holdout,
+        deciding=encoded(begun.deciding),
         config=tick.config.digest,
-        findings=begun["worn"],
+        findings=encoded(begun.worn),
         trials=[each.to_json() for each in trials],
     )
     return act_on_verdict(tick, verdict, because)
@@ -219,12 +222,12 @@ def _weighed(tick: Tick, version: str | None, because: str, *, by: str) -> tuple
     return (Word.ASKED if tick.config.promotion.mode is Mode.ASK else Word.PROMOTED), because
 
 
-def _all_trained(tick: Tick, prepared: Prepared, begun: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _all_trained(tick: Tick, prepared: Prepared, begun: Training) -> tuple[list[str], list[str]]:
     """Train and seal a challenger for each split; return the versions, and what was said of those that failed."""
     candidate, more = "", {}
     if prepared.selection:
-        windows, after = tick.config.promotion.out_of_time, begun["selection"]["left_out_after"]
-        candidate, more = CANDIDATE, {"left_out": {"windows": windows, "after": after}}
+        windows, after = tick.config.promotion.out_of_time, prepared.selection.left_out_after
+        candidate, more = CANDIDATE, {"left_out": {"windows": windows, "after": after.isoformat()}}
     sealed, failures = [], []
     for split in prepared.splits:
         try:
@@ -238,18 +241,25 @@ def _all_trained(tick: Tick, prepared: Prepared, begun: Mapping[str, Any]) -> tu
 
 
 def _compared(
-    tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: str, sha256: str
+    tick: Tick, begun: Training, sealed: Sequence[str], holdout: str, sha256: str | None
 ) -> list[trial.Trial]:
     """Compare sealed challengers with the champion; all that the attempt trains share the interval."""
+    assert begun.champion is not None
     try:
-        rows = _unchanged(tick.scratch / holdout, sha256)
-        return trial.compared(tick, begun, sealed, holdout=rows, shared_among=len(begun["reaches"]))
+        held = trial.HeldOut(
+            champion=begun.champion,
+            rows=_unchanged(tick.scratch / holdout, sha256),
+            label=begun.label,
+            features=begun.features,
+            positive=begun.positive,
+        )
+        return trial.compared(tick, held, sealed, shared_among=len(begun.reaches))
     except PromotionError as error:
         tick.record(Kind.KEPT, because=str(error), versions=list(sealed))
         raise
 
 
-def _unchanged(path: Path, sha256: str) -> Path:
+def _unchanged(path: Path, sha256: str | None) -> Path:
     """Return the rows that decide, as they were before the training. Raises PromotionError where they have changed."""
     try:
         same = files.sha256(path) == sha256
@@ -270,39 +280,39 @@ def _rank(each: trial.Trial) -> tuple[bool, bool, float]:
     return each.passed, difference is not None, difference or 0.0
 
 
-def _told(tick: Tick, begun: Mapping[str, Any], trials: Sequence[trial.Trial]) -> str:
+def _told(tick: Tick, begun: Training, trials: Sequence[trial.Trial]) -> str:
     """Explain the best trial, and name the challengers that could not be judged at all."""
     told = trial.explained(_best(trials))
     judged = {tick.registry.card(each.version)["reach"] for each in trials}
-    lost = [reach for reach in begun["reaches"] if reach not in judged]
+    lost = [reach for reach in begun.reaches if reach not in judged]
     refit = any("refit_of" in tick.registry.card(each.version) for each in trials)
     return told if refit or not lost else f"{told}; not judged, because it failed: the challenger of {', '.join(lost)}"
 
 
-def _selection(selection: Selection) -> dict[str, Any]:
+def _selected(selection: Selection) -> Selected:
     """Return what the ledger keeps of a selection: when it is finished after a crash, its files must be these."""
-    return {
-        "holdout": files.sha256(selection.holdout),
-        "deciding": dict(selection.deciding),
-        "left_out_after": selection.left_out_after.isoformat(),
-        "refits": {split.reach: files.sha256(split.rows) for split in selection.refits if split.rows},
-    }
+    return Selected(
+        holdout=files.sha256(selection.holdout),
+        deciding=selection.deciding,
+        left_out_after=selection.left_out_after,
+        refits={split.reach: files.sha256(split.rows) for split in selection.refits if split.rows},
+    )
 
 
 def _worn(tick: Tick, prepared: Prepared) -> Finding | None:
     """Say how often the oldest of the deciding rows have decided before; None where nothing will be compared."""
-    oldest = prepared.deciding.get("oldest")
-    return wear.judge(tick.past.uses, oldest=datetime.fromisoformat(oldest)) if oldest else None
+    oldest = prepared.deciding.oldest
+    return wear.judge(tick.past.uses, oldest=oldest) if oldest else None
 
 
-def _version(tick: Tick, begun: Mapping[str, Any], reach: str) -> str:
-    return tick.run if len(begun["reaches"]) == 1 else f"{tick.run}-{reach}"
+def _version(tick: Tick, begun: Training, reach: str) -> str:
+    return tick.run if len(begun.reaches) == 1 else f"{tick.run}-{reach}"
 
 
 def _promotes(tick: Tick) -> bool:
     """Say whether this attempt may move the pointer: what its run was told when it began to train."""
-    begun = [entry.body for entry in tick.ledger.entries(run=tick.run) if entry.kind is Kind.TRAINING]
-    return all(body.get("promotes", True) for body in begun)
+    entries = [entry for entry in tick.ledger.entries(run=tick.run) if entry.kind is Kind.TRAINING]
+    return all(decoded(Training, entry.body).promotes for entry in entries)
 
 
 def _quarantined(tick: Tick, version: str) -> str | None:
@@ -315,13 +325,13 @@ def _quarantined(tick: Tick, version: str) -> str | None:
     )
 
 
-def _feedback(begun: Mapping[str, Any]) -> list[str]:
+def _feedback(begun: Training) -> list[str]:
     """Return the signs of a feedback loop that were there when the training began."""
-    findings = begun["reason"].get("findings", ())
-    return [f["because"] for f in findings if f["name"].startswith("feedback_") and f["verdict"] == "BREACH"]
+    found = (finding for finding in begun.reason.findings if finding.name.startswith("feedback_"))
+    return [finding.because for finding in found if finding.verdict is Verdict.BREACH]
 
 
-def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], **more: Any) -> str:
+def _trained(tick: Tick, split: Split, version: str, begun: Training, **more: Any) -> str:
     """Train one challenger and seal it; return its version. `more` is written on its card."""
     output = _output(tick, split)
     files.make_folder(output.parent, mode=0o700)
@@ -339,18 +349,18 @@ def _trained(tick: Tick, split: Split, version: str, begun: Mapping[str, Any], *
         training_lock=tick.training_lock,
     )
     model = artefact.found(expected, command=tick.config.train.command, log=log)
-    if begun["bootstrap"]:
+    if begun.bootstrap:
         more = {**more, **_heard(tick, model, log)}
     card = {
         "run": tick.run,
         "trained_at": tick.now.isoformat(),
-        "reason": begun["reason"],
-        "command": redacted(begun["command"]),
+        "reason": encoded(begun.reason),
+        "command": redacted(begun.command),
         "seconds": round((time.time_ns() - started) / 1e9, 3),
         "reach": split.reach,
         "train_data": data,
-        "positive": begun["positive"] or None,
-        "config": begun["config"],
+        "positive": begun.positive or None,
+        "config": begun.config,
         **more,
     }
     try:
@@ -378,10 +388,10 @@ def _output(tick: Tick, split: Split) -> Path:
     return tick.scratch / split.name / "model.joblib"
 
 
-def _environment(tick: Tick, split: Split, output: Path, begun: Mapping[str, Any]) -> dict[str, str]:
+def _environment(tick: Tick, split: Split, output: Path, begun: Training) -> dict[str, str]:
     environment = {
         "RETRAIN_RUN_ID": tick.run,
-        "RETRAIN_REASON": json.dumps(begun["reason"]),
+        "RETRAIN_REASON": json.dumps(encoded(begun.reason)),
         "RETRAIN_OUTPUT": str(output),
     }
     if split.rows is not None:

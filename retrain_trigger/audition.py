@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from retrain_trigger import trial
 from retrain_trigger.config import Config
 from retrain_trigger.errors import CannotJudgeError, DataError, PromotionError
-from retrain_trigger.judge import performance
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.world import files, lock, models
 from retrain_trigger.world.models import ModelFacts
 
@@ -112,7 +112,7 @@ def _asked(config: Config, model: Path, rows: "LabelledRows", *, scratch: Path) 
     sample, predictions = scratch / "heard.parquet", scratch / "heard.predictions.parquet"
     rows.write("true", sample, at_most=SAMPLE)
     found = trial.predict(config, model, scratch=scratch, rows=sample, features=rows.features, predictions=predictions)
-    if config.metric in performance.METRICS:
+    if config.metric in METRICS:
         _check_classes(config, model, found, predictions, [label for label in rows.labels() if label is not None])
     return found
 

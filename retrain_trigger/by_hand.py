@@ -21,6 +21,7 @@ from retrain_trigger import (
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import BusyError, DataError, LedgerError, PromotionError, UsageError, refused
+from retrain_trigger.events import Reason
 from retrain_trigger.judge import lineage, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.measurements import Mark
@@ -73,7 +74,7 @@ def bootstrap(
         if isinstance(prepared, Outcome):
             tick.record(Kind.REFUSED, because=prepared.because, findings=[f.to_json() for f in prepared.findings])
             return prepared
-        return attempt.start(tick, prepared, reason={"because": "first champion"}, mark=Mark(), bootstrap=True)
+        return attempt.start(tick, prepared, reason=Reason(because="first champion"), mark=Mark(), bootstrap=True)
 
 
 def adopt(config: Config, adoption: Adoption, *, now: datetime, say: Say) -> Outcome:

@@ -13,8 +13,7 @@ from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.rehearsal import Rehearsal
 from retrain_trigger.tick import Say, Tick, asked
-from retrain_trigger.trial import Trial
-from retrain_trigger.world import files
+from retrain_trigger.trial import HeldOut, Trial
 
 NOTHING_TO_COMPARE_ON = "there is nothing to compare on: set data.labelled or data.holdout_file (a hold-out), or logs.predictions (requests)"
 
@@ -118,18 +117,18 @@ def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial 
         return None, f"no comparison on a hold-out: metric {tick.config.metric!r} cannot be computed from predictions"
     holdout = tick.scratch / "holdout.parquet"
     try:
-        begun = _held_out(tick, champion, source, holdout)
+        held = _held_out(tick, champion, source, holdout)
     except RetrainCheckError as error:
         if logs.predictions is None:
             raise
         return None, f"no comparison on a hold-out: {error}"
-    if begun is None:
+    if held is None:
         return None, f"no comparison on a hold-out: it has no row newer than what {champion.version} was trained on"
-    (found,) = trial.compared(tick, begun, [challenger], holdout=holdout)
+    (found,) = trial.compared(tick, held, [challenger])
     return found, None
 
 
-def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> dict[str, Any] | None:
+def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> HeldOut | None:
     """Write the rows that would decide today, and return what a trial needs to know of them; None without a row."""
     from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only a comparison needs it)
 
@@ -141,13 +140,13 @@ def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> dic
         if not rows.count(deciding):
             return None
         rows.write(deciding, holdout)
-        return {
-            "champion": champion.version,
-            "label": rows.columns["label"],
-            "features": rows.features,
-            "positive": preparation.positive(tick, champion, rows.labels()),
-            "holdout": files.sha256(holdout),
-        }
+        return HeldOut(
+            champion=champion.version,
+            rows=holdout,
+            label=rows.columns["label"],
+            features=rows.features,
+            positive=preparation.positive(tick, champion, rows.labels()),
+        )
 
 
 def _on_requests(tick: Tick, champion: Champion, challenger: str) -> tuple[Rehearsal | None, str | None]:

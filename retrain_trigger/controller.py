@@ -22,6 +22,7 @@ from retrain_trigger import (
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, LiveModelError, PromotionError, RetrainCheckError, UsageError
+from retrain_trigger.events import Reason
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.memory import Champion, Memory
@@ -299,10 +300,9 @@ def _attempted(
     if tick.asks:
         return _planned(tick, judgement, reading, because, prepared)
     tick.say(f"{because}; retraining starts")
-    findings = [finding.to_json() for finding in (*judgement.findings, *prepared.findings)]
     said = served(reading.observed, tick.past)
     doing = probation.standing(tick.config, reading.observed, tick.past)
-    reason = {"because": because, "forced": forced, "findings": findings}
+    reason = Reason(because=because, forced=forced, findings=(*judgement.findings, *prepared.findings))
     outcome = attempt.start(
         tick,
         prepared,

@@ -1,7 +1,7 @@
 """One line of the ledger: what happened, when, in which run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -41,17 +41,3 @@ class Entry:
     run: str
     kind: Kind
     body: Mapping[str, Any]
-
-
-def completed(entry: Entry) -> Entry:
-    """Return an entry, whichever version wrote it, with every key that a later run reads of its kind.
-
-    >>> completed(Entry(1, datetime(2026, 1, 5), "run", Kind.TRAINING, {"worn": [1]})).body["selection"]
-    """
-    return replace(entry, body={**_ADDED.get(entry.kind, {}), **entry.body})
-
-
-_ADDED: Mapping[Kind, Mapping[str, Any]] = {
-    Kind.TRAINING: {"reaches": [], "deciding": {}, "selection": None, "worn": []},
-}
-"""Keys that entries of a kind have had only since a later version, with what an older entry means without them."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from retrain_trigger.records import decoded, encoded
+
 ALERT = "alert"
 """The name of the finding that one window is beyond chance by itself."""
 
@@ -39,21 +41,18 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as a JSON object."""
-        return {
-            "name": self.name,
-            "verdict": self.verdict.value,
-            "value": self.value,
-            "limit": self.limit,
-            "because": self.because,
-            "warns": self.warns,
-            "evidence": dict(self.evidence),
-        }
+        found: dict[str, Any] = encoded(self)
+        return found
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Finding":
-        """Read back what `to_json` wrote; in earlier ledgers `warns` is in the evidence."""
-        warns = document.get("warns", document["evidence"].get("warns", False))
-        return cls(**{**document, "verdict": Verdict(document["verdict"]), "warns": bool(warns)})
+        """Read back what `to_json` wrote."""
+        return decoded(cls, document)
+
+    @classmethod
+    def upgraded(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a document of today: in earlier ledgers `warns` is in the evidence."""
+        return {"warns": bool(document["evidence"].get("warns", False)), **document}
 
 
 def at_least(

@@ -162,9 +162,9 @@ def _unfit(tick: Tick, held: HoldOut, late: Delay | None, *, located: bool) -> O
             raise PromotionError(f"no challenger could be judged: {reason}. Nothing was trained; have all labels come?")
         _check_coming(tick, held.rows.newest(), late, reason)
         return _wait(f"{reason}: training waits for at least 1 row of another class", late)
-    newest = held.rows.span(held.where)["newest"]
+    newest = held.rows.span(held.where).newest
     if not located:
-        _check_coming(tick, datetime.fromisoformat(newest), late, f"the rows {held.told} are stale")
+        _check_coming(tick, newest, late, f"the rows {held.told} are stale")
     return None
 
 

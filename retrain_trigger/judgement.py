@@ -10,10 +10,11 @@ from typing import Any
 
 from retrain_trigger import detection, drifting, usable
 from retrain_trigger.config import Config
+from retrain_trigger.events import Said
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, policy
 from retrain_trigger.judge.estimate import ScoreCounts
-from retrain_trigger.judge.feedback import ExposureCounts, VersionCounts
+from retrain_trigger.judge.feedback import ExposureCounts
 from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.memory import Memory
@@ -183,7 +184,7 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
     return tuple(finding for finding in found if finding is not None)
 
 
-def served(observed: Observed, past: Memory) -> VersionCounts | None:
+def served(observed: Observed, past: Memory) -> Said | None:
     """Count what the champion has said so far; None where there is no prediction log, or it has said nothing."""
     windows = memory.answered_for(observed.windows or (), past)
     histograms = [window.histograms or {} for window in windows]
@@ -192,7 +193,7 @@ def served(observed: Observed, past: Memory) -> VersionCounts | None:
     if past.champion is None or not said or bins is None:
         return None
     place = bins.index(observed.positive)
-    return VersionCounts(
+    return Said(
         version=past.champion.version,
         rows=sum(counts.rows for counts in said),
         positives=sum(counts.counts[place] for counts in said),
@@ -232,12 +233,12 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
     return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 
-def _champions(observed: Observed, past: Memory) -> list[VersionCounts]:
+def _champions(observed: Observed, past: Memory) -> list[Said]:
     """Return what each champion said in its time, the present one last."""
     present = served(observed, past)
     if present is None:
         return []
-    earlier = [VersionCounts.from_json(told) for version, told in past.served.items() if version != present.version]
+    earlier = [told for version, told in past.served.items() if version != present.version]
     return [*earlier, present]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain_trigger import data_check, holdouts, profile, trial
 from retrain_trigger.errors import PromotionError, UsageError
+from retrain_trigger.events import Span
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import policy, quality
 from retrain_trigger.judge.counts import TableCounts
@@ -50,7 +51,7 @@ class Selection:
     """
 
     holdout: Path
-    deciding: Mapping[str, Any]
+    deciding: Span
     left_out_after: datetime
     refits: tuple[Split, ...]
 
@@ -64,7 +65,7 @@ class Prepared:
 
     splits: tuple[Split, ...]
     holdout: Path | None = None
-    deciding: Mapping[str, Any] = field(default_factory=dict)
+    deciding: Span = field(default_factory=Span)
     selection: Selection | None = None
     label: str = ""
     features: tuple[str, ...] = ()
@@ -291,7 +292,7 @@ def _with_holdout(
     return Prepared(
         splits=splits,
         holdout=holdout,
-        deciding=deciding.rows.span(deciding.where) if holdout else {},
+        deciding=deciding.rows.span(deciding.where) if holdout else Span(),
         label=rows.columns["label"],
         features=rows.features,
         positive=positive(tick, champion, labels),

@@ -3,15 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from retrain_trigger import promotion, staging
 from retrain_trigger.config import Config
 from retrain_trigger.errors import PromotionError
+from retrain_trigger.events import Standing, Window
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import lineage, performance, policy, probation
 from retrain_trigger.judge.memory import Memory
-from retrain_trigger.judge.probation import Standing, Window
 from retrain_trigger.judgement import Judgement, Observed, champion_measurements
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
@@ -19,12 +18,12 @@ from retrain_trigger.tick import Tick
 from retrain_trigger.world.registry import Registry
 
 
-def standing(config: Config, observed: Observed, past: Memory) -> dict[str, Any] | None:
-    """Return how the champion is doing, as JSON, to hold its successor against; None where nothing was measured."""
+def standing(config: Config, observed: Observed, past: Memory) -> Standing | None:
+    """Return how the champion is doing, to hold its successor against; None where nothing was measured."""
     windows = _windows(config, champion_measurements(config, observed, past))
     if past.champion is None or not windows:
         return None
-    found = probation.standing(
+    return probation.standing(
         past.champion.version,
         windows,
         metric=config.metric,
@@ -32,7 +31,6 @@ def standing(config: Config, observed: Observed, past: Memory) -> dict[str, Any]
         lower_is_better=config.lower_is_better,
         cost=config.weights,
     )
-    return found.to_json()
 
 
 def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -> Finding | None:
@@ -50,7 +48,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -
         return unknown("probation", "nothing was measured of its predecessor", warns=True)
     own = (each for each in champion_measurements(config, observed, past) if each.at is None or each.at < until)
     finding = probation.check(
-        Standing.from_json(past.probation.standing),
+        past.probation.standing,
         _windows(config, own),
         metric=config.metric,
         lower_is_better=config.lower_is_better,

@@ -11,8 +11,8 @@ from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, ConflictError, LiveModelError, PromotionError, UsageError
 from retrain_trigger.judge import clock, lineage, memory
-from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.measurements import Mark
+from retrain_trigger.records import encoded
 from retrain_trigger.tick import Tick, nearby
 from retrain_trigger.world import files, metrics_log, rollback_record
 from retrain_trigger.world.registry import Pointer, Registry
@@ -154,5 +154,5 @@ def _or_keep(tick: Tick, found: Pointer | None) -> str:
 
 
 def _record(tick: Tick, pointer: Pointer, **body: Any) -> None:
-    tick.record(Kind.PROMOTED, pointer=asdict(pointer), mark=mark_to_json(log_mark(tick.config, tick)), **body)
+    tick.record(Kind.PROMOTED, pointer=asdict(pointer), mark=encoded(log_mark(tick.config, tick)), **body)
     keep_ready(tick)

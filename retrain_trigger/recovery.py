@@ -6,10 +6,12 @@ from pathlib import Path
 from time import monotonic, time
 
 from retrain_trigger import attempt, audition, data_check, guard, promotion, staging, without_ledger
-from retrain_trigger.entries import Entry, Kind, completed
+from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
+from retrain_trigger.events import Training
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.records import decoded
 from retrain_trigger.tick import Tick, nearby
 from retrain_trigger.world import descendants, files, lock, models, rollback_record, training
 
@@ -43,7 +45,7 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     if not tick.past.unfinished:
         _tidy(tick)
         return tick, None
-    left = {entry.kind: completed(entry) for entry in tick.past.unfinished}
+    left = {entry.kind: entry for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     tick.say(f"run {earlier.run} was cut off; {'a run would finish it' if tick.asks else 'finishing it'} first")
     if Kind.PROMOTING not in left:
@@ -172,7 +174,7 @@ def _wait_for_training(tick: Tick, left: Left) -> None:
 
 def _remaining(begun: Entry) -> float:
     """Return the seconds that a training has left, by the clock that nobody sets; older entries have only the other one."""
-    if "deadline_since_boot" in begun.body:
+    if begun.body.get("deadline_since_boot") is not None:
         return float(begun.body["deadline_since_boot"] - monotonic())
     return float(begun.body["deadline"] - time())
 
@@ -190,7 +192,7 @@ def _still_running(tick: Tick, begun: Entry) -> str:
 
 def _compared(tick: Tick, left: Left) -> Outcome | None:
     """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
-    begun = left[Kind.TRAINING]
+    begun = decoded(Training, left[Kind.TRAINING].body)
     sealed = _sealed(tick)
     if not sealed:
         _abandoned(tick, "it was cut off before a model was sealed")
@@ -200,14 +202,15 @@ def _compared(tick: Tick, left: Left) -> Outcome | None:
         return None
     if tick.asks:
         return _would_resume(tick, f"{', '.join(sealed)} would be compared with the champion", begun)
-    return attempt.finish(tick, begun.body, sealed)
+    return attempt.finish(tick, begun, sealed)
 
 
 def _refitted(tick: Tick, left: Left) -> Outcome | None:
     """Go on after a selection: at the refit where that has not begun, at its check where it is sealed; else give up."""
-    begun, body, refitting = left[Kind.TRAINING], left[Kind.SELECTED].body, left.get(Kind.REFITTING)
+    begun = decoded(Training, left[Kind.TRAINING].body)
+    body, refitting = left[Kind.SELECTED].body, left.get(Kind.REFITTING)
     if body["verdict"] is None:
-        return attempt.refitted(tick, begun.body, None, body["because"])
+        return attempt.refitted(tick, begun, None, body["because"])
     version = refitting.body["version"] if refitting else None
     if version is not None and version not in _sealed(tick):
         _abandoned(tick, f"it was cut off before the refit of {body['verdict']} was sealed")
@@ -218,8 +221,8 @@ def _refitted(tick: Tick, left: Left) -> Outcome | None:
     if tick.asks:
         return _would_resume(tick, f"the recipe of {body['verdict']} would be refitted", begun)
     if version is not None:
-        return attempt.checked(tick, begun.body, version)
-    return attempt.refitted(tick, begun.body, body["verdict"], body["because"])
+        return attempt.checked(tick, begun, version)
+    return attempt.refitted(tick, begun, body["verdict"], body["because"])
 
 
 def _sealed(tick: Tick) -> list[str]:
@@ -235,15 +238,14 @@ def _sealed(tick: Tick) -> list[str]:
     return recorded
 
 
-def _is_whole(tick: Tick, begun: Entry) -> bool:
+def _is_whole(tick: Tick, begun: Training) -> bool:
     """Say whether champion, hold-outs, and the rows of a refit are what they were when the training began."""
-    body = begun.body
-    wanted = {"holdout": body["holdout"]}
-    if body["selection"]:
-        refits = {f"refit-{reach}": digest for reach, digest in body["selection"]["refits"].items()}
-        wanted |= {"selection": body["selection"]["holdout"], **refits}
+    wanted = {"holdout": begun.holdout}
+    if begun.selection:
+        refits = {f"refit-{reach}": digest for reach, digest in begun.selection.refits.items()}
+        wanted |= {"selection": begun.selection.holdout, **refits}
     champion = tick.past.champion.version if tick.past.champion else None
-    return champion == body["champion"] and all(
+    return champion == begun.champion and all(
         _is_unchanged(tick.scratch / f"{name}.parquet", digest) for name, digest in wanted.items()
     )
 
@@ -258,12 +260,12 @@ def _abandoned(tick: Tick, because: str) -> None:
     tick.say(f"run {tick.run} {'would be' if tick.asks else 'is'} given up: {because}")
 
 
-def _would_resume(tick: Tick, told: str, begun: Entry) -> Outcome:
+def _would_resume(tick: Tick, told: str, begun: Training) -> Outcome:
     """Say how a run that was cut off after a model was sealed would go on."""
-    if begun.body["bootstrap"]:
+    if begun.bootstrap:
         word, code, told = Word.WOULD_PROMOTE, ExitCode.WOULD_ACT, "its model would be the first champion"
-    elif begun.body["uncompared"]:
-        word, code, told = Word.WOULD_KEEP, ExitCode.OK, f"its model is not promoted: {begun.body['uncompared']}"
+    elif begun.uncompared:
+        word, code, told = Word.WOULD_KEEP, ExitCode.OK, f"its model is not promoted: {begun.uncompared}"
     else:
         word, code = Word.WOULD_RESUME, ExitCode.WOULD_ACT
     return Outcome(word=word, code=code, because=f"run {tick.run}: {told}", run=tick.run)

@@ -1,6 +1,6 @@
 """A challenger in shadow: how far it has come, and the verdict on what it said beside the champion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,11 +9,13 @@ from retrain_trigger import attempt, staging, trial
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError
+from retrain_trigger.events import Standing
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory, Shadow
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judgement import Judgement
 from retrain_trigger.outcomes import Outcome
+from retrain_trigger.records import encoded
 from retrain_trigger.sections import CHALLENGER
 from retrain_trigger.sections import Shadow as Asked
 from retrain_trigger.tick import Tick
@@ -107,7 +109,7 @@ def meanwhile(judgement: Judgement, seen: Progress) -> Judgement:
     return replace(judgement, decision=Decision(action, because, decision.until))
 
 
-def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Mapping[str, Any] | None) -> Outcome:
+def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Standing | None) -> Outcome:
     """Judge what champion and challenger both said, write the verdict, and act on it.
 
     They are compared once, as soon as there are rows and hours enough, so that no row is looked at twice. `standing`
@@ -129,7 +131,7 @@ def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Mapping[st
         sha256=shadow.sha256,
         holdout=None,
         config=tick.config.digest,
-        standing=standing,
+        standing=encoded(standing),
         trials=[judged.to_json()] if judged else [],
     )
     return attempt.act_on_verdict(tick, verdict, because, by="shadow")

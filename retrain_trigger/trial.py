@@ -59,19 +59,28 @@ class Trial:
         }
 
 
-def compared(
-    tick: Tick, begun: Mapping[str, Any], sealed: Sequence[str], *, holdout: Path, shared_among: int | None = None
-) -> list[Trial]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """The rows that a champion and its challengers are compared on: a file, its columns, and the positive label."""
+
+    champion: str
+    rows: Path
+    label: str
+    features: tuple[str, ...]
+    positive: str
+
+
+def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: int | None = None) -> list[Trial]:
     """Score the champion and each challenger on the hold-out and judge what they said.
 
     The interval is shared among so many challengers, all that were trained to choose from; by default those given.
     A challenger that cannot be scored drops out; raises PromotionError where none is left, the champion cannot, or the
     gate fails its proof. One with the champion's bytes is kept out without being scored.
     """
-    champion = tick.registry.verified(begun["champion"])
+    champion = tick.registry.verified(held.champion)
     same = [version for version in sealed if tick.registry.verified(version) == champion]
     shared = shared_among or len(sealed)
-    trials = [_identical(tick.config, version, begun["positive"], challengers=shared) for version in same]
+    trials = [_identical(tick.config, version, held.positive, challengers=shared) for version in same]
     others = [version for version in sealed if version not in same]
     if not others:
         return trials
@@ -80,12 +89,12 @@ def compared(
         answered,
         tick.config,
         tick.registry,
-        holdout=holdout,
-        features=begun["features"],
+        holdout=held.rows,
+        features=held.features,
         scratch=tick.scratch,
         golden=golden,
     )
-    own = answer(begun["champion"])
+    own = answer(held.champion)
     said, lost = [], []
     for version in others:
         try:
@@ -99,11 +108,11 @@ def compared(
         contested,
         tick.config,
         own,
-        holdout=holdout,
-        label=begun["label"],
-        positive=begun["positive"],
+        holdout=held.rows,
+        label=held.label,
+        positive=held.positive,
         challengers=shared,
-        seed=int(files.sha256(holdout)[:8], 16),
+        seed=int(files.sha256(held.rows)[:8], 16),
         golden=golden,
     )
     return trials + [contest(each) for each in said]

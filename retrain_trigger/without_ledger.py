@@ -12,8 +12,8 @@ from retrain_trigger.config import Config
 from retrain_trigger.entries import Kind
 from retrain_trigger.errors import UsageError
 from retrain_trigger.judge import memory
-from retrain_trigger.judge.memory import mark_to_json
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.records import encoded
 from retrain_trigger.tick import Say, Tick, registry
 from retrain_trigger.world import lock, training
 from retrain_trigger.world.registry import Pointer, Registry
@@ -64,7 +64,7 @@ def entered(tick: Tick) -> Tick:
         _end_unfinished(tick)
     for body in missing:
         told = f"{body['because']} (without the ledger, which could not be used)"
-        mark = mark_to_json(promotion.log_mark(tick.config, tick))
+        mark = encoded(promotion.log_mark(tick.config, tick))
         then = replace(tick, now=datetime.fromisoformat(body["at"]))
         then.record(Kind.PROMOTED, pointer=body["pointer"], mark=mark, by="rollback", because=told)
     if missing:

@@ -35,7 +35,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),
-    ({"findings", "outcomes", "errors", "entries", "measurements", "redaction", "__init__"},),
+    ({"findings", "outcomes", "errors", "entries", "events", "measurements", "records", "redaction", "__init__"},),
 )
 """From the top down. Each floor has rooms: a module imports from its own room and from any floor below."""
 

@@ -32,7 +32,7 @@ def planted(mutant: Mutant, folder: Path) -> Path:
 _INTENT = "    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), **body)\n"
 _FLIP = "    tick.registry.point_at(pointer)\n"
 _OUTCOME = "    _record(tick, pointer, **body)\n"
-_BEGUN = "    tick.record(Kind.TRAINING, **begun)\n"
+_BEGUN = "    tick.record(Kind.TRAINING, **encoded(begun))\n"
 _SEALED = "    tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)\n"
 _STAGING = "    tick.record(Kind.STAGING, champion=champion.version, pointer=asdict(pointer), because=because)\n"
 _NAMED = "    _write(tick, pointer, champion.version, because)\n"

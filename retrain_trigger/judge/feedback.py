@@ -3,10 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from retrain_trigger.events import Said
 from retrain_trigger.findings import Finding, Verdict, unknown
 
 Stratum = tuple[int, int, int, int]
@@ -57,24 +58,6 @@ class ExposureCounts:
         return sum(self.cells.values())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionCounts:
-    """What one champion said in its time: `positives` of `rows` predicted positive."""
-
-    version: str
-    rows: int
-    positives: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts as a JSON object."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "VersionCounts":
-        """Read back what `to_json` wrote; what earlier versions kept besides is left out."""
-        return cls(**{key: document[key] for key in ("version", "rows", "positives")})
-
-
 class Gap(NamedTuple):
     """Two shares, how far apart they are (Cohen's h), and in how many standard errors."""
 
@@ -85,7 +68,7 @@ class Gap(NamedTuple):
 
 
 def check(
-    exposure: ExposureCounts | None, versions: Sequence[VersionCounts], *, positive: str, min_rows: int
+    exposure: ExposureCounts | None, versions: Sequence[Said], *, positive: str, min_rows: int
 ) -> tuple[Finding, ...]:
     """Look for the signatures; a finding for each whose source is there, which only warns.
 
@@ -164,13 +147,13 @@ def label_gap(exposure: ExposureCounts, positive: str, *, min_rows: int) -> Find
     )
 
 
-def prediction_trend(versions: Sequence[VersionCounts], *, min_rows: int) -> Finding:
+def prediction_trend(versions: Sequence[Said], *, min_rows: int) -> Finding:
     """Judge whether the share predicted positive moves the same way from champion to champion.
 
     The run is that of the latest champions, each of which differs from the one before by at least STEP standard errors
     and the same way. The value is Cohen's h between its first and its last, 0 where fewer than FEWEST_VERSIONS make it.
 
-    >>> versions = [VersionCounts(version=f"v{n}", rows=2000, positives=200 * n) for n in (1, 2, 3)]
+    >>> versions = [Said(version=f"v{n}", rows=2000, positives=200 * n) for n in (1, 2, 3)]
     >>> prediction_trend(versions, min_rows=200).because.partition(":")[0]
     'the share predicted positive rose with each of the last 3 champions, v1 10 %, v2 20 %, v3 30 % (effect size 0.52, limit 0.2)'
     """
@@ -295,7 +278,7 @@ def _too_few(name: str, seen: str, min_rows: int, limit: float) -> Finding:
     return unknown(name, because, limit=limit, warns=True)
 
 
-def _too_few_versions(name: str, versions: Sequence[VersionCounts], min_rows: int, limit: float) -> Finding:
+def _too_few_versions(name: str, versions: Sequence[Said], min_rows: int, limit: float) -> Finding:
     seen = f"{len(versions)} champions predicted at least {min_rows:,} rows (trigger.min_rows)"
     because = f"{seen}, fewer than {FEWEST_VERSIONS}"
     return unknown(name, because, limit=limit, warns=True)

@@ -7,9 +7,11 @@ from itertools import takewhile
 from typing import Any, TypeVar
 
 from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.events import Said, Standing, Training
 from retrain_trigger.judge import clock
 from retrain_trigger.judge.wear import Use
 from retrain_trigger.measurements import Located, Mark
+from retrain_trigger.records import decoded
 
 Observed = TypeVar("Observed", bound=Located)
 _ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.STAGED, Kind.ASKED, Kind.PROMOTED})
@@ -62,11 +64,11 @@ class Shadow:
 class Probation:
     """What a champion on probation is held against: how its predecessor was doing, and the refusals before it.
 
-    `standing` is the JSON of a `judge.probation.Standing`, None where nothing of the predecessor was measured.
+    `standing` is None where nothing of the predecessor was measured.
     """
 
     refusals: int
-    standing: Mapping[str, Any] | None
+    standing: Standing | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Memory:
     last promotion that did not end in one. `last_seen` is the latest time any tick had, None before the first.
     `reserved` is the largest share of rows ever held out: such rows are never trained on later. `unfinished` are the
     entries of a run that was cut off, oldest first. `served` is what each champion had said when a training to replace
-    it began, as the JSON of its counts, oldest champion first. `uses` are all comparisons by the rows that decided.
+    it began, oldest champion first. `uses` are all comparisons by the rows that decided.
     `asked` is the entry of a version that waits for a person's approval: a later one takes its place, and so does every
     promotion. `shadow` is the challenger that runs beside the champion, `probation` what the champion is held against
     since a comparison promoted it, `quarantined` the hashes of models that did worse than their predecessor. `standing`
@@ -92,14 +94,14 @@ class Memory:
     reserved: float = 0.0
     versions: frozenset[str] = frozenset()
     unfinished: tuple[Entry, ...] = ()
-    served: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    served: Mapping[str, Said] = field(default_factory=dict)
     last_decision: Entry | None = None
     uses: tuple[Use, ...] = ()
     asked: Entry | None = None
     shadow: Shadow | None = None
     probation: Probation | None = None
     quarantined: frozenset[str] = frozenset()
-    standing: Mapping[str, Any] | None = None
+    standing: Standing | None = None
     found_better: str | None = None
     known_as: Mapping[str, str] = field(default_factory=dict)
     lives: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
@@ -148,18 +150,6 @@ def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
     return newer[::-1]
 
 
-def mark_to_json(mark: Mark) -> dict[str, Any]:
-    """Return a mark as a JSON object."""
-    times = {"at": mark.at, "judged": mark.judged}
-    return {**{name: at.isoformat() if at else None for name, at in times.items()}, "ends": dict(mark.ends)}
-
-
-def mark_from_json(document: Mapping[str, Any]) -> Mark:
-    """Read back what `mark_to_json` wrote."""
-    at, judged = (datetime.fromisoformat(told) if (told := document.get(name)) else None for name in ("at", "judged"))
-    return Mark(at, document.get("ends", {}), judged)
-
-
 def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:
     if _is_named(champion, observed):
         return True
@@ -190,10 +180,10 @@ def _folded(memory: Memory, entry: Entry) -> Memory:
     memory = _challenged(replace(memory, unfinished=unfinished), entry)
     match entry.kind:
         case Kind.TRAINING:
-            served = body.get("served")
-            told = {**memory.served, served["version"]: served} if served else memory.served
-            memory = replace(memory, reserved=max(memory.reserved, body.get("reserved", 0.0)), served=told)
-            if not body.get("bootstrap"):
+            begun = decoded(Training, body)
+            told = {**memory.served, begun.served.version: begun.served} if begun.served else memory.served
+            memory = replace(memory, reserved=max(memory.reserved, begun.reserved), served=told)
+            if not begun.bootstrap:
                 memory = memory.attempted(Attempt(entry.at, _mark(entry)))
         case Kind.COMPARED | Kind.SELECTED if newest := body.get("deciding", {}).get("newest"):
             memory = replace(memory, uses=(*memory.uses, Use(entry.run, datetime.fromisoformat(newest))))
@@ -246,7 +236,7 @@ def _champion(memory: Memory, promoted: Entry) -> Champion:
 
 def _mark(entry: Entry) -> Mark:
     """Return an entry's mark; no log had been read further than to the time of the entry, as it counts."""
-    mark = mark_from_json(entry.body.get("mark", {}))
+    mark = decoded(Mark, entry.body.get("mark", {}))
     return replace(mark, at=min(mark.at, entry.at)) if mark.at else mark
 
 
@@ -254,9 +244,11 @@ def _challenged(memory: Memory, entry: Entry) -> Memory:
     """Note what became of the challenger: trained, found better or not, in shadow, or its attempt has ended."""
     body = entry.body
     if entry.kind is Kind.TRAINING:
-        memory = replace(memory, standing=body.get("standing"), found_better=None)
+        memory = replace(memory, standing=decoded(Training, body).standing, found_better=None)
     if entry.kind is Kind.COMPARED:
-        standing = body.get("standing", memory.standing)
+        standing = memory.standing
+        if "standing" in body:
+            standing = decoded(Standing, body["standing"]) if body["standing"] else None
         memory = replace(memory, found_better=body.get("verdict"), standing=standing)
     if entry.kind is Kind.STAGED:
         pointer = body["pointer"]

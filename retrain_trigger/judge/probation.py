@@ -1,11 +1,11 @@
 """Whether a new champion does worse than its predecessor was doing, from the windows of both."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from retrain_trigger.events import Standing, Window
 from retrain_trigger.findings import Finding, Verdict, figures, unknown
 from retrain_trigger.judge.evidence import Counts, Detector, ratio_of, swing_between
 from retrain_trigger.judge.metrics import RATIOS, Ratio
@@ -34,39 +34,6 @@ OF_VALUES = DIFFERENCES / 2
 
 MOST_ODDS = 1e300
 """Odds are reported up to here, so that they are always a finite number."""
-
-
-class Window(NamedTuple):
-    """One window of a champion: the metric, the labelled rows, and tp, fp, fn, tn; None where the log does not say."""
-
-    value: float | None
-    rows: int | None
-    counts: Counts | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """How a champion was doing when a training to replace it began: its windows, oldest first.
-
-    The latest `level` of them are what its successor is held against: those for which it was found bad, where it was.
-    """
-
-    version: str
-    windows: tuple[Window, ...]
-    level: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the standing as a JSON object."""
-        windows = [[each.value, each.rows, list(each.counts) if each.counts else None] for each in self.windows]
-        return {"version": self.version, "windows": windows, "level": self.level}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Standing":
-        """Read back what `to_json` wrote."""
-        windows = (
-            Window(value, rows, tuple(counts) if counts else None) for value, rows, counts in document["windows"]
-        )
-        return cls(version=document["version"], windows=tuple(windows), level=document["level"])
 
 
 def standing(

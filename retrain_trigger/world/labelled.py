@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.errors import DataError
+from retrain_trigger.events import Span
 from retrain_trigger.world import columns as columns_of
 from retrain_trigger.world import tables
 from retrain_trigger.world.description import NOTHING_KNOWN, Known, described
@@ -129,11 +130,11 @@ class LabelledRows:
         """Count the rows that fulfil a condition and lie in one window."""
         return self.count(f"{where} AND {_after(start, '>=')} AND NOT {_after(start + length, '>=')}")
 
-    def span(self, where: str) -> dict[str, Any]:
-        """Return how many rows fulfil a condition, and the times of the oldest and the newest, as plain JSON."""
+    def span(self, where: str) -> Span:
+        """Return how many rows fulfil a condition, and the times of the oldest and the newest."""
         count, *ends = self._row(f"SELECT count(*), min({AT}), max({AT}) FROM known WHERE {where}")
-        oldest, newest = (utc(at).isoformat() if at else None for at in ends)
-        return {"rows": int(count), "oldest": oldest, "newest": newest}
+        oldest, newest = (utc(at) if at else None for at in ends)
+        return Span(rows=int(count), oldest=oldest, newest=newest)
 
     def write(self, where: str, target: Path, *, at_most: int | None = None) -> None:
         """Write the rows that fulfil a condition as Parquet, with the names and types of the source. Raises OSError."""

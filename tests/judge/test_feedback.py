@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.events import Said
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.feedback import SIGNIFICANT, ExposureCounts, VersionCounts, check, compared
+from retrain_trigger.judge.feedback import SIGNIFICANT, ExposureCounts, check, compared
 
 CELLS = st.dictionaries(
     st.tuples(st.booleans(), st.sampled_from(["0", "1", "2"]), st.sampled_from(["0", "1", None])),
@@ -17,12 +18,12 @@ SOME = settings(max_examples=40, deadline=None)
 VERSIONS = st.lists(st.tuples(st.integers(0, 2000), st.floats(0, 1)), max_size=6)
 
 
-def version(number: int, rows: int, positives: int) -> VersionCounts:
-    return VersionCounts(version=f"v{number}", rows=rows, positives=positives)
+def version(number: int, rows: int, positives: int) -> Said:
+    return Said(version=f"v{number}", rows=rows, positives=positives)
 
 
 def found(
-    exposure: ExposureCounts | None = None, versions: list[VersionCounts] | None = None, *, min_rows: int = 200
+    exposure: ExposureCounts | None = None, versions: list[Said] | None = None, *, min_rows: int = 200
 ) -> dict[str, Finding]:
     findings = check(exposure, versions or [], positive="1", min_rows=min_rows)
     assert all(finding.warns for finding in findings)
@@ -40,7 +41,7 @@ def exposure(*, exposed: tuple[int, int, int, int], unexposed: tuple[int, int, i
     return ExposureCounts(dict(cells))
 
 
-def rates(*shares: float, rows: int = 2000) -> list[VersionCounts]:
+def rates(*shares: float, rows: int = 2000) -> list[Said]:
     return [version(number, rows, round(rows * share)) for number, share in enumerate(shares, 1)]
 
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.judge.memory import Champion, Memory, answered_for, fold, mark_from_json, mark_to_json, unspent
+from retrain_trigger.judge.memory import Champion, Memory, answered_for, fold, unspent
 from retrain_trigger.measurements import Mark, Measurement
+from retrain_trigger.records import decoded, encoded
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -74,7 +75,7 @@ def test_an_attempt_that_ends_without_promotion_leaves_nothing_unfinished(end: K
     past = fold(written(*FIRST, *ATTEMPT[:cut], ("second", end)))
     assert past.unfinished == ()
     assert past.refusals == 1
-    assert [attempt.mark for attempt in past.attempts] == [mark_from_json(MARK)]
+    assert [attempt.mark for attempt in past.attempts] == [decoded(Mark, MARK)]
     assert past.champion is not None
     assert past.champion.version == "first"
 
@@ -111,7 +112,7 @@ def test_time_never_goes_back(hours: list[int]) -> None:
 
 @given(st.none() | st.datetimes(timezones=st.just(UTC)), st.dictionaries(st.text(), st.integers(0)))
 def test_a_mark_survives_the_ledger(at: datetime | None, ends: dict[str, int]) -> None:
-    assert mark_from_json(mark_to_json(Mark(at, ends))) == Mark(at, ends)
+    assert decoded(Mark, encoded(Mark(at, ends))) == Mark(at, ends)
 
 
 def line(
@@ -195,7 +196,7 @@ def test_a_failed_probation_counts_as_a_refusal_from_then_on() -> None:
     entries = [Entry(seq, MONDAY + seq * DAY, run, kind, more) for seq, (run, kind, more) in enumerate(told)]
     on_probation, ended = fold(entries[:4]), fold(entries)
     assert on_probation.probation is not None
-    assert on_probation.probation.standing == standing
+    assert encoded(on_probation.probation.standing) == standing
     assert (on_probation.refusals, on_probation.quarantined) == (0, frozenset())
     assert (ended.refusals, ended.quarantined, ended.probation) == (1, frozenset({"sha of second"}), None)
     assert [attempt.at for attempt in ended.attempts] == [MONDAY + 4 * DAY], "the cooldown begins with the rollback"

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrain_trigger.events import Standing, Window
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.probation import LEVEL_WINDOWS, MOST_WINDOWS, Standing, Window, check, standing
+from retrain_trigger.judge.probation import LEVEL_WINDOWS, MOST_WINDOWS, check, standing
+from retrain_trigger.records import decoded, encoded
 
 OPTIONS = {"metric": "f1", "lower_is_better": False, "margin": 0.02, "looks": 7, "min_rows": 200}
 cells = st.tuples(*[st.integers(0, 400)] * 4)
@@ -67,7 +69,7 @@ def test_the_level_is_the_stretch_that_was_found_bad() -> None:
     assert (was.level, len(was.windows)) == (3, MOST_WINDOWS)
     good = standing("v1", [counted(140)] * 80, metric="f1", threshold=0.85, lower_is_better=False)
     assert good.level == LEVEL_WINDOWS
-    assert Standing.from_json(was.to_json()) == was
+    assert decoded(Standing, encoded(was)) == was
 
 
 @given(st.integers(90, 140), st.integers(1, 6), st.integers(1, 60))

@@ -5,6 +5,7 @@ import duckdb
 import pytest
 
 from retrain_trigger.errors import DataError
+from retrain_trigger.events import Span
 from retrain_trigger.world import labelled, leakage
 
 COLUMNS = {
@@ -61,8 +62,10 @@ def test_the_rows_of_an_early_training_end_where_it_is_told(tmp_path: Path) -> N
         cut = now - timedelta(days=2)
         training = known.training(share=0.2, since=cut - timedelta(days=1), until=cut)
         span = known.span(training)
-        assert span["oldest"] >= (cut - timedelta(days=1)).isoformat()
-        assert span["newest"] <= cut.isoformat()
-        assert span["rows"] == known.count(f"{training} AND NOT ({known.reserved(0.2)})")
-        assert sum(known.labels(training).values()) == span["rows"]
-        assert known.span("false") == {"rows": 0, "oldest": None, "newest": None}
+        assert span.oldest is not None
+        assert span.newest is not None
+        assert span.oldest >= cut - timedelta(days=1)
+        assert span.newest <= cut
+        assert span.rows == known.count(f"{training} AND NOT ({known.reserved(0.2)})")
+        assert sum(known.labels(training).values()) == span.rows
+        assert known.span("false") == Span()

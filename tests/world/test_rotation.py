@@ -234,7 +234,7 @@ def test_shadow_answers_and_labelled_rows_are_of_one_file(tmp_path: Path) -> Non
     assert found == [], "the new file has no answers of a shadow"
     log.write_bytes(old)
     with at_read(1, change_of("replaced", log)), labelled.opened(str(log), **about) as known:
-        assert known.span("true")["oldest"] == NEW.isoformat()
+        assert known.span("true").oldest == NEW
 
 
 def test_parquet_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) -> None:
