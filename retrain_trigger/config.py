@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Self, get_args
 from pydantic import (
     BaseModel,
     Field,
-    PlainValidator,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -30,8 +29,10 @@ from retrain_trigger.sections import (
     Distance,
     Drift,
     Evidence,
+    Label,
     LocalPath,
     Logs,
+    MetricName,
     ModelFiles,
     Promotion,
     Section,
@@ -42,7 +43,6 @@ from retrain_trigger.sections import (
     default,
     is_bounded,
     is_error,
-    label,
     metric_name,
 )
 from retrain_trigger.units import WrongError, seen
@@ -57,20 +57,34 @@ TWO_LINES: Final = "`performance_threshold: 0.85` and `drift_threshold: 0.20`"
 class Config(Section):
     """Every setting, with absolute paths."""
 
-    metric: Annotated[str, PlainValidator(metric_name)] = default("f1")
+    metric: MetricName = default("f1")
+    """f1, f1_macro, accuracy, balanced_accuracy, precision, recall, cost, any name in the log, or a path such as current.f1."""
     cost: Cost | None = Field(None, validate_default=True)
-    direction: Annotated[Direction, PlainValidator(units.one_of(Direction))] = default("higher_is_better")
+    """{fp: 1, fn: 5}: what `metric: cost` weighs, per labelled row; lower is better."""
+    direction: Annotated[Direction, units.one_of(Direction)] = default("higher_is_better")
+    """lower_is_better for a metric of your own that falls as it improves; rmse and the like need it."""
     performance_threshold: Threshold
+    """The metric must not fall below this."""
     drift_threshold: Distance = default(0.20)
-    positive: Annotated[str | int | bool | None, PlainValidator(label)] = None
+    """No input may reach this, where the log states drift."""
+    positive: Label = None
+    """The positive label; null: 1, true, else the rarer in the first training data."""
     logs: Logs = default({})
+    """What monitoring writes."""
     trigger: Trigger = default({})
+    """When a retraining starts."""
     drift: Drift = default({})
+    """What drift is measured of."""
     data: Data = default({})
+    """What is trained on and what decides."""
     train: Train = default({})
+    """The training command."""
     promotion: Promotion = default({})
+    """What a challenger must show."""
     model: ModelFiles = default({})
+    """Where pointer and sealed versions are."""
     state: LocalPath = default(".retrain-check")
+    """Where the ledger and a run's own files are."""
 
     _file: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -2,13 +2,10 @@
 
 import difflib
 import glob
-import math
 import os
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,6 +17,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -148,20 +146,14 @@ def _list(value: object) -> list[Any]:
     return value
 
 
-def _text_if_any(value: object) -> str | None:
-    return None if value is None else units.text(value)
-
-
-def _mark_if_any(value: object) -> str | None:
-    if value not in (None, ".", ","):
+def _mark(value: object) -> str:
+    if value not in (".", ","):
         units.needs('"." or ","', value)
-    return value
+    return str(value)
 
 
-def _date_format_if_any(value: object) -> str | None:
+def _date_format(value: object) -> str:
     """Read how dates are written, as `strptime` has it; year, month and day must be there."""
-    if value is None:
-        return None
     written = units.text(value)
     day = datetime(2026, 8, 31)  # noqa: DTZ001  (only its date is written and read)
     try:
@@ -173,53 +165,43 @@ def _date_format_if_any(value: object) -> str | None:
     return written
 
 
-def _number_if_any(allowed: str, fits: Callable[[float], bool]) -> Callable[[object], float | None]:
-    read = units.share(allowed, fits)
-
-    def read_if_any(value: object) -> float | None:
-        return None if value is None else read(value)
-
-    return read_if_any
-
-
-def _duration_if_any(value: object) -> timedelta | None:
-    return None if value is None else units.duration(value)
-
-
 def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ...]:
     if len(set(value)) < len(value):
         raise WrongError("names the same window twice; keep one")
     return value
 
 
-_HALF: Final = 0.5
-_FARTHEST: Final = 5
 _NO_MISSPELLING: Final = frozenset({"f1_micro"})
 _ERRORS: Final = frozenset(
     {"rmse", "mae", "mse", "mape", "smape", "wape", "rmsle", "msle", "medae", "logloss", "brier", "loss", "error"}
     | {"err", "crossentropy", "entropy", "deviance", "perplexity", "wer", "cer", "eer", "ece"}
 )
 
-Text = Annotated[str, PlainValidator(units.text)]
-Count = Annotated[int, PlainValidator(units.count)]
-Duration = Annotated[timedelta, PlainValidator(units.duration)]
-Reach = Annotated[timedelta | None, PlainValidator(units.reach)]
-Threshold = Annotated[float, PlainValidator(units.share("such as 0.85 or 85%", math.isfinite))]
-Distance = Annotated[
-    float, PlainValidator(units.number("above 0 and at most 5, such as 0.20", lambda x: 0 < x <= _FARTHEST))
-]
-Held = Annotated[float, PlainValidator(units.share("above 0 and at most 0.5, such as 20%", lambda x: 0 < x <= _HALF))]
-Missing = Annotated[float, PlainValidator(units.share("from 0 to 1, such as 5%", lambda x: 0 <= x <= 1))]
-Coverage = Annotated[float, PlainValidator(units.share("above 0 and at most 1, such as 0.8", lambda x: 0 < x <= 1))]
-Whole = Annotated[int, PlainValidator(partial(units.count, least=0))]
-Weight = Annotated[float, PlainValidator(units.number("from 0 up, such as 5", lambda x: x >= 0))]
-Margin = Annotated[float, PlainValidator(units.share("from 0 up, such as 0.02 or 2%", lambda x: x >= 0))]
-Certainty = Annotated[float, PlainValidator(units.share("above 0.5 and under 1, such as 95%", lambda x: _HALF < x < 1))]
-Times = Annotated[float | None, PlainValidator(_number_if_any("from 1 up, such as 3", lambda x: x >= 1))]
-Floor = Annotated[float | None, PlainValidator(_number_if_any("such as 0.8", math.isfinite))]
-Name = Annotated[str | None, PlainValidator(_text_if_any)]
-LocalPath = Annotated[Path, PlainValidator(_path)]
-Source = Annotated[str | None, PlainValidator(_source_if_any)]
+Text = Annotated[str, units.TEXT]
+Name = Annotated[str | None, units.optional(units.TEXT)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_list)]
+Count = Annotated[int, units.COUNT]
+Whole = Annotated[int, units.WHOLE]
+Duration = Annotated[timedelta, units.DURATION]
+DurationIfAny = Annotated[timedelta | None, units.optional(units.DURATION)]
+Reach = Annotated[timedelta | None, units.REACH]
+Threshold = Annotated[float, units.share("0.85 or 85%")]
+Distance = Annotated[float, units.number("0.20", gt=0, le=5)]
+Held = Annotated[float, units.share("20%", gt=0, le=0.5)]
+Missing = Annotated[float, units.share("5%", ge=0, le=1)]
+Coverage = Annotated[float, units.share("0.8", gt=0, le=1)]
+Weight = Annotated[float, units.number("5", ge=0)]
+Margin = Annotated[float, units.share("0.02 or 2%", ge=0)]
+Certainty = Annotated[float, units.share("95%", gt=0.5, lt=1)]
+Times = Annotated[float | None, units.optional(units.share("3", ge=1))]
+Floor = Annotated[float | None, units.optional(units.share("0.8"))]
+DecimalMark = Annotated[str | None, units.optional(units.Form(_mark, {"enum": [".", ","]}))]
+DateFormat = Annotated[str | None, units.optional(units.Form(_date_format, {"type": "string"}))]
+MetricName = Annotated[str, units.Form(metric_name, {"type": "string", "examples": list(METRICS)})]
+Label = Annotated[str | int | bool | None, units.Form(label, {"type": ["string", "integer", "boolean", "null"]})]
+LocalPath = Annotated[Path, PlainValidator(_path), WithJsonSchema({"type": "string"})]
+LocalPathIfAny = Annotated[Path | None, PlainValidator(_path_if_any), WithJsonSchema({"type": ["string", "null"]})]
+Source = Annotated[str | None, PlainValidator(_source_if_any), WithJsonSchema({"type": ["string", "null"]})]
 
 
 def default(written: object) -> Any:
@@ -230,7 +212,7 @@ def default(written: object) -> Any:
 class Section(BaseModel):
     """Keys that stand together; a section with nothing below it has its defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -242,13 +224,21 @@ class Columns(Section):
     """The names under which logs and labelled data hold what has a role."""
 
     timestamp: Text = default("timestamp")
+    """When the row was predicted."""
     id: Text = default("id")
+    """What joins a row with its label."""
     prediction: Text = default("prediction")
+    """What the model said."""
     score: Text = default("score")
+    """The probability of the positive class."""
     label: Text = default("label")
+    """The truth."""
     labelled_at: Text = default("labelled_at")
+    """When the label came."""
     model: Text = default("model")
+    """Which version predicted the row."""
     exposed: Text = default("exposed")
+    """True where the model's own decision brought the label about."""
 
     @field_validator("label")
     @classmethod
@@ -263,25 +253,32 @@ class LabelColumns(Section):
     """The names that files of labels have for the id, the label and the time it came; None: those of the log."""
 
     id: Name = None
+    """What joins a label with its row."""
     label: Name = None
+    """The truth."""
     labelled_at: Name = None
+    """When the label came."""
 
 
 class Logs(Section):
-    """What monitoring writes.
-
-    `decimal` is the mark of the metrics log, `date_format` how logs write dates, as strptime has it; None: what leaves no
-    doubt is read.
-    """
+    """What monitoring writes."""
 
     metrics: LocalPath = default("logs/metrics.jsonl")
+    """One measurement per line."""
     predictions: Source = None
+    """logs/predictions/*.parquet (or .jsonl, .csv): needed for drift and for evidence."""
     labels: Source = None
+    """Ground truth that arrives later, joined by id."""
     reference: Source = None
+    """What drift is measured from; null: the champion's own training data."""
     columns: Columns = default({})
+    """Names of the columns that have a role."""
     label_columns: LabelColumns = default({})
-    decimal: Annotated[str | None, PlainValidator(_mark_if_any)] = None
-    date_format: Annotated[str | None, PlainValidator(_date_format_if_any)] = None
+    """Names of their own in logs.labels; null: those of logs.columns."""
+    decimal: DecimalMark = None
+    """Of the metrics log: "." or ","; null: what its values leave no doubt of."""
+    date_format: DateFormat = None
+    """Of all logs: e.g. "%d.%m.%Y"; null: what its values leave no doubt of."""
 
     @field_validator("labels", "reference")
     @classmethod
@@ -298,83 +295,116 @@ class Logs(Section):
 
 
 class Trigger(Section):
-    """When a retraining starts; `window` is what one line of a log without timestamps stands for.
-
-    A window of which more than the share `max_unusable` cannot be used is unknown.
-    """
+    """When a retraining starts."""
 
     window: Duration = default("1d")
+    """Cuts prediction logs (UTC); what one line of a metrics log without times stands for."""
     min_rows: Count = default(200)
+    """A measurement on fewer rows is unknown, where rows are stated."""
     label_coverage: Coverage = default(0.8)
+    """Share of a window's rows that must have their label before it is judged."""
     max_unusable: Missing = default("20%")
+    """Share of a window's rows that may be unusable; above it the window is unknown."""
     max_age: Duration = default("3d")
-    evidence: Annotated[Evidence, PlainValidator(units.one_of(Evidence))] = default("auto")
-    false_alarm_every: Annotated[int, PlainValidator(units.count)] = default(1000)
-    patience: Annotated[Patience, PlainValidator(units.patience)] = default("1 of 1")
-    on_drift: Annotated[OnDrift, PlainValidator(units.one_of(OnDrift))] = default("auto")
-    slices: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
+    """Newest record older than this: cannot judge, exit 3."""
+    evidence: Annotated[Evidence, units.one_of(Evidence)] = default("auto")
+    """Sequential where counts are known, else point: each measurement for itself."""
+    false_alarm_every: Count = default(1000)
+    """Sequential: at most one needless alarm in so many windows, however often cron runs."""
+    patience: Annotated[Patience, units.PATIENCE] = default("1 of 1")
+    """Point: e.g. 2 of 3: so many of the last so many measurements, the latest among them."""
+    on_drift: Annotated[OnDrift, units.one_of(OnDrift)] = default("auto")
+    """Drift warns where the metric is measured as well, else it retrains; or warn, retrain."""
+    slices: Texts = default([])
+    """Columns such as [region]: a value of theirs that does worse alone is warned of."""
     cooldown: Duration = default("24h")
-    budget: Annotated[Budget, PlainValidator(units.budget)] = default("4 per 30d")
+    """After a training; doubled after each refused challenger, at most 30d."""
+    budget: Annotated[Budget, units.BUDGET] = default("4 per 30d")
+    """At most so many trainings in any such time."""
 
 
 class Drift(Section):
     """What drift is measured of: `ignore` are columns that are no inputs, such as ids, versions and months."""
 
-    ignore: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
+    ignore: Texts = default([])
+    """Columns that are no inputs, e.g. [customer_id, month]: drift does not look at them."""
 
 
 class Data(Section):
     """What is trained on and what decides.
 
-    `labelled` and `holdout_file` are absolute paths or globs; with both, all labelled rows are trained on, and those of
-    the file decide. A window of None reaches back to the beginning; `holdout` and `max_missing` are shares of 1. `unchecked` are columns whose values may be anything;
-    `command` is a check of one's own.
+    `labelled` and `holdout_file` become absolute paths or globs; with both, all labelled rows are trained on, and those
+    of the file decide. A window of None reaches back to the beginning; shares are of 1.
     """
 
     labelled: Source = None
+    """Labelled rows, .parquet, .csv or .jsonl; null: logs.predictions with their labels."""
     windows: Annotated[tuple[Reach, ...], BeforeValidator(_several), AfterValidator(_distinct)] = default(["all"])
+    """One challenger for each, e.g. [7d, 30d, all]: how far back its training reaches."""
     holdout: Held = default("20%")
+    """Reserved by hash of the id (of the row where there is none)."""
     holdout_file: Source = None
+    """A hold-out of your own instead; without data.labelled, make finds its data by itself."""
     max_missing: Missing = default("5%")
-    unchecked: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
-    command: Annotated[str | None, PlainValidator(_text_if_any)] = None
+    """Above the champion's own rate; a column with no value is always refused."""
+    unchecked: Texts = default([])
+    """Columns whose values may be anything, e.g. [month]."""
+    command: Name = None
+    """A check of your own before training: exit 0 is fit, anything else refuses the data."""
 
 
 class Train(Section):
     """The training command, which runs in the folder of config.yaml."""
 
     command: Text = default("make train-model")
+    """What trains a model, in the folder of config.yaml."""
     timeout: Duration = default("2h")
-    output: Annotated[Path | None, PlainValidator(_path_if_any)] = None
+    """How long one training may take."""
+    output: LocalPathIfAny = None
+    """Where it leaves the model, if not at RETRAIN_OUTPUT."""
 
 
 class Shadow(Section):
     """How much a challenger must have said beside the champion: rows with their label, and hours."""
 
     rows: Count = default(5000)
+    """Rows with their label that both must have said something of."""
     hours: Whole = default(24)
+    """How long it runs at least."""
 
 
 class Promotion(Section):
     """What a challenger must show.
 
-    `certainty` is a share of 1; `margin` and `floor` are in units of the metric; `latency` and `size` are how many
-    times the champion's; `golden` are labelled rows that must be answered right; `out_of_time` is in windows.
+    Shares are of 1; `margin` and `floor` are in units of the metric, `latency` and `size` how many times the champion's.
     """
 
     margin: Margin = default(0.02)
+    """How much better, in the metric."""
     certainty: Certainty = default("95%")
+    """Two-sided interval, shared among the challengers."""
     min_rows: Count = default(500)
+    """Deciding rows."""
     out_of_time: Whole = default(0)
-    slices: Annotated[tuple[Text, ...], BeforeValidator(_list)] = default([])
+    """E.g. 2: first train without the newest 2 windows and be judged on all their rows; then refit."""
+    slices: Texts = default([])
+    """Columns such as [region]: no value of theirs may get clearly worse."""
     latency: Times = None
+    """E.g. 3: at most 3 times the champion's time per row."""
     size: Times = None
+    """E.g. 10: at most 10 times the champion's file."""
     floor: Floor = None
+    """E.g. 0.80: no challenger under this, however bad the champion is."""
     golden: Source = None
+    """Labelled rows that a challenger must all answer right."""
     shadow: Shadow | None = None
-    probation: Annotated[timedelta | None, PlainValidator(_duration_if_any)] = None
-    feedback: Annotated[Feedback, PlainValidator(units.one_of(Feedback))] = default("warn")
-    mode: Annotated[Mode, PlainValidator(units.one_of(Mode))] = default("auto")
+    """{rows: 5000, hours: 24}: first run beside the champion, then be judged on what both said."""
+    probation: DurationIfAny = None
+    """E.g. 7d: roll back by itself when the new champion does worse than the one before."""
+    feedback: Annotated[Feedback, units.one_of(Feedback)] = default("warn")
+    """Or block: signs of a feedback loop keep a challenger out."""
+    mode: Annotated[Mode, units.one_of(Mode)] = default("auto")
+    """Or ask: a challenger that passes waits for `retrain-check promote`."""
 
     @field_validator("margin")
     @classmethod
@@ -404,8 +434,11 @@ class ModelFiles(Section):
     """Where pointer and sealed versions are; `keep` of the newest versions, and of those that served, are not removed."""
 
     pointer: LocalPath = default("models/champion.json")
+    """The file that names the champion."""
     folder: LocalPath = default("models")
+    """Where sealed versions are."""
     keep: Count = default(5)
+    """So many old versions stay, besides those that served."""
 
     @field_validator("pointer")
     @classmethod
@@ -419,4 +452,6 @@ class Cost(Section):
     """What a false positive and a false negative cost; `metric: cost` is their sum per labelled row."""
 
     fp: Weight
+    """Of a false positive."""
     fn: Weight
+    """Of a false negative."""

@@ -1,16 +1,35 @@
 """What settings are made of: text, counts, shares and durations, read from plain values or refused in a sentence."""
 
+import math
+import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
+
+from pydantic_core import core_schema
 
 from retrain_trigger.document import quoted
 from retrain_trigger.judge.policy import Budget, Patience
 
-Words = TypeVar("Words", bound=StrEnum)
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a person writes a value: `read` reads it or raises WrongError, `schema` is its JSON Schema."""
+
+    read: Callable[[object], Any]
+    schema: Mapping[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> Any:
+        """Let pydantic read values so."""
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, core: object, handler: object) -> dict[str, Any]:
+        """Let pydantic describe values so."""
+        return dict(self.schema)
 
 
 class WrongError(ValueError):
@@ -57,36 +76,42 @@ def count(value: object, *, least: int = 1) -> int:
     return value
 
 
-def number(allowed: str, fits: Callable[[float], bool]) -> Callable[[object], float]:
-    """Make the reader of a number that fits; `allowed` says which do, by an example.
+def number(such_as: str, **bounds: float) -> Form:
+    """Return the form of a number within `bounds`: gt, ge, lt and le, as JSON Schema has them.
 
-    >>> number("above 0, such as 0.20", lambda x: x > 0)(3)
+    >>> number("0.20", gt=0).read(3)
     3.0
     """
+    allowed = _allowed(such_as, **bounds)
 
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             needs(f"a number {allowed}", value)
-        if not fits(value):
+        if not math.isfinite(value) or not all(_FITS[name](value, bound) for name, bound in bounds.items()):
             raise WrongError(f"is {value}; write a number {allowed}")
         return float(value)
 
-    return read
+    return Form(read, {"type": "number", **{_KEYWORDS[name]: bound for name, bound in bounds.items()}})
 
 
-def share(allowed: str, fits: Callable[[float], bool]) -> Callable[[object], float]:
-    """Make the reader of a number that may be written in percent, which is read exactly.
+def share(such_as: str, **bounds: float) -> Form:
+    """Return the form of a number that may be written in percent, which is read exactly.
 
-    >>> share("such as 5%", lambda x: x >= 0)("5.5%")
+    >>> share("5%", ge=0).read("5.5%")
     0.055
     """
-    read = number(allowed, fits)
+    plain = number(such_as, **bounds)
 
-    def read_share(value: object) -> float:
+    def read(value: object) -> Any:
         match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
-        return read(float(Decimal(match[1]) / 100) if match else value)
+        return plain.read(float(Decimal(match[1]) / 100) if match else value)
 
-    return read_share
+    return Form(read, {"anyOf": [plain.schema, {"type": "string", "pattern": f"^{_PERCENT.pattern}$"}]})
+
+
+def optional(form: Form) -> Form:
+    """Return the form of a value that may be left out."""
+    return Form(lambda value: None if value is None else form.read(value), {"anyOf": [form.schema, {"type": "null"}]})
 
 
 def duration(value: object) -> timedelta:
@@ -132,15 +157,31 @@ def budget(value: object) -> Budget:
     return Budget(count(int(match[1])), duration(match[2]))
 
 
-def one_of(words: type[Words]) -> Callable[[object], Words]:
-    """Make the reader of one of these words."""
+def one_of(words: type[StrEnum]) -> Form:
+    """Return the form of one of these words."""
 
-    def read(value: object) -> Words:
+    def read(value: object) -> StrEnum:
         if not isinstance(value, str) or value not in list(words):
             needs(" or ".join(words), value)
         return words(value)
 
-    return read
+    return Form(read, {"enum": [word.value for word in words]})
+
+
+def _allowed(such_as: str, **bounds: float) -> str:
+    """Say what a number may be.
+
+    >>> _allowed("20%", gt=0, le=0.5), _allowed("5%", ge=0, le=1), _allowed("3", ge=1), _allowed("0.8")
+    ('above 0 and at most 0.5, such as 20%', 'from 0 to 1, such as 5%', 'from 1 up, such as 3', 'such as 0.8')
+    """
+    if not bounds:
+        return f"such as {such_as}"
+    low = f"above {bounds['gt']:g}" if "gt" in bounds else f"from {bounds['ge']:g}"
+    if "le" in bounds:
+        high = f" to {bounds['le']:g}" if "ge" in bounds else f" and at most {bounds['le']:g}"
+    else:
+        high = f" and under {bounds['lt']:g}" if "lt" in bounds else " up" if "ge" in bounds else ""
+    return f"{low}{high}, such as {such_as}"
 
 
 _MOST: Final = 1_000_000_000
@@ -150,3 +191,13 @@ _PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%")
 _DURATION = re.compile(r"([0-9]{1,12}) ?([smhdw])")
 _PATIENCE = re.compile(r"([0-9]{1,3}) of ([0-9]{1,3})")
 _BUDGET = re.compile(r"([0-9]{1,12}) per (.+)")
+_FITS: Final = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
+_KEYWORDS: Final = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+
+TEXT = Form(text, {"type": "string", "minLength": 1})
+COUNT = Form(count, {"type": "integer", "minimum": 1, "maximum": _MOST})
+WHOLE = Form(lambda value: count(value, least=0), {"type": "integer", "minimum": 0, "maximum": _MOST})
+DURATION = Form(duration, {"type": "string", "pattern": f"^{_DURATION.pattern}$"})
+REACH = Form(reach, {"type": "string", "pattern": f"^(all|{_DURATION.pattern})$"})
+PATIENCE = Form(patience, {"type": "string", "pattern": f"^{_PATIENCE.pattern}$"})
+BUDGET = Form(budget, {"type": "string", "pattern": f"^[0-9]{{1,12}} per {_DURATION.pattern}$"})

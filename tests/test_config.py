@@ -1,6 +1,7 @@
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -438,3 +439,32 @@ def test_loading_imports_nothing_heavy(write: Callable[[str], Path]) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def leaves(schema: Any, section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the JSON Schema of each key that has none below it."""
+    for name, described in section["properties"].items():
+        inner = described.get("$ref") or next(
+            (each["$ref"] for each in described.get("anyOf", ()) if "$ref" in each), ""
+        )
+        if inner:
+            yield from leaves(schema, schema["$defs"][inner.rpartition("/")[2]], f"{prefix}{name}.")
+        else:
+            yield prefix + name, described
+
+
+def test_the_json_schema_says_type_range_and_meaning_of_every_key() -> None:
+    schema = Config.model_json_schema()
+    found = dict(leaves(schema, schema))
+    assert set(keys()) - {"cost", "promotion.shadow"} <= set(found)
+    for key, described in found.items():
+        assert described["description"].endswith("."), key
+        assert {"type", "anyOf", "enum"} & described.keys(), key
+        written = described.get("default")
+        if "pattern" in described:
+            assert re.fullmatch(described["pattern"], written), key
+    share, count = found["data.holdout"]["anyOf"], found["trigger.min_rows"]
+    assert share[0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}
+    assert re.fullmatch(share[1]["pattern"], "20%")
+    assert (count["type"], count["minimum"]) == ("integer", 1)
+    assert found["trigger.on_drift"]["enum"] == ["auto", "retrain", "warn"]
