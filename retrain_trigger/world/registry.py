@@ -16,7 +16,7 @@ from retrain_trigger.world import files
 
 MODEL = "model.joblib"
 SCHEMA = 1
-"""Of the pointer file."""
+"""Of the pointer file, and of a version's card and profile."""
 _STAGING = ".staging-"
 _LARGEST = 1 << 20  # bytes of a pointer
 _SPARE = 1 << 12
@@ -201,7 +201,8 @@ class Registry:
         documents = {"card.json": {**card, "version": version, "sha256": digest}, "profile.json": profile}
         for name, document in documents.items():
             if document is not None:
-                files.write(staged / name, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
+                text = json.dumps({"schema": SCHEMA, **document}, indent=2, sort_keys=True)
+                files.write(staged / name, f"{text}\n".encode())
         if log is not None and log.is_file():  # a training may have removed it
             files.copy_hashing(log, staged / "train.log")
         files.publish_folder(staged, self.folder / version)
@@ -243,4 +244,8 @@ class Registry:
             raise PromotionError(f"{path} cannot be read: {error}") from error
         if not isinstance(document, dict):
             raise PromotionError(f"{path} is not a JSON object")
+        if document.get("schema", SCHEMA) != SCHEMA:  # the first versions wrote none
+            raise PromotionError(
+                f"{path} is of another retrain-check (schema {document['schema']!r}); upgrade this one"
+            )
         return document

@@ -51,8 +51,8 @@ def test_a_sealed_version_is_whole_read_only_and_what_was_trained(registry: Regi
     )
     assert oct(folder.stat().st_mode)[-3:] == "555"
     assert registry.model("v1").read_bytes() == b"a model"
-    assert registry.card("v1") == {"run": "r", "version": "v1", "sha256": digest}
-    assert registry.profile("v1") == {"rows": 3}
+    assert registry.card("v1") == {"schema": 1, "run": "r", "version": "v1", "sha256": digest}
+    assert registry.profile("v1") == {"schema": 1, "rows": 3}
     assert registry.verified("v1") == digest
     assert [path.name for path in registry.folder.iterdir()] == ["v1"]
 
@@ -184,7 +184,16 @@ def test_what_is_no_pointer_is_named_and_not_guessed_at(registry: Registry, cont
     assert registry.pointer.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{"])
+def test_every_document_says_its_schema_and_one_without_is_of_the_first(registry: Registry) -> None:
+    seal(registry, "v1")
+    assert (registry.card("v1")["schema"], registry.profile("v1")) == (1, {"schema": 1, "rows": 3})
+    card = registry.folder / "v1/card.json"
+    card.chmod(0o644)
+    card.write_text('{"run": "r"}')
+    assert registry.card("v1") == {"run": "r"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 2}'])
 def test_a_broken_card_is_named(registry: Registry, content: str) -> None:
     seal(registry, "v1")
     card = registry.folder / "v1/card.json"
