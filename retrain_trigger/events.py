@@ -70,9 +70,10 @@ class Selected:
 class Training:
     """An attempt has begun: all that it takes to go on with it after a crash.
 
-    `deadline` is in seconds since 1970, and by the clock that counts from the start of the machine, `holdout` the SHA-256 of the rows that decide, `reserved` the share of rows that
-    was held out, `mark` how far the logs had been read. `uncompared` says why no comparison will be possible. `served`
-    and `standing` are the champion's; `promotes` is False where the attempt stops short of the pointer.
+    `deadline` is in seconds since 1970, `deadline_since_boot` by the clock that counts from the start of the machine.
+    `holdout` is the SHA-256 of the rows that decide, `reserved` the share of rows that was held out, `mark` how far the
+    logs had been read. `uncompared` says why no comparison will be possible. `served` and `standing` are the champion's;
+    `promotes` is False where the attempt stops short of the pointer.
     """
 
     champion: str | None = None
