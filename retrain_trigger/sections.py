@@ -270,7 +270,7 @@ class Logs(Section):
     labels: Source = None
     """Ground truth that arrives later, joined by id."""
     reference: Source = None
-    """What drift is measured from; null: the champion's own training data."""
+    """What drift is measured from; null: the champion's training data, or the first windows of an adopted one."""
     columns: Columns = default({})
     """Names of the columns that have a role."""
     label_columns: LabelColumns = default({})
