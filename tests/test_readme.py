@@ -62,7 +62,9 @@ def test_the_full_config_shows_every_key_with_its_default(tmp_path: Path) -> Non
 def test_a_setting_means_in_the_readme_what_it_means_in_the_schema() -> None:
     shown, schema = max(blocks("yaml"), key=len), config.Config.model_json_schema()
     sections = (schema, *schema["$defs"].values())
-    meanings = {key.get("description", "").casefold() for each in sections for key in each.get("properties", {}).values()}
+    meanings = {
+        key.get("description", "").casefold() for each in sections for key in each.get("properties", {}).values()
+    }
     comments = re.findall(r"^ *(?!model:)\w+: .*?  +# (.+)$", shown, flags=re.MULTILINE)
     assert len(comments) > 40
     assert [comment for comment in comments if f"{comment}.".casefold() not in meanings] == []

@@ -20,6 +20,8 @@ CHALLENGER = "models/challenger.json"
 ENDS = {"training failed", "abandoned", "kept", "promoted", "in shadow", "waits for approval"}
 ASIDE = {"decided", "data refused", "removing", "removed"}
 RUN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+ROLLBACKS = (f"{STATE}/rollback.jsonl", "models/.champion.json.rollback")
+"""Where a rollback that went without the ledger is written; the next run enters it."""
 SPOILED = b"other bytes"
 """What a scene puts in the place of a sealed model: a version may then be broken, and the pointer must not name it."""
 SKIPPED = {"__pycache__", "logs"}
@@ -144,12 +146,27 @@ def told_by(ledger: bytes | None, journal: bytes) -> Told:
 def _pointer(files: Tree, told: Told) -> list[str]:
     last, pending = told.promoted(), [e["body"] for e in told.unfinished() if e["kind"] == "promoting"]
     allowed = [pending[-1]["origin"], pending[-1]["pointer"]] if pending else [last]
+    for body in _rolled_back(files):
+        allowed += [body["origin"], body["pointer"]] if body["origin"] in allowed else []
     if POINTER not in files:
         return [] if None in allowed else ["the pointer is gone"]
     found = _named(files, POINTER, allowed)
     previous = (last or {}).get("previous")
     if previous is not None and f"models/{previous}/model.joblib" not in files:
         found.append(f"{previous}, which a rollback goes to, is gone")
+    return found
+
+
+def _rolled_back(files: Tree) -> list[Mapping[str, Any]]:
+    """Return what rollbacks without the ledger meant to do, oldest first; a torn last line counts as not written."""
+    found = []
+    for line in b"\n".join(files.get(name, b"") for name in ROLLBACKS).split(b"\n"):
+        try:
+            step = json.loads(line) if line.strip() else {}
+        except ValueError:
+            continue
+        if step.get("kind") == "intent":
+            found.append(step["body"])
     return found
 
 
@@ -220,7 +237,7 @@ def _promotions(told: Told) -> list[str]:
                     found.append(f"{version} was promoted without a verdict")
                 if sealed.get(version) != body["pointer"]["sha256"]:
                     found.append(f"{version} was promoted, and is not what was sealed")
-            case "promoted":
+            case "promoted" if "without the ledger" not in body["because"]:
                 if body["pointer"] not in meant:
                     found.append(f"{body['pointer']['version']} was promoted without an intent")
     return found
