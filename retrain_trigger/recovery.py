@@ -12,7 +12,7 @@ from retrain_trigger.events import Training
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.records import decoded
-from retrain_trigger.tick import Tick, nearby
+from retrain_trigger.tick import SPILL, Tick, nearby
 from retrain_trigger.world import descendants, files, lock, models, rollback_record, training
 
 Left = Mapping[Kind, Entry]
@@ -127,6 +127,7 @@ def _tidy(tick: Tick) -> None:
         return
     data_check.end_leftover(tick)
     audition.clear(tick.config)
+    files.remove_folder(tick.config.state / SPILL)
     tick.registry.clear_staging()
     files.clear_beside(staging.path(tick.registry))
     for name in (guard.LOOKED, rollback_record.NAME):

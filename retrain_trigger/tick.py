@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from retrain_trigger.config import Config
@@ -15,13 +14,17 @@ from retrain_trigger.errors import UsageError
 from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.redaction import PROSE, redacted_texts
-from retrain_trigger.world import files, lock
+from retrain_trigger.world import files, lock, scratch
 from retrain_trigger.world.ledger import Ledger
 from retrain_trigger.world.registry import Registry
 
 Say = Callable[[str], None]
 QUESTION = "question"
 """What stands for the id of a run in a question."""
+
+
+SPILL = "spill"
+"""The folder for what DuckDB has no room for in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,8 @@ def begun(config: Config, *, now: datetime, say: Say, wait: timedelta = timedelt
     _check_clock(now)
     files.make_folder(config.state, mode=0o700)
     held = lock.hold(config.state / "lock", wait=wait.total_seconds(), say=say)
-    with held, Ledger.writing(config.state / "ledger.sqlite") as ledger:
+    spilling = scratch.spilling(config.state / SPILL)
+    with held, Ledger.writing(config.state / "ledger.sqlite") as ledger, spilling:
         run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         past = memory.fold(ledger.effects())
         if (told := clock.ahead(now, past.last_seen)) is not None:
@@ -117,11 +121,15 @@ def _check_clock(now: datetime) -> None:
 @contextmanager
 def asked(config: Config, *, now: datetime, say: Say) -> Iterator[Tick]:
     """Open a tick for a question: it records nothing, and its files lie in a private folder that is removed."""
-    with Ledger.reading(config.state / "ledger.sqlite") as ledger, TemporaryDirectory(prefix="retrain-check-") as own:
+    with (
+        Ledger.reading(config.state / "ledger.sqlite") as ledger,
+        scratch.private() as own,
+        scratch.spilling(own / SPILL),
+    ):
         past = memory.fold(ledger.effects())
         if (told := clock.ahead(now, past.last_seen)) is not None:
             say(told)
-        tick = Tick(config, now, QUESTION, ledger, registry(config), past, say, private=Path(own))
+        tick = Tick(config, now, QUESTION, ledger, registry(config), past, say, private=own)
         files.make_folder(tick.scratch, mode=0o700)
         yield tick
 

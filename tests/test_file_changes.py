@@ -51,7 +51,8 @@ CALLS = {
         "tempfile.TemporaryDirectory",
     ): "a part of a log for DuckDB to read, in the system's own temp folder",
     ("world/parts.py", "write_bytes"): "as above",
-    ("tick.py", "tempfile.TemporaryDirectory"): "what a question needs, in the system's own temp folder",
+    ("world/scratch.py", "tempfile.TemporaryDirectory"): "what a question needs, in the system's own temp folder",
+    ("world/scratch.py", "tempfile.gettempdir"): "asks, and writes nothing",
     (
         "serving/written_log.py",
         "os.write",

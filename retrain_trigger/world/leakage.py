@@ -30,8 +30,7 @@ def between(training: Path, holdout: Path, *, columns: Mapping[str, str]) -> Lea
     agree as numbers. Raises DataError where a file cannot be read.
     """
     try:
-        with duckdb.connect(":memory:") as connection:
-            connection.execute("SET TimeZone = 'UTC'")
+        with tables.connected() as connection:
             for name, path in (("trained", training), ("held", holdout)):
                 connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({text(str(path))})")
             types = [tables.types_of(connection, name) for name in ("trained", "held")]

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.errors import DataError
+from retrain_trigger.world import scratch
 
 LONGEST_HEADER = 1 << 20
 """Bytes of the first line of a CSV file; more are no names of columns."""
@@ -144,6 +145,7 @@ def connected() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database in memory that knows times in UTC and fetches nothing."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = {text(str(scratch.spill()))}")
         yield connection
 
 
