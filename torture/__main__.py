@@ -44,6 +44,7 @@ GOALS = {
     "bad trainers": 30,
     "bad models": 40,
     "planted secrets": 20,
+    "cut-off runs": 200,
     "real injected errors": FAILED,
     "real kill points, all": REAL,
     "all kill points": KILLED,
@@ -269,6 +270,7 @@ OTHERS: dict[str, tuple[str, Callable[[float], dict[str, Any]]]] = {
     "trainers": ("bad trainers", lambda scale: {"number": _some(30, scale)}),
     "models": ("bad models", lambda scale: {"number": _some(40, scale)}),
     "planted": ("planted secrets", lambda _: {}),
+    "cut_off": ("cut-off runs", lambda scale: {"number": max(1, round(100 * min(1, scale)))}),
 }
 """What a part is called in the table, and how much of it a scale asks for."""
 
