@@ -31,11 +31,11 @@ def torture(*arguments: str) -> str:
 
 @needs_gcc
 def test_killed_starved_or_cut_off_anywhere_it_loses_nothing() -> None:
-    said = torture("--scale", "0.01", "--only", "power,pairs,clocks,errors,kills")
+    said = torture("--scale", "0.004", "--only", "power,pairs,clocks,errors,kills")
     rows = {name.strip(): int(count.replace(",", "")) for _, name, count, *_ in map(split, said.splitlines()[2:-1])}
     assert rows["power-loss states"] > 300
-    assert rows["kill points"] > 10
-    assert rows["injected errors"] > 5
+    assert rows["kill points"] > 5
+    assert rows["injected errors"] > 2
     assert {"recovered after power loss", "overlapping pairs", "clock schedules"} <= set(rows)
 
 
