@@ -142,6 +142,11 @@ MUTANTS = (
         _POWER_LOSS,
     ),
     Mutant(
+        "a run relies on what a killed one had not made durable",
+        (("world/ledger.py", "            files.sync_folder(path.parent)\n", ""),),
+        (("power", "by hand"),),
+    ),
+    Mutant(
         "a new ledger is made in its place",
         (("world/ledger.py", 'beside = path.with_name(f".{path.name}.tmp")', "beside = path"),),
         (("kills", "bootstrap"),),

@@ -179,7 +179,7 @@ def _tapes(striker: Striker, chosen: list[Scene], chance: random.Random, share: 
         source = striker.masters / scene.name
         start = invariants.tree(source)
         _, changes = lab.recorded(striker.lab, scene.command, source, striker.place, striker.page)
-        named = [count for count, change in enumerate(changes, 1) if change.op in {Op.RENAME, Op.MKDIR}]
+        named = [count for count, change in enumerate(changes, 1) if change.op in {Op.RENAME, Op.MKDIR, Op.UNLINK}]
         for at in (0, *named, *(chance.randrange(1, len(changes) + 1) for _ in range(RECOVERIES))):
             number += 1
             if number % shares == share:

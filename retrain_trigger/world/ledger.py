@@ -70,6 +70,8 @@ class Ledger:
         with _opened(path, f"{path.as_uri()}?mode=rw") as connection:
             _be_durable(connection)
             _migrate(connection, _version(connection, path))
+            # A killed run may have ended its transaction, and not made that durable: what is read here is relied on.
+            files.sync_folder(path.parent)
             yield cls(connection, asking=False)
 
     @classmethod
