@@ -45,7 +45,7 @@ CHECKED = 5
 @click.option("--seed", default=1, show_default=True)
 @click.option("--only", type=click.Choice(["equal", "better", "slices", "speed"]), help="One table alone.")
 def main(repetitions: int, shared: float, margin: float, seed: int, only: str | None) -> None:
-    """Print the tables of docs/gate.md."""
+    """Print the tables of docs/explanation/gate.md."""
     for name, table in TABLES.items():
         if only in {None, name}:
             for line in table(repetitions, shared, margin, np.random.default_rng(seed)):

@@ -25,12 +25,12 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 2285
 
 
 def clock(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime:
-    """Read `--now`; the clock's time where it is not given."""
+    """Read `--now`; by default, the clock's time."""
     return datetime.now(UTC) if value is None else moment(value)
 
 
 def moment(value: str) -> datetime:
-    """Read a time on the command line: ISO 8601, UTC where it does not say."""
+    """Read a time: ISO 8601, in UTC if it names no zone."""
     try:
         at = datetime.fromisoformat(without_leap_second(value))
     except ValueError:
@@ -41,7 +41,7 @@ def moment(value: str) -> datetime:
 
 
 def duration(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta:
-    """Read a duration such as 10m on the command line; none where there is none."""
+    """Read a duration such as 10m; no wait if it is not given."""
     try:
         return timedelta(0) if value is None else units.duration(value)
     except ValueError as error:
@@ -52,12 +52,21 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that every command takes."""
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Show every finding."),
-        click.option("-q", "--quiet", is_flag=True, help="Print one line where something was done or must be told."),
         click.option(
-            "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How results are printed."
+            "-q",
+            "--quiet",
+            is_flag=True,
+            help="Print one line if something was done, failed or is an alert; else nothing.",
         ),
         click.option(
-            "-c", "--config", "path", type=click.Path(path_type=Path), help="The settings; default: ./config.yaml."
+            "--format",
+            "form",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="The form of the result on stdout.",
+        ),
+        click.option(
+            "-c", "--config", "path", type=click.Path(path_type=Path), help="The settings file; default: ./config.yaml."
         ),
     ):
         command = option(command)
@@ -65,24 +74,24 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def worded(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """Read `--reason`: where one is given, it says something."""
+    """Read `--reason`, which must not be blank."""
     if value is not None and not value.strip():
-        raise click.BadParameter("it is blank; history keeps it, so that others see why")
+        raise click.BadParameter("it is blank; write why, for those who read the history later")
     return value
 
 
 def past_moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    """Read `--since`; none where it is not given."""
+    """Read `--since`; None if it is not given."""
     return None if value is None else moment(value)
 
 
 def of_an_adoption(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say what is known of a model that is adopted."""
+    """Add the options that describe an adopted model."""
     for option in (
         click.option(
             "--reason",
             callback=worded,
-            help="Adopting: why; history keeps it. Needed where there is a champion already.",
+            help="Adopting: why, for the history. Required if there is a champion already.",
         ),
         click.option(
             "--trained-on", type=click.Path(path_type=Path), help="Adopting: the labelled rows it was trained on."
@@ -90,16 +99,19 @@ def of_an_adoption(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--since", metavar="TIME", callback=past_moment, help="Adopting: when it went live; default: now."
         ),
-        click.option("--known-as", metavar="NAME", help="Adopting: its name in the logs' column or key `model`."),
+        click.option("--known-as", metavar="NAME", help="Adopting: its name in the column or key `model` of the logs."),
     ):
         command = option(command)
     return command
 
 
-at_now = click.option("--now", metavar="TIME", callback=clock, help="Take this time (UTC) for now.")
+at_now = click.option("--now", metavar="TIME", callback=clock, help="Use this time (UTC) instead of the clock's.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExit codes:\n" + "\n".join(f"{code:>5}  {code.meaning}" for code in ExitCode),
+)
 @click.version_option(__version__, prog_name="retrain-check")
 def cli() -> None:
     """Decide from cron whether a model must be retrained; retrain it; promote only what is clearly better."""
@@ -108,24 +120,27 @@ def cli() -> None:
 @cli.command()
 @common
 @at_now
-@click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what a run would do, and write nothing.")
 @click.option("--exit-code", is_flag=True, help="With --dry-run: exit 10 if it would train, promote or roll back.")
 @click.option("--force", metavar="REASON", help="Train now, whatever the checks, the cooldown and the budget say.")
-@click.option("--no-promote", is_flag=True, help="Train, compare and seal, and leave the champion.")
+@click.option("--no-promote", is_flag=True, help="Train, seal and compare, but keep the champion.")
 @click.option(
     "--wait",
     is_flag=False,
     flag_value="10m",
     metavar="[DURATION]",
     callback=duration,
-    help="Wait for another run that is active, 10m where no duration is given; default: exit 75.",
+    help="Wait for another active run, 10m if no duration is given; default: exit 75 at once.",
 )
 @click.option(
-    "--mend-clock", is_flag=True, help="Let what was stamped later than now, by a wrong clock, count from now."
+    "--mend-clock", is_flag=True, help="After a clock that was ahead: count everything stamped in the future as of now."
 )
-@click.option("--bootstrap", is_flag=True, help="Make the first champion, without comparison.")
+@click.option("--bootstrap", is_flag=True, help="Make the first champion, without a comparison.")
 @click.option(
-    "--adopt", "adopted", type=click.Path(path_type=Path), help="With --bootstrap: take over the model at this path."
+    "--adopt",
+    "adopted",
+    type=click.Path(path_type=Path),
+    help="With --bootstrap: take over the model at this path instead of training one.",
 )
 @of_an_adoption
 def run(
@@ -148,7 +163,7 @@ def run(
     trained_on: Path | None,
     reason: str | None,
 ) -> None:
-    """Evaluate, check and, on a breach, train and promote: one tick, for cron."""
+    """Evaluate the model; on a breach, retrain, compare and promote. Made for cron."""
     from retrain_trigger import by_hand, controller  # noqa: PLC0415  (each command loads what it needs)
 
     if adopted is not None and not bootstrap:
@@ -160,7 +175,7 @@ def run(
     if mend_clock and (bootstrap or dry_run):
         raise UsageError("--mend-clock goes with neither --bootstrap nor --dry-run")
     if force is not None and not force.strip():
-        raise UsageError("--force needs a reason; history keeps it")
+        raise UsageError("--force needs a reason, for the history")
     config, say = _settings(path), _sayer(quiet=quiet)
     if bootstrap:
         adoption = None
@@ -182,9 +197,13 @@ def run(
 @common
 @click.option("--log", "logs", multiple=True, metavar="FILE", help="A metrics log; repeatable; - for stdin.")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a setting, as trigger.cooldown=2h."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting, e.g. trigger.cooldown=2h; repeatable.",
 )
-@click.option("--exit-code", is_flag=True, help="Exit 10 when it would retrain now.")
+@click.option("--exit-code", is_flag=True, help="Exit 10 if it would retrain now.")
 def simulate(
     *,
     path: Path | None,
@@ -195,7 +214,7 @@ def simulate(
     overrides: tuple[str, ...],
     exit_code: bool,
 ) -> None:
-    """Replay a metrics log and show where a retraining would have started. Writes nothing."""
+    """Show when a log would have started a retraining. Writes nothing; needs no config.yaml."""
     from retrain_trigger import printing, replay  # noqa: PLC0415  (each command loads what it needs)
 
     config = _settings(path, overrides, optional=True)
@@ -220,7 +239,7 @@ def simulate(
 @common
 @at_now
 def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: datetime) -> None:
-    """Show the champion, what is judged, what is waited for. Writes nothing."""
+    """Show the champion, and what is judged and waited for. Also what is not watched. Writes nothing."""
     from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
 
     config = _settings(path)
@@ -242,8 +261,10 @@ def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: dat
 
 @cli.command()
 @common
-@click.option("--at", metavar="TIME", help="Show what was live then, by whose word and on which numbers.")
-@click.option("--verify", is_flag=True, help="Only say whether the ledger is what was written; exit 6 where it is not.")
+@click.option("--at", metavar="TIME", help="Show which version was live then, who promoted it, and on which figures.")
+@click.option(
+    "--verify", is_flag=True, help="Only check that no entry of the ledger was changed or removed; exit 6 if one was."
+)
 def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, at: str | None, verify: bool) -> None:
     """Show what happened, oldest first. Writes nothing."""
     from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
@@ -276,7 +297,7 @@ def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, at: str
 @common
 @click.argument("run_id", required=False, metavar="[RUN]")
 def explain(*, path: Path | None, form: str, quiet: bool, verbose: bool, run_id: str | None) -> None:  # noqa: ARG001  (every command takes the common options)
-    """Explain a run step by step: by default the last one that trained, refused or promoted. Writes nothing."""
+    """Explain a run step by step. By default, the last run that did something. Writes nothing."""
     from retrain_trigger import controller, printing  # noqa: PLC0415  (each command loads what it needs)
 
     entries = controller.explained(_settings(path), run_id)
@@ -289,7 +310,7 @@ def explain(*, path: Path | None, form: str, quiet: bool, verbose: bool, run_id:
 @at_now
 @click.argument("challenger", required=False)
 @click.option("--champion", metavar="VERSION", help="Compare with this version; default: the champion.")
-@click.option("--exit-code", is_flag=True, help="Exit 10 when the challenger is better: every gate passes.")
+@click.option("--exit-code", is_flag=True, help="Exit 10 if the challenger passes every gate.")
 def compare(
     *,
     path: Path | None,
@@ -301,7 +322,7 @@ def compare(
     champion: str | None,
     exit_code: bool,
 ) -> None:
-    """Compare CHALLENGER, by default the newest sealed version, with the champion. Writes nothing."""
+    """Compare CHALLENGER with the champion. By default, the newest sealed version. Writes nothing."""
     from retrain_trigger import contest, printing  # noqa: PLC0415  (each command loads what it needs)
 
     found = contest.compare(_settings(path), challenger, champion=champion, now=now, say=_sayer(quiet=quiet))
@@ -316,8 +337,8 @@ def compare(
 @common
 @at_now
 @click.argument("version")
-@click.option("--reason", required=True, callback=worded, help="Why; history keeps it.")
-@click.option("--even-if-worse", is_flag=True, help="Also what a comparison did not find better.")
+@click.option("--reason", required=True, callback=worded, help="Why, for the history.")
+@click.option("--even-if-worse", is_flag=True, help="Promote it even if no comparison found it better.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def promote(
     *,
@@ -331,7 +352,7 @@ def promote(
     even_if_worse: bool,
     yes: bool,
 ) -> None:
-    """Make a sealed VERSION the champion, by hand."""
+    """Make a sealed VERSION the champion by hand."""
     from retrain_trigger import by_hand  # noqa: PLC0415  (each command loads what it needs)
 
     _confirm(f"make {version} the champion?", yes=yes)
@@ -361,7 +382,7 @@ def adopt(
     reason: str | None,
     yes: bool,
 ) -> None:
-    """Take over the model at PATH, which is in production, as the champion."""
+    """Take over the live model at PATH as the champion."""
     from retrain_trigger import by_hand  # noqa: PLC0415  (each command loads what it needs)
 
     if reason is not None:
@@ -377,7 +398,7 @@ def adopt(
 @common
 @at_now
 @click.argument("version", required=False)
-@click.option("--reason", default="rolled back by hand", callback=worded, help="Why; history keeps it.")
+@click.option("--reason", default="rolled back by hand", callback=worded, help="Why, for the history.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rollback(
     *,
@@ -399,7 +420,7 @@ def rollback(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command; the one place where what broke becomes an exit code."""
+    """Run a command; the one place where an exception becomes an exit code."""
     terminal.make_ready()
     try:
         code = cli.main(arguments, prog_name="retrain-check", standalone_mode=False)
@@ -414,7 +435,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _translated(error: BaseException) -> tuple[str, ExitCode]:
-    """Return what to say of an exception, and the exit code. A signal counts before whatever it made break."""
+    """Return the message and the exit code of an exception. A signal comes before the errors it caused."""
     if (ending := terminal.ended()) is not None:
         word, code = ending
         return f"{word}; the next run finishes or gives up what was begun", code
@@ -427,7 +448,7 @@ def _translated(error: BaseException) -> tuple[str, ExitCode]:
         case click.Abort() | KeyboardInterrupt():
             return "interrupted; nothing was done", ExitCode.INTERRUPTED
         case OSError():
-            return f"{refused(error)}. What was begun, the next run finishes or gives up", ExitCode.NOT_PROMOTED
+            return f"{refused(error)}. The next run finishes or gives up what this one began", ExitCode.NOT_PROMOTED
     return (
         f"this is a bug in retrain-check, {_live()}. Send {_saved_traceback()} to its maintainers; the next run finishes "
         f"or gives up what this one had begun"
@@ -435,7 +456,7 @@ def _translated(error: BaseException) -> tuple[str, ExitCode]:
 
 
 def _live() -> str:
-    """Say which model the pointer names now: the service reads nothing else, so that one is safe."""
+    """Say which model the pointer names: the service reads nothing else, so that model is safe."""
     from retrain_trigger import tick  # noqa: PLC0415  (only a bug needs it)
 
     try:
@@ -446,7 +467,7 @@ def _live() -> str:
 
 
 _settings_in_use: list[Config] = []
-"""The settings that this command has loaded, for what is said of a bug."""
+"""The settings that this command has loaded, for the message of a bug."""
 
 
 def _settings(path: Path | None, overrides: Sequence[str] = (), *, optional: bool = False) -> Config:
@@ -457,7 +478,7 @@ def _settings(path: Path | None, overrides: Sequence[str] = (), *, optional: boo
 
 
 def _followed(path: Path) -> Path:
-    """Return where a path leads in the end; the path itself where its links go in a circle."""
+    """Resolve a path; return it as it is if its links form a circle."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):
@@ -527,7 +548,7 @@ def _exit(code: int) -> NoReturn:
 
 
 def _saved_traceback() -> Path:
-    """Keep the traceback in the state folder, or where there is none; it may hold values of theirs: mode 0600."""
+    """Save the traceback in the state folder, else in TMPDIR. It may hold user data, so its mode is 0600."""
     text = f"retrain-check {__version__}, Python {sys.version}\n{redacted(traceback.format_exc())}"
     states: list[Path | None] = [config.state for config in _settings_in_use if config.state.is_dir()]
     for folder in (*states, None):

@@ -58,33 +58,33 @@ class Config(Section):
     """Every setting, with absolute paths."""
 
     metric: MetricName = default("f1")
-    """f1, f1_macro, accuracy, balanced_accuracy, precision, recall, cost, any name in the log, or a path such as current.f1."""
+    """The metric: f1, f1_macro, accuracy, balanced_accuracy, precision, recall, cost, any name in the metrics log, or a path in it such as current.f1."""
     cost: Cost | None = Field(None, validate_default=True)
-    """{fp: 1, fn: 5}: what `metric: cost` weighs, per labelled row; lower is better."""
+    """The weights of `metric: cost`, e.g. {fp: 1, fn: 5}; lower is better."""
     direction: Annotated[Direction, units.one_of(Direction)] = default("higher_is_better")
-    """lower_is_better for a metric of your own that falls as it improves; rmse and the like need it."""
+    """Set lower_is_better for a metric that falls as it improves; rmse and other errors need it."""
     performance_threshold: Threshold
-    """The metric must not fall below this."""
+    """The metric must not fall below this (or rise above it, if lower is better)."""
     drift_threshold: Distance = default(0.20)
-    """No input may reach this, where the log states drift."""
+    """Drift of a column that reaches this is a breach: the PSI that is measured, or the drift that the metrics log states."""
     positive: Label = None
-    """The positive label; null: 1, true, else the rarer in the first training data."""
+    """The positive label; null: 1, else true, else the rarest label of the first training data."""
     logs: Logs = default({})
-    """What monitoring writes."""
+    """The logs that monitoring writes."""
     trigger: Trigger = default({})
     """When a retraining starts."""
     drift: Drift = default({})
-    """What drift is measured of."""
+    """Which columns drift looks at."""
     data: Data = default({})
-    """What is trained on and what decides."""
+    """The rows to train on, and the rows that decide."""
     train: Train = default({})
     """The training command."""
     promotion: Promotion = default({})
     """What a challenger must show."""
     model: ModelFiles = default({})
-    """Where pointer and sealed versions are."""
+    """Where the pointer and the sealed versions are."""
     state: LocalPath = default(".retrain-check")
-    """Where the ledger and a run's own files are."""
+    """The folder of the ledger and of temporary files."""
 
     _file: Path | None = PrivateAttr(default=None)
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -260,7 +260,7 @@ def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
 
 
 def _judged(config: Config, reading: Reading, past: Memory, *, now: datetime) -> Judgement:
-    """Judge the champion, also by its probation, which decides nothing but a rollback."""
+    """Judge the champion, and its probation, which can only roll it back."""
     judgement = judged(config, reading.observed, past, now=now)
     found = probation.judged(config, reading.observed, past, now=now)
     return judgement if found is None else replace(judgement, findings=(*judgement.findings, found))

@@ -9,7 +9,7 @@ from retrain_trigger.findings import ALERT, Finding, Verdict
 
 
 class ExitCode(IntEnum):
-    """What cron and scripts see; the README's table is compared with these by a test."""
+    """What cron and scripts see."""
 
     OK = 0
     BUG = 1
@@ -22,6 +22,26 @@ class ExitCode(IntEnum):
     BUSY = 75
     INTERRUPTED = 130
     TERMINATED = 143
+
+    @property
+    def meaning(self) -> str:
+        """What a command says with this code, for its help and for docs/reference/commands.md."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "it did its job: healthy, waiting, promoted, or champion kept",
+    ExitCode.BUG: "a bug; the traceback is saved, and its path is printed",
+    ExitCode.USAGE: "a mistake in the command line or in config.yaml",
+    ExitCode.CANNOT_JUDGE: "it cannot judge: a log is missing, stale or unreadable, or has too few rows",
+    ExitCode.DATA_REFUSED: "the training data is refused",
+    ExitCode.TRAINING_FAILED: "the training failed or timed out",
+    ExitCode.NOT_PROMOTED: "a comparison or promotion failed, or the live model is missing, altered or unreadable",
+    ExitCode.WOULD_ACT: "with --exit-code only: it would train, promote or roll back, or the challenger is better",
+    ExitCode.BUSY: "another run is active, or another program holds the ledger",
+    ExitCode.INTERRUPTED: "interrupted (SIGINT)",
+    ExitCode.TERMINATED: "terminated (SIGTERM, or SIGHUP of a terminal)",
+}
 
 
 class Word(StrEnum):

@@ -319,4 +319,4 @@ _STEPS: Mapping[Kind, Callable[[Tick, Left], Outcome | None]] = {
     Kind.SELECTED: _refitted,
     Kind.TRAINING: _compared,
 }
-"""How a run is gone on with, by the latest step that it left, from the last back to the first."""
+"""How a run is resumed, by the last step that it recorded; the last step comes first."""

@@ -221,24 +221,24 @@ class Section(BaseModel):
 
 
 class Columns(Section):
-    """The names under which logs and labelled data hold what has a role."""
+    """Names of the columns that have a role, in logs and labelled data. Every other column is a feature."""
 
     timestamp: Text = default("timestamp")
     """When the row was predicted."""
     id: Text = default("id")
-    """What joins a row with its label."""
+    """The id that joins a row with its label."""
     prediction: Text = default("prediction")
-    """What the model said."""
+    """The prediction."""
     score: Text = default("score")
     """The probability of the positive class."""
     label: Text = default("label")
-    """The truth."""
+    """The true label."""
     labelled_at: Text = default("labelled_at")
-    """When the label came."""
+    """When the label arrived."""
     model: Text = default("model")
-    """Which version predicted the row."""
+    """The model version that made the prediction."""
     exposed: Text = default("exposed")
-    """True where the model's own decision brought the label about."""
+    """True if the model's own decision caused the label."""
 
     @field_validator("label")
     @classmethod
@@ -250,35 +250,35 @@ class Columns(Section):
 
 
 class LabelColumns(Section):
-    """The names that files of labels have for the id, the label and the time it came; None: those of the log."""
+    """Column names in the label files; null: the same as in the prediction log."""
 
     id: Name = None
-    """What joins a label with its row."""
+    """The id that joins a label with its row."""
     label: Name = None
-    """The truth."""
+    """The true label."""
     labelled_at: Name = None
-    """When the label came."""
+    """When the label arrived."""
 
 
 class Logs(Section):
-    """What monitoring writes."""
+    """The logs that monitoring writes."""
 
     metrics: LocalPath = default("logs/metrics.jsonl")
-    """One measurement per line."""
+    """The metrics log: one measurement per line."""
     predictions: Source = None
-    """logs/predictions/*.parquet (or .jsonl, .csv): needed for drift and for evidence."""
+    """The prediction log: a file, a folder or a glob such as logs/predictions/*.parquet."""
     labels: Source = None
-    """Ground truth that arrives later, joined by id."""
+    """Labels that arrive later, joined to the prediction log by id."""
     reference: Source = None
-    """What drift is measured from; null: the champion's training data, or the first windows of an adopted one."""
+    """The data that drift is measured from; null: the champion's training data, or the first windows of an adopted model."""
     columns: Columns = default({})
     """Names of the columns that have a role."""
     label_columns: LabelColumns = default({})
-    """Names of their own in logs.labels; null: those of logs.columns."""
+    """Names that differ in logs.labels; null: the same as in logs.columns."""
     decimal: DecimalMark = None
-    """Of the metrics log: "." or ","; null: what its values leave no doubt of."""
+    """The decimal mark of the metrics log; null: found from the values, if they are unambiguous."""
     date_format: DateFormat = None
-    """Of all logs: e.g. "%d.%m.%Y"; null: what its values leave no doubt of."""
+    """The date format of all logs, e.g. "%d.%m.%Y"; null: found from the values, if they are unambiguous."""
 
     @field_validator("labels", "reference")
     @classmethod
@@ -298,79 +298,79 @@ class Trigger(Section):
     """When a retraining starts."""
 
     window: Duration = default("1d")
-    """Cuts prediction logs (UTC); what one line of a metrics log without times stands for."""
+    """Length of a window of the prediction log (UTC), and of one line of a metrics log without times."""
     min_rows: Count = default(200)
-    """A measurement on fewer rows is unknown, where rows are stated."""
+    """A window with fewer rows is not judged. A metrics log that states no rows is judged anyway."""
     label_coverage: Coverage = default(0.8)
-    """Share of a window's rows that must have their label before it is judged."""
+    """Share of a window's rows that must have a label before the window is judged."""
     max_unusable: Missing = default("20%")
-    """Share of a window's rows that may be unusable; above it the window is unknown."""
+    """A window with a larger share of unusable rows is not judged."""
     max_age: Duration = default("3d")
-    """Newest record older than this: cannot judge, exit 3."""
+    """If the newest record is older, nothing is judged (exit 3)."""
     evidence: Annotated[Evidence, units.one_of(Evidence)] = default("auto")
-    """Sequential where counts are known, else point: each measurement for itself."""
+    """The rule that finds decay: sequential adds up evidence over windows, point compares each window alone. auto: sequential if counts are known."""
     false_alarm_every: Count = default(1000)
-    """Sequential: at most one needless alarm in so many windows, however often cron runs."""
+    """Sequential rule: at most one false alarm in this many windows, however often cron runs."""
     patience: Annotated[Patience, units.PATIENCE] = default("1 of 1")
-    """Point: e.g. 2 of 3: so many of the last so many measurements, the latest among them."""
+    """Point rule: 2 of 3 needs a breach in two of the last three measurements, one of them the latest."""
     on_drift: Annotated[OnDrift, units.one_of(OnDrift)] = default("auto")
-    """Drift warns where the metric is measured as well, else it retrains; or warn, retrain."""
+    """What drift does. auto: it warns if the metric is measured as well, else it retrains."""
     slices: Texts = default([])
-    """Columns such as [region]: a value of theirs that does worse alone is warned of."""
+    """Columns such as [region]: a warning names each value on which the model does worse than allowed."""
     cooldown: Duration = default("24h")
-    """After a training; doubled after each refused challenger, at most 30d."""
+    """The wait after a training. It doubles after each refused challenger, up to 30d."""
     budget: Annotated[Budget, units.BUDGET] = default("4 per 30d")
-    """At most so many trainings in any such time."""
+    """At most this many trainings in any period of this length."""
 
 
 class Drift(Section):
-    """What drift is measured of: `ignore` are columns that are no inputs, such as ids, versions and months."""
+    """Which columns drift looks at."""
 
     ignore: Texts = default([])
-    """Columns that are no inputs, e.g. [customer_id, month]: drift does not look at them."""
+    """Columns that drift does not look at, because they are no inputs, e.g. [customer_id, month]."""
 
 
 class Data(Section):
-    """What is trained on and what decides.
+    """The rows to train on, and the rows that decide.
 
     `labelled` and `holdout_file` become absolute paths or globs; with both, all labelled rows are trained on, and those
     of the file decide. A window of None reaches back to the beginning; shares are of 1.
     """
 
     labelled: Source = None
-    """Labelled rows, .parquet, .csv or .jsonl; null: logs.predictions with their labels."""
+    """Labelled rows: .parquet, .csv or .jsonl; null: the labelled rows of logs.predictions."""
     windows: Annotated[tuple[Reach, ...], BeforeValidator(_several), AfterValidator(_distinct)] = default(["all"])
-    """One challenger for each, e.g. [7d, 30d, all]: how far back its training reaches."""
+    """How far back training reaches, e.g. [7d, 30d, all]: one challenger is trained for each."""
     holdout: Held = default("20%")
-    """Reserved by hash of the id (of the row where there is none)."""
+    """Share of the labelled rows that is held out: chosen by a hash of the id, or of the row if it has no id."""
     holdout_file: Source = None
-    """A hold-out of your own instead; without data.labelled, make finds its data by itself."""
+    """Your own hold-out, instead of a share. Without data.labelled, the training command finds its data itself."""
     max_missing: Missing = default("5%")
-    """Above the champion's own rate; a column with no value is always refused."""
+    """How far the share of missing values in a column may exceed the champion's. A column without any value is always refused."""
     unchecked: Texts = default([])
-    """Columns whose values may be anything, e.g. [month]."""
+    """Columns whose values are not checked before training, e.g. [month]. They must exist."""
     command: Name = None
-    """A check of your own before training: exit 0 is fit, anything else refuses the data."""
+    """Your own check before training. Exit 0 accepts the data, any other exit refuses it."""
 
 
 class Train(Section):
     """The training command, which runs in the folder of config.yaml."""
 
     command: Text = default("make train-model")
-    """What trains a model, in the folder of config.yaml."""
+    """The command that trains a model. It runs in the folder of config.yaml."""
     timeout: Duration = default("2h")
     """How long one training may take."""
     output: LocalPathIfAny = None
-    """Where it leaves the model, if not at RETRAIN_OUTPUT."""
+    """Where the command leaves the model, if not at RETRAIN_OUTPUT."""
 
 
 class Shadow(Section):
-    """How much a challenger must have said beside the champion: rows with their label, and hours."""
+    """How long a challenger runs in shadow."""
 
     rows: Count = default(5000)
-    """Rows with their label that both must have said something of."""
+    """Labelled rows that both models must have predicted."""
     hours: Whole = default(24)
-    """How long it runs at least."""
+    """The least number of hours in shadow."""
 
 
 class Promotion(Section):
@@ -380,31 +380,31 @@ class Promotion(Section):
     """
 
     margin: Margin = default(0.02)
-    """How much better, in the metric."""
+    """How much better the challenger must be, in units of the metric."""
     certainty: Certainty = default("95%")
-    """Two-sided interval, shared among the challengers."""
+    """Certainty of the two-sided interval of the difference, shared among the challengers."""
     min_rows: Count = default(500)
-    """Deciding rows."""
+    """The least number of deciding rows."""
     out_of_time: Whole = default(0)
-    """E.g. 2: first train without the newest 2 windows and be judged on all their rows; then refit."""
+    """E.g. 2: train without the newest two windows, compare on all their rows, then refit the winner. 0: off."""
     slices: Texts = default([])
-    """Columns such as [region]: no value of theirs may get clearly worse."""
+    """Columns such as [region]: the challenger must not be clearly worse on any of their values."""
     latency: Times = None
-    """E.g. 3: at most 3 times the champion's time per row."""
+    """E.g. 3: the challenger may take at most three times the champion's time per row."""
     size: Times = None
-    """E.g. 10: at most 10 times the champion's file."""
+    """E.g. 10: the challenger's file may be at most ten times as large as the champion's."""
     floor: Floor = None
-    """E.g. 0.80: no challenger under this, however bad the champion is."""
+    """E.g. 0.80: a challenger under this value is refused, however bad the champion is."""
     golden: Source = None
-    """Labelled rows that a challenger must all answer right."""
+    """Labelled rows that a challenger must predict without a mistake."""
     shadow: Shadow | None = None
-    """{rows: 5000, hours: 24}: first run beside the champion, then be judged on what both said."""
+    """E.g. {rows: 5000, hours: 24}: run beside the champion first, and be compared on what both predicted there."""
     probation: DurationIfAny = None
-    """E.g. 7d: roll back by itself when the new champion does worse than the one before."""
+    """E.g. 7d: roll back automatically if the new champion does worse than its predecessor in this time."""
     feedback: Annotated[Feedback, units.one_of(Feedback)] = default("warn")
-    """Or block: signs of a feedback loop keep a challenger out."""
+    """What signs of a feedback loop do: warn, or block the challenger."""
     mode: Annotated[Mode, units.one_of(Mode)] = default("auto")
-    """Or ask: a challenger that passes waits for `retrain-check promote`."""
+    """auto promotes a challenger that passes every gate; ask lets it wait for `retrain-check promote`."""
 
     @field_validator("margin")
     @classmethod
@@ -431,14 +431,14 @@ class Promotion(Section):
 
 
 class ModelFiles(Section):
-    """Where pointer and sealed versions are; `keep` of the newest versions, and of those that served, are not removed."""
+    """Where the pointer and the sealed versions are."""
 
     pointer: LocalPath = default("models/champion.json")
     """The file that names the champion."""
     folder: LocalPath = default("models")
-    """Where sealed versions are."""
+    """The folder of the sealed versions."""
     keep: Count = default(5)
-    """So many old versions stay, besides those that served."""
+    """How many old versions are kept: this many of the newest, and this many of those that were champion last."""
 
     @field_validator("pointer")
     @classmethod
@@ -449,9 +449,9 @@ class ModelFiles(Section):
 
 
 class Cost(Section):
-    """What a false positive and a false negative cost; `metric: cost` is their sum per labelled row."""
+    """The weights of `metric: cost`, which is the sum of both costs per labelled row."""
 
     fp: Weight
-    """Of a false positive."""
+    """The cost of a false positive."""
     fn: Weight
-    """Of a false negative."""
+    """The cost of a false negative."""

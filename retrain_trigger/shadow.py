@@ -118,7 +118,7 @@ def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Standing |
     shadow = seen.shadow
     judged = _tried(tick, seen, positive) if seen.complete else None
     if judged is None:
-        verdict, because = None, f"{seen}, and after {policy.stamp(seen.ends)} none is waited for; the champion is kept"
+        verdict, because = None, f"{seen}, and the shadow ended at {policy.stamp(seen.ends)}; the champion is kept"
     else:
         verdict = shadow.version if judged.passed else None
         because = f"in shadow since {policy.stamp(shadow.since)}, {trial.explained(judged)}"

@@ -20,20 +20,20 @@ ENDINGS = {
 
 _IMPORT = "<frozen importlib._bootstrap>"
 _SOON = 0.005
-"""Seconds after which a signal that came while a module was being loaded is looked at again."""
+"""Seconds after which a signal that came during an import is looked at again."""
 _received: list[int] = []
 _settled: list[bool] = []
 
 
 class Ended(BaseException):
-    """A signal has ended the command: what it began is left so that the next run finishes it or gives it up.
+    """A signal has ended the command: the next run finishes or abandons what it began.
 
-    It is no `Exception`: nothing that mends errors on the way may swallow it.
+    It is no `Exception`, so that no `except Exception` on the way swallows it.
     """
 
 
 def make_ready() -> None:
-    """Make signals end the command in order, and streams that were closed before it began harmless.
+    """Make signals end the command in order, and replace streams that were closed before it began.
 
     A signal that was ignored when the command began (nohup, a shell's background job) stays ignored.
     """
@@ -46,7 +46,7 @@ def make_ready() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names of files may hold what the terminal's encoding does not
             stream.reconfigure(errors="backslashreplace")
-    # Where it is ignored, how a child ended would never be known, and a failed training would look like a good one.
+    # If SIGCHLD is ignored, exit codes of children are lost, and a failed training looks like a good one.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _settled.clear()
     for number in ENDINGS:
@@ -55,7 +55,7 @@ def make_ready() -> None:
 
 
 def settle() -> None:
-    """Let signals change nothing from now on: the work is over, and only its exit code is still to be handed over."""
+    """Ignore signals from now on: the work is done, and only the exit code is still to be returned."""
     _settled.append(True)
 
 
@@ -65,9 +65,9 @@ def ended() -> tuple[str, ExitCode] | None:
 
 
 def write(stream: IO[str] | None, text: str) -> OSError | None:
-    """Write a line; where nobody can read it any more, the stream is closed for good and the work goes on.
+    """Write a line; if nobody reads the stream any more, close it and go on.
 
-    Returns what went wrong, None also where the reader has merely left.
+    Returns the error, or None if the line was written or the reader has merely left.
     """
     if stream is None:
         return None
@@ -82,7 +82,7 @@ def write(stream: IO[str] | None, text: str) -> OSError | None:
 
 
 def _silence(stream: IO[str]) -> None:
-    """Lead what is still to be written to nowhere: the interpreter flushes once more when it ends."""
+    """Send what is still buffered to /dev/null: the interpreter flushes once more at its end."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -103,7 +103,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _is_loading(frame: FrameType | None) -> bool:
-    """Say whether a module is being loaded: an exception in the midst of one in C++ would abort the whole process."""
+    """Say whether a module is being imported: an exception inside a C++ one would abort the process."""
     while frame is not None and frame.f_code.co_filename != _IMPORT:
         frame = frame.f_back
     return frame is not None

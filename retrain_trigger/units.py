@@ -145,7 +145,7 @@ def patience(value: object) -> Patience:
         needs("a count such as 1 of 1 or 2 of 3", value)
     read = Patience(int(match[1]), int(match[2]))
     if not 1 <= read.hits <= read.of:
-        raise WrongError(f"is {value}; write at least 1 of no fewer, such as 2 of 3")
+        raise WrongError(f"is {value}; the first number must be from 1 to the second; write e.g. 2 of 3")
     return read
 
 

@@ -165,5 +165,5 @@ def test_a_challenger_that_could_not_be_scored_is_promoted_only_on_purpose(champ
 @pytest.mark.parametrize("command", [("adopt", "production.model"), ("promote", "v1"), ("rollback",)])
 def test_a_reason_that_is_given_says_something(simple: Project, command: tuple[str, ...]) -> None:
     said = simple.retrain_check(*command, "--reason", " ", "--yes", code=2).stderr
-    assert "it is blank; history keeps it, so that others see why" in said
+    assert "it is blank; write why, for those who read the history later" in said
     assert not (simple.folder / "models").exists()

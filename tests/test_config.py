@@ -161,11 +161,11 @@ data:
         ),
         (
             "trigger: {patience: 3 of 2}",
-            "3:21: trigger.patience is 3 of 2; write at least 1 of no fewer, such as 2 of 3",
+            "3:21: trigger.patience is 3 of 2; the first number must be from 1 to the second; write e.g. 2 of 3",
         ),
         (
             "trigger: {patience: 0 of 2}",
-            "3:21: trigger.patience is 0 of 2; write at least 1 of no fewer, such as 2 of 3",
+            "3:21: trigger.patience is 0 of 2; the first number must be from 1 to the second; write e.g. 2 of 3",
         ),
         ("trigger: {patience: 2}", "3:21: trigger.patience needs a count such as 1 of 1 or 2 of 3, not `2`"),
         ("trigger: {budget: 4}", "3:19: trigger.budget needs a count and a duration such as 4 per 30d, not `4`"),

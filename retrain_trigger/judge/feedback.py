@@ -1,4 +1,4 @@
-"""Signatures of a feedback loop: signs that a model is taught by what it brought about itself. They only warn."""
+"""Signs of a feedback loop: the model learns from labels that its own decisions caused. They only warn."""
 
 import math
 from collections import Counter

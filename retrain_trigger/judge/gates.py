@@ -90,7 +90,7 @@ def promotes(findings: Iterable[Finding]) -> bool:
 
 
 def rows(comparison: Comparison, *, min_rows: int, **_: object) -> Finding:
-    """Ask for `min_rows` deciding rows."""
+    """Ask for at least `promotion.min_rows` deciding rows."""
     short = min_rows - comparison.rows
     because = f"{comparison.rows:,} deciding rows; " + (
         f"{short:,} rows more needed for promotion.min_rows {min_rows:,}"
@@ -101,7 +101,7 @@ def rows(comparison: Comparison, *, min_rows: int, **_: object) -> Finding:
 
 
 def classes(comparison: Comparison, **_: object) -> Finding:
-    """Refuse a hold-out with fewer than MIN_CLASSES classes."""
+    """Ask for deciding rows of at least MIN_CLASSES classes."""
     seen = sorted(comparison.labels)
     fits = len(seen) >= MIN_CLASSES
     because = f"the deciding rows have {len(seen)} classes"
@@ -112,7 +112,7 @@ def classes(comparison: Comparison, **_: object) -> Finding:
 
 
 def finite(comparison: Comparison, **_: object) -> Finding:
-    """Ask that both scores are defined; the value is the number of models whose score is."""
+    """Ask that the metric is defined for both models; the value is the number of models for which it is."""
     scores = {"champion": comparison.champion, "challenger": comparison.challenger}
     lost = [name for name, value in scores.items() if not math.isfinite(value)]
     if lost:
@@ -122,7 +122,7 @@ def finite(comparison: Comparison, **_: object) -> Finding:
 
 
 def margin(comparison: Comparison, *, margin: float, **_: object) -> Finding:
-    """Ask that the challenger is better by at least `margin`."""
+    """Ask that the challenger is better by at least `promotion.margin`."""
     difference = comparison.difference
     if math.isnan(difference):
         return unknown("margin", f"the difference in {comparison.metric} is undefined", limit=margin)
@@ -137,7 +137,7 @@ def margin(comparison: Comparison, *, margin: float, **_: object) -> Finding:
 
 
 def certainty(comparison: Comparison, **_: object) -> Finding:
-    """Ask that the lower end of the interval of the difference is above 0, strictly."""
+    """Ask that the interval of the difference (paired bootstrap) lies above 0; challengers share its certainty."""
     lower, upper = comparison.lower, comparison.upper
     shared = f", shared among {comparison.challengers} challengers" if comparison.challengers > 1 else ""
     interval = f"the {comparison.certainty * 100:g}% interval of the difference{shared}"
@@ -154,7 +154,7 @@ def certainty(comparison: Comparison, **_: object) -> Finding:
 
 
 def floor(comparison: Comparison, *, floor: float | None, **_: object) -> Finding | None:
-    """Ask that the challenger's score is not under `floor` (for a cost: not above), whatever the champion's is."""
+    """Ask for a score of at least `promotion.floor` (a cost: at most), whatever the champion's is."""
     if floor is None:
         return None
     direction = at_most if METRICS[comparison.metric].lower_is_better else at_least
@@ -163,7 +163,7 @@ def floor(comparison: Comparison, *, floor: float | None, **_: object) -> Findin
 
 
 def in_slices(*, slices: Sequence[Finding], **_: object) -> Finding | None:
-    """Ask that no slice gets clearly worse; slices with too few rows are no part of it."""
+    """Ask that no value of a column in `promotion.slices` gets clearly worse; values with too few rows do not count."""
     judged = [each for each in slices if each.verdict is not Verdict.UNKNOWN]
     if not judged:
         return None
@@ -175,7 +175,7 @@ def in_slices(*, slices: Sequence[Finding], **_: object) -> Finding | None:
 
 
 def features(*, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
-    """Ask for the champion's features: the same names, order and types, as far as both models say."""
+    """Ask for the champion's features: the same names, order and types, as far as both models state them."""
     if champion is None or challenger is None:
         return None
     own, new = champion.features, challenger.features
@@ -190,7 +190,7 @@ def features(*, champion: Facts | None, challenger: Facts | None, **_: object) -
 
 
 def answers(*, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
-    """Ask for the champion's classes in the same order, as far as both models say: probabilities are read by place."""
+    """Ask for the champion's classes in the same order, as far as both models state them: scores are read by position."""
     if champion is None or challenger is None or champion.classes is None or challenger.classes is None:
         return None
     own, new = champion.classes, challenger.classes
@@ -200,7 +200,7 @@ def answers(*, champion: Facts | None, challenger: Facts | None, **_: object) ->
 
 
 def latency(*, latency: float | None, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
-    """Ask that the challenger takes at most `latency` times as long as the champion; what is under GRAIN is GRAIN."""
+    """Ask that the challenger takes at most `promotion.latency` times as long per row as the champion."""
     if latency is None or champion is None or challenger is None:
         return None
     if champion.seconds is None or challenger.seconds is None:
@@ -217,7 +217,7 @@ def latency(*, latency: float | None, champion: Facts | None, challenger: Facts 
 
 
 def size(*, size: float | None, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
-    """Ask that the challenger's file is at most `size` times the champion's."""
+    """Ask that the challenger's file is at most `promotion.size` times as large as the champion's."""
     if size is None or champion is None or challenger is None:
         return None
     ratio = challenger.size / max(1, champion.size)
@@ -229,7 +229,7 @@ def size(*, size: float | None, champion: Facts | None, challenger: Facts | None
 
 
 def golden(*, golden: Golden | None, **_: object) -> Finding | None:
-    """Ask for the right answer on every golden row."""
+    """Ask for the right answer on every labelled row of `promotion.golden`."""
     if golden is None:
         return None
     if not golden.rows:

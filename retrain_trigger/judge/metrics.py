@@ -90,7 +90,7 @@ def f1(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
 
 
 def f1_macro(by_class: Mapping[str, OneVsRest], positive: str) -> Any:  # noqa: ARG001  (one signature for all)
-    """Return the plain mean of F1 over the classes that occur, as label or as prediction.
+    """Return the unweighted mean of F1 over the classes that occur, as label or as prediction.
 
     >>> round(f1_macro({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8), "2": OneVsRest(0, 0, 0, 20)}, "1"), 3)
     0.85
@@ -99,7 +99,7 @@ def f1_macro(by_class: Mapping[str, OneVsRest], positive: str) -> Any:  # noqa: 
 
 
 def accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
-    """Return the share of right predictions: the sum of TP over the classes / rows.
+    """Return the share of right predictions: the sum of TP over all classes / rows.
 
     >>> accuracy({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8)}, "1")
     0.85
@@ -108,7 +108,7 @@ def accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
 
 
 def balanced_accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Any:  # noqa: ARG001  (as f1_macro)
-    """Return the plain mean of recall over the classes that occur as label (Brodersen et al., 2010).
+    """Return the unweighted mean of recall over the classes that occur as label (Brodersen et al., 2010).
 
     >>> round(balanced_accuracy({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8)}, "1"), 3)
     0.854

@@ -119,14 +119,14 @@ def check(
 
 
 def rows(split: TableCounts, _profile: TableCounts | None, **_: object) -> list[Finding]:
-    """Ask for as many rows as the smallest allowed classes have together."""
+    """Refuse fewer rows than MIN_CLASSES classes of MIN_CLASS_ROWS rows have."""
     return [at_least("rows", split.rows, MIN_CLASSES * MIN_CLASS_ROWS, limit_name="the minimum of")]
 
 
 def columns(
     split: TableCounts, profile: TableCounts | None, *, features: Sequence[str] | None, **_: object
 ) -> list[Finding]:
-    """Refuse a split that lacks a column of the champion's, or has no feature at all; note columns that are new."""
+    """Refuse data without a column of the champion's, or without any feature; note new columns."""
     known = {} if profile is None else profile.columns
     needed = features if features is not None else tuple(known)
     absent = [name for name in needed if name not in split.columns]
@@ -141,7 +141,7 @@ def columns(
 
 
 def types(split: TableCounts, profile: TableCounts | None, **_: object) -> list[Finding]:
-    """Refuse a column that is of another kind than in the champion's training data."""
+    """Refuse a column of another type than in the champion's training data."""
     pairs = {} if profile is None else {name: (profile.columns.get(name), now) for name, now in split.columns.items()}
     # A column without any value has no kind to speak of: `missing` is the rule that refuses it.
     retyped = {
@@ -165,7 +165,7 @@ def types(split: TableCounts, profile: TableCounts | None, **_: object) -> list[
 
 
 def missing(split: TableCounts, profile: TableCounts | None, *, max_missing: float, **_: object) -> list[Finding]:
-    """Refuse a column with no value at all, or with `max_missing` more rows without one than the champion's data had.
+    """Refuse a column without any value, or with more missing than the champion's share and `data.max_missing` together.
 
     A column that the champion's data did not have (with no profile: every column) is refused only when it is empty.
     """
@@ -182,7 +182,7 @@ def missing(split: TableCounts, profile: TableCounts | None, *, max_missing: flo
 
 
 def classes(split: TableCounts, profile: TableCounts | None, **_: object) -> list[Finding]:
-    """Refuse a split in which fewer than MIN_CLASSES classes have MIN_CLASS_ROWS rows; note classes that vanished."""
+    """Refuse fewer than MIN_CLASSES classes with at least MIN_CLASS_ROWS rows each; note classes that vanished."""
     present = sorted(label for label, count in split.labels.items() if count >= MIN_CLASS_ROWS)
     known = {} if profile is None else profile.labels
     vanished = sorted(label for label, count in known.items() if count and not split.labels.get(label))
@@ -196,7 +196,7 @@ def classes(split: TableCounts, profile: TableCounts | None, **_: object) -> lis
 
 
 def duplicate_ids(split: TableCounts, _profile: TableCounts | None, **_: object) -> list[Finding]:
-    """Refuse an id that stands on more than one row: which of the rows is true is not for training to guess."""
+    """Refuse an id that appears on more than one row: training must not guess which row is true."""
     if not split.duplicate_ids:
         return [_passed("duplicate_ids", 0, 0, "no id stands on two rows")]
     because = (
@@ -212,7 +212,7 @@ def duplicate_rows(split: TableCounts, _profile: TableCounts | None, **_: object
 
 
 def ranges(split: TableCounts, profile: TableCounts | None, *, unchecked: frozenset[str], **_: object) -> list[Finding]:
-    """Refuse a column with more than FAR_ROWS of its numbers far outside the champion's range (see `bands`)."""
+    """Refuse a column with more than FAR_ROWS of its numbers far outside the champion's range."""
     compared = _compared(split, profile, unchecked)
     judged = []
     for name, column, old in compared:
@@ -246,7 +246,7 @@ def new_categories(
 def constant(
     split: TableCounts, profile: TableCounts | None, *, unchecked: frozenset[str], **_: object
 ) -> list[Finding]:
-    """Refuse a column that has kept one value for more than STILL times as long as it did in the champion's data."""
+    """Refuse a column that got stuck: one value, for more than STILL times as long as ever in the champion's data."""
     judged = []
     for name, column, old in _compared(split, profile, unchecked):
         if column.varies is False and column.missing < split.rows and _restless(old, profile) and split.seconds:
@@ -264,7 +264,7 @@ def constant(
 def label_rate(
     split: TableCounts, profile: TableCounts | None, *, label: str, unchecked: frozenset[str], **_: object
 ) -> list[Finding]:
-    """Refuse labels of which one has less than LABEL_FALL of its share in the champion's data, where it was expected.
+    """Refuse labels of which one has less than LABEL_FALL of its share in the champion's data: perhaps some are late.
 
     That there are two classes at all is for the rule `classes`.
     """
@@ -292,7 +292,7 @@ def newest(
     max_age: timedelta | None,
     **_: object,
 ) -> list[Finding]:
-    """Refuse rows that end where the champion's end, and longer ago than `max_age`: nothing new can be learnt.
+    """Refuse rows that are no newer than the champion's and older than `trigger.max_age`: they teach nothing new.
 
     Labels may come late, so rows that are newer than the champion's are never too old to train on, and rows that are
     younger than `max_age` are waited for.

@@ -52,7 +52,7 @@ def judge(
     0.05 / k is under 0 (Bonferroni over the k slices that can be judged, which labels and rows decide, not what was
     predicted). Unknown under MIN_ROWS rows or MIN_POSITIVES positives, and where the metric is undefined. Slices catch
     large harm only: among 20 slices of 500 rows with 30 % positives, a fall of 0.20 in F1 always and one of 0.05 in
-    17 % of cases; with 10 % positives, 0.20 in 75 % (docs/gate.md).
+    17 % of cases; with 10 % positives, 0.20 in 75 % (docs/explanation/gate.md).
 
     >>> worse = JointCounts({("1", "1", "0"): 60, ("1", "1", "1"): 90, ("0", "0", "0"): 350})
     >>> few = JointCounts({("1", "0", "1"): 50})

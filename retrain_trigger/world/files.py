@@ -165,7 +165,7 @@ def remove_empty(folder: Path) -> None:
 def remove_folder(path: Path) -> None:
     """Remove a folder with everything in it, read-only or not; a missing one is fine.
 
-    What cannot be removed stays, for a later run: work that is done is not called failed because of its leavings.
+    What cannot be removed is left for a later run: a run that did its work does not fail because of leftover files.
     """
     if not path.is_dir() or path.is_symlink():
         return
