@@ -59,6 +59,7 @@ def calibration(reference: ScoreCounts, positive: str) -> Calibration | None:
     information, 1955; for scores, Zadrozny and Elkan, Transforming classifier scores into accurate multiclass
     probability estimates, 2002.
 
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> rows = {(bin_of(0.2), "0", "0"): 9, (bin_of(0.2), "0", "1"): 1, (bin_of(0.8), "1", "1"): 10}
     >>> found = calibration(ScoreCounts(rows), "1")
     >>> [found.probabilities[2 * bin_of(score) + said] for score, said in ((0.1, 0), (0.2, 0), (0.8, 1))]
@@ -92,6 +93,7 @@ def expected(scores: ScoreCounts, calibration: Calibration, positive: str) -> On
     fn = sum p and tn = sum (1 - p) over the others. Labels that have come are not looked at: those that come first
     are no fair sample of their window.
 
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> learned = calibration(ScoreCounts({(bin_of(0.7), "1", "1"): 3, (bin_of(0.7), "1", "0"): 1}), "1")
     >>> expected(ScoreCounts({(bin_of(0.7), "1", None): 100}), learned, "1")
     OneVsRest(tp=75.0, fp=25.0, fn=0.0, tn=0.0)
@@ -115,7 +117,9 @@ def estimated(
     Source: confidence-based performance estimation (CBPE), NannyML's documentation, "How it works"; Bialek et al.,
     Estimating model performance under covariate shift without labels, 2024.
 
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> rows = {(bin_of(0.9), "1", "1"): 9, (bin_of(0.9), "1", "0"): 1, (bin_of(0.2), "0", "0"): 8}
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> learned = calibration(ScoreCounts(rows), "1")
     >>> estimated(ScoreCounts({(bin_of(0.9), "1", None): 50, (bin_of(0.2), "0", None): 50}), learned, "precision", "1")
     0.9
