@@ -25,8 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 
-from retrain_trigger.judge.counts import Confusion
-from retrain_trigger.judge.estimate import ScoreCounts, bin_of, calibration, estimated
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.scores import ScoreCounts, bin_of
+from retrain_trigger.judge.estimate import calibration, estimated
 from retrain_trigger.judge.metrics import score
 
 Numbers = npt.NDArray[np.float64]

@@ -15,9 +15,9 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.findings import Verdict
 from retrain_trigger.judge import comparison, gates, subgroups
-from retrain_trigger.judge.counts import JointCounts
 from retrain_trigger.judge.metrics import score
 from retrain_trigger.judge.subgroups import Slice
 

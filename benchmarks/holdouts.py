@@ -26,8 +26,8 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge import comparison, gates, noninferiority
-from retrain_trigger.judge.counts import JointCounts
 
 ROWS = 9_000
 WINDOWS = 60

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import TypeVar
 
 from retrain_trigger.config import Config
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import OnDrift
-from retrain_trigger.judge.windows import WindowCounts
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.profile import Reference
 

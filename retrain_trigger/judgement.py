@@ -10,18 +10,18 @@ from typing import Any
 
 from retrain_trigger import detection, drifting, usable
 from retrain_trigger.config import Config
+from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.scores import ExposureCounts, ScoreCounts
+from retrain_trigger.counts.unusable import NOTHING_ASIDE, Aside
+from retrain_trigger.counts.windows import Cells, WindowCounts
 from retrain_trigger.events import Said
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, drift, estimate, evidence, feedback, memory, policy
-from retrain_trigger.judge.estimate import ScoreCounts
-from retrain_trigger.judge.feedback import ExposureCounts
-from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.judge.unusable import NOTHING_ASIDE, Aside
-from retrain_trigger.judge.windows import Cells, WindowCounts, measured
+from retrain_trigger.judge.windows import measured
 from retrain_trigger.measurements import Measurement
 from retrain_trigger.profile import Reference
 from retrain_trigger.sections import Evidence

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from retrain_trigger import adopted, drifting
 from retrain_trigger.config import Config
+from retrain_trigger.counts.scores import EDGES
+from retrain_trigger.counts.unusable import Aside, Unusable
+from retrain_trigger.counts.windows import WindowCounts, merged
 from retrain_trigger.errors import DataError
 from retrain_trigger.judge import lateness
-from retrain_trigger.judge.estimate import EDGES
 from retrain_trigger.judge.memory import Champion, Memory
-from retrain_trigger.judge.unusable import Aside, Unusable
-from retrain_trigger.judge.windows import WindowCounts, merged
 from retrain_trigger.judgement import Observed, counts_judge, unused
 from retrain_trigger.measurements import Mark
 from retrain_trigger.profile import Reference, of_source, plan, reference

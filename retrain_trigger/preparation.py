@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrain_trigger import data_check, holdouts, profile, trial
+from retrain_trigger.counts.table import TableCounts
 from retrain_trigger.errors import PromotionError, UsageError
 from retrain_trigger.events import Span
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import policy, quality
-from retrain_trigger.judge.counts import TableCounts
 from retrain_trigger.judge.lateness import AT_ONCE
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS, positive_label

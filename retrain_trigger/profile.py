@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from retrain_trigger.judge.histograms import Bins, Histogram
+from retrain_trigger.counts.histograms import Bins, Histogram
 
 if TYPE_CHECKING:
     from retrain_trigger.world.labelled import LabelledRows

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrain_trigger import preparation, trial
+from retrain_trigger.counts.confusion import Confusion, JointCounts
 from retrain_trigger.errors import DataError
 from retrain_trigger.judge import metrics
 from retrain_trigger.judge.agreement import Agreement
-from retrain_trigger.judge.counts import Confusion, JointCounts
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files

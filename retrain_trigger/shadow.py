@@ -156,7 +156,7 @@ def _lost(tick: Tick, shadow: Shadow) -> str | None:
 
 
 def _tried(tick: Tick, seen: Progress, positive: str) -> trial.Trial:
-    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415  (only for the verdict)
+    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415  (only for the verdict)
 
     return trial.judged(
         tick.config,

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from retrain_trigger import detection
 from retrain_trigger.config import Config
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.findings import Finding
 from retrain_trigger.judge import evidence, slices
 from retrain_trigger.judge.evidence import Memo
 from retrain_trigger.judge.metrics import RATIOS
-from retrain_trigger.judge.windows import WindowCounts, measured
+from retrain_trigger.judge.windows import measured
 from retrain_trigger.sections import Evidence
 
 

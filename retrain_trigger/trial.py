@@ -14,8 +14,8 @@ from retrain_trigger.world import files
 from retrain_trigger.world.registry import Registry
 
 if TYPE_CHECKING:
+    from retrain_trigger.counts.confusion import JointCounts
     from retrain_trigger.judge.comparison import Comparison
-    from retrain_trigger.judge.counts import JointCounts
     from retrain_trigger.judge.gates import Facts, Golden
     from retrain_trigger.judge.subgroups import Slice
     from retrain_trigger.world.models import ModelFacts
@@ -201,8 +201,8 @@ def contested(
     golden: Path | None = None,
 ) -> Trial:
     """Count what two models said and judge it; `golden` are the golden rows. Raises PromotionError as `judged` does."""
+    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
     from retrain_trigger.judge import gates, subgroups  # noqa: PLC0415  (NumPy: not on the healthy path)
-    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415
     from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     slices = [
@@ -339,8 +339,8 @@ def explained(trial: Trial) -> str:
 
 def _identical(config: Config, version: str, positive: str, *, challengers: int) -> Trial:
     """Return the trial of a challenger that is the champion: nothing was scored, and nothing passed."""
+    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
     from retrain_trigger.judge import comparison  # noqa: PLC0415  (NumPy: not on the healthy path)
-    from retrain_trigger.judge.counts import JointCounts  # noqa: PLC0415
 
     nothing = comparison.compare(
         JointCounts({}),

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from retrain_trigger.config import Config
+from retrain_trigger.counts.unusable import Aside, Unusable
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Champion
-from retrain_trigger.judge.unusable import Aside, Unusable
-from retrain_trigger.judge.windows import WindowCounts
 
 NAMED = 5
 """Other models that a note names, those with the most rows."""

@@ -8,13 +8,13 @@ import pytest
 
 from retrain_trigger import config as settings
 from retrain_trigger import drifting
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.counts import Confusion
-from retrain_trigger.judge.histograms import Bins, Histogram
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import OnDrift
-from retrain_trigger.judge.windows import WindowCounts
 from retrain_trigger.judgement import Judgement, Observed, judged
 from retrain_trigger.measurements import Measurement
 

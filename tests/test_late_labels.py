@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from projects import Project, day
 
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge import lateness
-from retrain_trigger.judge.counts import Confusion
-from retrain_trigger.judge.windows import WindowCounts
 
 SETTINGS = """\
 performance_threshold: 0.85

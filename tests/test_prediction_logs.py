@@ -15,8 +15,8 @@ import pytest
 from projects import BREAK, Project, day
 
 from retrain_trigger import config, replay
+from retrain_trigger.counts.windows import WindowCounts, merged
 from retrain_trigger.judge.policy import Action
-from retrain_trigger.judge.windows import WindowCounts, merged
 from retrain_trigger.world import prediction_log, tally
 
 SETTINGS = """\

@@ -7,9 +7,9 @@ import pytest
 
 from retrain_trigger import config as settings
 from retrain_trigger import detection
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.counts import Confusion
-from retrain_trigger.judge.windows import WindowCounts
 from retrain_trigger.sliced import sliced
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrain_trigger.judge.counts import JointCounts, OneVsRest
+from retrain_trigger.counts.confusion import JointCounts, OneVsRest
 from retrain_trigger.judge.metrics import METRICS, of_classes, score
 
 RESAMPLES = 10_000

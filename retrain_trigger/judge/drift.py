@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from retrain_trigger.counts.histograms import Bins, Histogram
 from retrain_trigger.findings import Finding, Verdict, at_most, figures, unknown
-from retrain_trigger.judge.histograms import EXPECTED_ROWS, Bins, Histogram, expected_scale, pooled
 from retrain_trigger.judge.performance import point_rule, stated_rows, too_few_rows
 from retrain_trigger.judge.policy import Patience
+from retrain_trigger.judge.pooling import EXPECTED_ROWS, expected_scale, pooled
 from retrain_trigger.measurements import Measurement
 
 NAMED_FEATURES = 5

@@ -2,23 +2,14 @@
 
 import math
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from retrain_trigger.counts.confusion import OneVsRest
+from retrain_trigger.counts.scores import EDGES, SCORE_BINS, ScoreCounts
 from retrain_trigger.findings import Finding, at_least, at_most, figures, unknown
-from retrain_trigger.judge.counts import OneVsRest
 from retrain_trigger.judge.metrics import METRICS, of_classes
-
-TAIL = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
-"""Edges under 0.01: where positives are rare, nearly all scores and the decision itself lie there."""
-
-EDGES = (*TAIL, *(place / 100 for place in range(1, 100)), *(1 - edge for edge in reversed(TAIL)))
-"""Inner edges of the score bins, ascending: scores logged with two decimals lose nothing."""
-
-SCORE_BINS = len(EDGES) + 1
-"""Number of score bins."""
 
 ENDS = (0.0, *EDGES, 1.0)
 """Ends of the score bins: bin b lies between ENDS[b] and ENDS[b + 1]."""
@@ -28,40 +19,6 @@ LARGEST_MISFIT = 0.05
 
 A score of the predicted class instead of the positive one (0.97 for a sure no) misses by far more.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreCounts:
-    """How often each (score bin, prediction, label or None) occurred; the score is the positive class's probability.
-
-    Rows without a score are not counted. The bin is `bin_of(score)`, from 0 to SCORE_BINS - 1; predictions and labels
-    are canonical text.
-
-    >>> monday = ScoreCounts({(bin_of(0.9), "1", None): 8, (bin_of(0.2), "0", "0"): 2})
-    >>> (monday + monday).rows, (monday + monday).labelled
-    (20, 4)
-    """
-
-    cells: Mapping[tuple[int, str, str | None], int]
-
-    def __add__(self, other: "ScoreCounts") -> "ScoreCounts":
-        return ScoreCounts(_total((*self.cells.items(), *other.cells.items())))
-
-    @property
-    def rows(self) -> int:
-        """Number of rows counted."""
-        return sum(self.cells.values())
-
-    @property
-    def labelled(self) -> int:
-        """Number of rows that have their label."""
-        return sum(count for (_, _, label), count in self.cells.items() if label is not None)
-
-    @property
-    def classes(self) -> frozenset[str]:
-        """The classes that occur, as label or as prediction."""
-        named = (name for (_, said, label), count in self.cells.items() if count for name in (said, label))
-        return frozenset(name for name in named if name is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +46,6 @@ class Calibration:
         return int(self.realised.tp + self.realised.fn)
 
 
-def bin_of(score: float) -> int:
-    """Return the bin of a score: the number of EDGES below it, so bins are open at the left and closed at the right.
-
-    Scores beyond 0 or 1 fall into the first and the last bin. Raises ValueError on NaN.
-
-    >>> [bin_of(score) for score in (0.0, 0.0001, 0.00011, 0.65, 0.66, 1.0)]
-    [0, 0, 1, 70, 71, 111]
-    """
-    if math.isnan(score):
-        raise ValueError("a score is not a number")
-    return bisect_left(EDGES, score)
-
-
 def calibration(reference: ScoreCounts, positive: str) -> Calibration | None:
     """Learn what a score is worth from labelled rows; None where no row has a label.
 
@@ -115,6 +59,7 @@ def calibration(reference: ScoreCounts, positive: str) -> Calibration | None:
     information, 1955; for scores, Zadrozny and Elkan, Transforming classifier scores into accurate multiclass
     probability estimates, 2002.
 
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> rows = {(bin_of(0.2), "0", "0"): 9, (bin_of(0.2), "0", "1"): 1, (bin_of(0.8), "1", "1"): 10}
     >>> found = calibration(ScoreCounts(rows), "1")
     >>> [found.probabilities[2 * bin_of(score) + said] for score, said in ((0.1, 0), (0.2, 0), (0.8, 1))]
@@ -148,6 +93,7 @@ def expected(scores: ScoreCounts, calibration: Calibration, positive: str) -> On
     fn = sum p and tn = sum (1 - p) over the others. Labels that have come are not looked at: those that come first
     are no fair sample of their window.
 
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> learned = calibration(ScoreCounts({(bin_of(0.7), "1", "1"): 3, (bin_of(0.7), "1", "0"): 1}), "1")
     >>> expected(ScoreCounts({(bin_of(0.7), "1", None): 100}), learned, "1")
     OneVsRest(tp=75.0, fp=25.0, fn=0.0, tn=0.0)
@@ -171,7 +117,9 @@ def estimated(
     Source: confidence-based performance estimation (CBPE), NannyML's documentation, "How it works"; Bialek et al.,
     Estimating model performance under covariate shift without labels, 2024.
 
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> rows = {(bin_of(0.9), "1", "1"): 9, (bin_of(0.9), "1", "0"): 1, (bin_of(0.2), "0", "0"): 8}
+    >>> from retrain_trigger.counts.scores import bin_of
     >>> learned = calibration(ScoreCounts(rows), "1")
     >>> estimated(ScoreCounts({(bin_of(0.9), "1", None): 50, (bin_of(0.2), "0", None): 50}), learned, "precision", "1")
     0.9
@@ -309,12 +257,3 @@ def _cell(place: int, said: str, positive: str) -> int:
 
 def _noted(sentence: str, note: str) -> str:
     return f"{sentence} ({note})" if note else sentence
-
-
-def _total(
-    items: Iterable[tuple[tuple[int, str, str | None], int]],
-) -> dict[tuple[int, str, str | None], int]:
-    total: Counter[tuple[int, str, str | None]] = Counter()
-    for key, count in items:
-        total[key] += count
-    return dict(total)

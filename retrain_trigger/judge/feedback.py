@@ -3,10 +3,10 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from retrain_trigger.counts.scores import ExposureCounts
 from retrain_trigger.events import Said
 from retrain_trigger.findings import Finding, Verdict, unknown
 
@@ -34,28 +34,6 @@ FEWEST_VERSIONS = 3
 
 SHOWN_VERSIONS = 5
 """A sentence shows so many champions, the latest; the evidence holds all that were judged."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExposureCounts:
-    """How often each (exposed, prediction, label or None) occurred; exposed: the model brought the label about itself.
-
-    Rows that do not say whether they were exposed are not counted.
-
-    >>> counts = ExposureCounts({(True, "1", "1"): 9, (False, "1", "0"): 1, (False, "0", None): 5})
-    >>> counts.rows, (counts + counts).rows
-    (15, 30)
-    """
-
-    cells: Mapping[tuple[bool, str, str | None], int]
-
-    def __add__(self, other: "ExposureCounts") -> "ExposureCounts":
-        return ExposureCounts(dict(Counter(self.cells) + Counter(other.cells)))
-
-    @property
-    def rows(self) -> int:
-        """Number of rows counted."""
-        return sum(self.cells.values())
 
 
 class Gap(NamedTuple):

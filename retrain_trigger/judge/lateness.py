@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from retrain_trigger.judge.windows import WindowCounts
+from retrain_trigger.counts.windows import WindowCounts
 
 USUAL = 0.99
 """The share of labels that must have come before one is late: 1 of 100 may take as long as it likes."""

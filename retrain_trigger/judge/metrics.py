@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from retrain_trigger.judge.counts import Confusion, OneVsRest
+from retrain_trigger.counts.confusion import Confusion, OneVsRest
 
 Cells = tuple[float, float, float, float]
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
-from retrain_trigger.judge.counts import OneVsRest
 from retrain_trigger.judge.metrics import METRICS, of_classes
 from retrain_trigger.judge.policy import Patience
 from retrain_trigger.measurements import Measurement

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import gates
-from retrain_trigger.judge.counts import JointCounts
 
 SPOILED = 0.10
 """Share of the champion's right answers that are made wrong."""

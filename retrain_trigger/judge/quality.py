@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from retrain_trigger.counts.table import ColumnCounts, TableCounts
 from retrain_trigger.findings import Finding, Verdict, at_least, figures, unknown
-from retrain_trigger.judge.counts import ColumnCounts, TableCounts
 
 MIN_CLASSES = 2
 """A classifier that has seen one class only can say nothing else."""

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.findings import Finding, Verdict, figures, unknown
-from retrain_trigger.judge.counts import Confusion
 from retrain_trigger.judge.evidence import Detector
 from retrain_trigger.judge.metrics import RATIOS
-from retrain_trigger.judge.windows import WindowCounts
 
 MOST = 50
 """Values of a column that are judged, those with the most labelled rows: more slices need more evidence each."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge.comparison import RESAMPLES, TOLERANCE, Comparison, compare
-from retrain_trigger.judge.counts import JointCounts
 
 MAX_VALUES = 50
 """Values of a column that are slices, those with the most rows first: the more slices, the less is seen in each."""

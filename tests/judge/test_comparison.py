@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.comparison import Comparison, compare
-from retrain_trigger.judge.counts import JointCounts
 from retrain_trigger.judge.metrics import METRICS
 
 Flags = npt.NDArray[np.bool_]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from retrain_trigger.counts.histograms import NUMERIC_BINS, Bins, Histogram
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import drift
-from retrain_trigger.judge.histograms import NUMERIC_BINS, Bins, Histogram
 
 Rows = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Rows]

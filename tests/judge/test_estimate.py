@@ -10,19 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.scores import EDGES, SCORE_BINS, ScoreCounts, bin_of
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.counts import Confusion
-from retrain_trigger.judge.estimate import (
-    EDGES,
-    SCORE_BINS,
-    Calibration,
-    ScoreCounts,
-    bin_of,
-    calibration,
-    check,
-    estimated,
-    expected,
-)
+from retrain_trigger.judge.estimate import Calibration, calibration, check, estimated, expected
 from retrain_trigger.judge.metrics import METRICS, score
 
 Row = tuple[float, str, str | None]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.counts import OneVsRest
 from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, Counts, Detector, alert, check
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.counts.scores import ExposureCounts
 from retrain_trigger.events import Said
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.feedback import SIGNIFICANT, ExposureCounts, check, compared
+from retrain_trigger.judge.feedback import SIGNIFICANT, check, compared
 
 CELLS = st.dictionaries(
     st.tuples(st.booleans(), st.sampled_from(["0", "1", "2"]), st.sampled_from(["0", "1", None])),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from retrain_trigger.judge.counts import Confusion, OneVsRest
+from retrain_trigger.counts.confusion import Confusion, OneVsRest
 from retrain_trigger.judge.metrics import METRICS, positive_label, score
 
 CLASSES = st.sampled_from(["0", "1", "2"])

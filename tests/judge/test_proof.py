@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import gates
 from retrain_trigger.judge.comparison import compare
-from retrain_trigger.judge.counts import JointCounts
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.proof import SPOILED, failures, itself, spoiled
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from retrain_trigger.counts.table import ColumnCounts, TableCounts
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.counts import ColumnCounts, TableCounts
 from retrain_trigger.judge.quality import RULES, bands, categories, check
 
 NUMBER = ColumnCounts("number", 0)

@@ -2,14 +2,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import slices
-from retrain_trigger.judge.counts import Confusion
 from retrain_trigger.judge.evidence import Detector
 from retrain_trigger.judge.performance import check as point
 from retrain_trigger.judge.policy import Patience
 from retrain_trigger.judge.slices import MOST, Slice, apart
-from retrain_trigger.judge.windows import WindowCounts, measured
+from retrain_trigger.judge.windows import measured
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 GOOD, BAD = (95, 5, 5, 95), (60, 20, 20, 100)

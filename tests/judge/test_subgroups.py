@@ -1,7 +1,7 @@
 import pytest
 
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.findings import Finding, Verdict
-from retrain_trigger.judge.counts import JointCounts
 from retrain_trigger.judge.subgroups import MIN_POSITIVES, MIN_ROWS, Slice, judge
 
 SAME = JointCounts({("1", "1", "1"): 120, ("1", "0", "0"): 30, ("0", "0", "0"): 320, ("0", "1", "1"): 30})

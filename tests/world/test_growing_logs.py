@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrain_trigger.judge.windows import WindowCounts, merged
+from retrain_trigger.counts.windows import WindowCounts, merged
 from retrain_trigger.world import parts, prediction_log, tally
 from retrain_trigger.world.prediction_log import Pieces
 

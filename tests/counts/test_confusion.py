@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.judge.counts import ColumnCounts, Confusion, JointCounts, TableCounts
+from retrain_trigger.counts.confusion import Confusion, JointCounts
+from retrain_trigger.counts.table import ColumnCounts, TableCounts
 
 CLASSES = st.sampled_from(["0", "1", "2"])
 ROWS = st.lists(st.tuples(CLASSES, CLASSES, CLASSES), max_size=40)
