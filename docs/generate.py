@@ -137,7 +137,7 @@ def _allowed(key: Mapping[str, Any]) -> str:
     if "enum" in key:
         return ", ".join(f"`{value}`" for value in key["enum"])
     if isinstance(key["type"], list):
-        return "; or ".join(_KINDS.get(kind, kind) for kind in key["type"])
+        return "; or ".join(_plain({"type": kind}) for kind in key["type"])
     if key["type"] == "array":
         return f"list of {_allowed(key['items'])}"
     return _plain(key)
