@@ -54,7 +54,7 @@ def main(repetitions: int, shared: float, margin: float, seed: int, only: str | 
 
 
 def equal(repetitions: int, shared: float, margin: float, generator: np.random.Generator) -> Iterator[str]:
-    """Compare models that are equally good: each promotion is for nothing."""
+    """Compare models that are equally good: every promotion is a mistake."""
     yield from header("rows", "positives", "plain margin", "gate", "plain margin, best of 3", "gate, best of 3")
     for rows, share in product((500, 1000, 2000, 5000), SHARES):
         cells = shares(share, [CHAMPION] * CHALLENGERS, shared)
@@ -70,7 +70,7 @@ def equal(repetitions: int, shared: float, margin: float, generator: np.random.G
 
 def better(repetitions: int, shared: float, margin: float, generator: np.random.Generator) -> Iterator[str]:
     """Compare with a challenger that is better by BETTER: each promotion is right."""
-    yield from header("rows", "positives", "plain margin", "gate", "gate, were it one of 3")
+    yield from header("rows", "positives", "plain margin", "gate", "gate, one of 3")
     for rows, share in product((500, 1000, 2000, 5000), SHARES):
         cells = shares(share, [CHAMPION + BETTER], shared)
         found = np.zeros(3)

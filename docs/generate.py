@@ -189,7 +189,7 @@ def _option(option: click.Option) -> tuple[str, str]:
     if not option.is_flag:
         choices = option.type.choices if isinstance(option.type, click.Choice) else None
         written += " " + ("|".join(map(str, choices)) if choices else option.metavar or option.type.name.upper())
-    return f"`{written}`", option.help or ""
+    return f"`{written}`", (option.help or "") + (" Required." if option.required else "")
 
 
 def _unwrapped(text: str) -> str:

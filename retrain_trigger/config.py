@@ -1,4 +1,4 @@
-"""config.yaml becomes a Config: every setting typed, every default written down, every mistake named with its place."""
+"""config.yaml becomes a Config: every setting typed, every default filled in, every mistake named with its place."""
 
 import difflib
 import hashlib
@@ -113,7 +113,7 @@ class Config(Section):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the effective settings in hexadecimal: the same for the same settings, however written.
+        """The SHA-256 of the effective settings in hexadecimal, independent of how they are written.
 
         Paths below the folder count as relative ones: a project may stand elsewhere in a container than outside.
         """
@@ -191,7 +191,7 @@ class Config(Section):
 
     @property
     def positive_label(self) -> str | None:
-        """The positive label as labels are counted, where 1, 1.0 and true are all '1'; None where it is not set."""
+        """The positive label in the form of the counts, in which 1, 1.0 and true are all '1'; None if it is not set."""
         if self.positive is None:
             return None
         written = str(int(self.positive)) if isinstance(self.positive, bool) else str(self.positive)
@@ -199,12 +199,12 @@ class Config(Section):
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether the metric gets worse as it rises: so says `direction`, and so it is with cost."""
+        """Whether the metric gets worse as it rises, by `direction` or because it is a cost."""
         return self.direction is Direction.LOWER_IS_BETTER or self.metric == "cost"
 
     @property
     def weights(self) -> tuple[float, float]:
-        """What a false positive and a false negative weigh."""
+        """The weights of a false positive and a false negative."""
         return (self.cost.fp, self.cost.fn) if self.cost else (1.0, 1.0)
 
     @model_validator(mode="after")
@@ -217,14 +217,14 @@ class Config(Section):
 
 
 DEFAULT_CONFIG = Path("config.yaml")
-"""What is read where no file is named."""
+"""The file that is read if none is named."""
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a config.yaml, then apply overrides such as `trigger.cooldown=2h`.
 
-    Relative paths, those of overrides too, are relative to the file's folder. Raises UsageError where the file cannot
-    be read, and ConfigError with every mistake in the order of lines, overrides last.
+    Relative paths, those of overrides too, are relative to the file's folder. Raises UsageError if the file cannot be
+    read, and ConfigError with every mistake in the order of lines, overrides last.
     """
     root, mistakes = parse(_written(path), lambda line, column: Place(line, column, f"{path}:{line}:{column}"))
     if root is None:
@@ -301,7 +301,7 @@ def _metric_of(written: dict[str, Any]) -> object:
 
 
 def _override(root: Node, override: str, place: Place) -> list[Mistake]:
-    """Put the value into the tree, creating sections on the way; return what is wrong with it."""
+    """Put the value into the tree, with its sections; return what is wrong with it."""
     key, equals, text = override.partition("=")
     *sections, last = key.strip().split(".")
     if not equals or not last:
@@ -320,12 +320,12 @@ def _override(root: Node, override: str, place: Place) -> list[Mistake]:
 
 
 def _as_text(value: str) -> str:
-    """Quote a value that begins as no YAML value can: `%d.%m.%Y` is a text."""
+    """Quote a value that begins as no YAML value can, such as `%d.%m.%Y`."""
     return json.dumps(value) if value[:1] in {"%", "@", "`"} else value
 
 
 def _mistake(problem: Any, root: Node) -> Mistake | None:
-    """Say in our words what pydantic found; None where the value's mistake has been named already."""
+    """Say in our words what pydantic found; None if the mistake is named already."""
     error = problem.get("ctx", {}).get("error")
     path = problem["loc"]
     node = root.find(path)

@@ -1,4 +1,4 @@
-"""The sections of config.yaml: their keys, what each may hold, and its default as it would be written."""
+"""The sections of config.yaml: their keys, allowed values and defaults. The docstrings are the documentation of the keys."""
 
 import difflib
 import glob
@@ -30,7 +30,7 @@ from retrain_trigger.units import WrongError
 from retrain_trigger.world.log_record import built_in, normal
 
 CHALLENGER: Final = "challenger.json"
-"""Beside the pointer, this names the challenger that runs in shadow."""
+"""The file beside the pointer that names the challenger in shadow."""
 
 
 class Direction(StrEnum):
@@ -41,7 +41,7 @@ class Direction(StrEnum):
 
 
 class Evidence(StrEnum):
-    """Which rule finds decay: `auto` is sequential where counts are known."""
+    """The rule that finds decay; `auto` is sequential if counts are known."""
 
     AUTO = "auto"
     SEQUENTIAL = "sequential"
@@ -49,21 +49,21 @@ class Evidence(StrEnum):
 
 
 class Feedback(StrEnum):
-    """What signs of a feedback loop do: they are told, or they also keep a challenger out."""
+    """What signs of a feedback loop do: warn, or also refuse a challenger."""
 
     WARN = "warn"
     BLOCK = "block"
 
 
 class Mode(StrEnum):
-    """Whether a challenger that passed every gate is promoted at once, or a person is asked."""
+    """Whether a challenger that passed every gate is promoted at once, or waits for a person."""
 
     AUTO = "auto"
     ASK = "ask"
 
 
 def metric_name(value: object) -> str:
-    """Read which metric is judged: the last part of a dotted path, a built-in one by its own name.
+    """Read the name of the metric: the last part of a dotted path, and a built-in metric by its own name.
 
     >>> metric_name("F1"), metric_name("current.f1"), metric_name("weighted avg.f1-score"), metric_name("Revenue")
     ('f1', 'f1', 'f1', 'Revenue')
@@ -91,7 +91,7 @@ def _misspelt(name: str) -> str | None:
 
 
 def is_error(metric: str) -> bool:
-    """Say whether a metric is by its name an error or a loss.
+    """Say whether the name of a metric is that of an error or a loss.
 
     >>> is_error("val RMSE"), is_error("log-loss"), is_error("neg_log_loss"), is_error("lossless_share")
     (True, True, False, False)
@@ -121,7 +121,7 @@ def _path_if_any(value: object, info: ValidationInfo) -> Path | None:
 
 
 def _source_if_any(value: object, info: ValidationInfo) -> str | None:
-    """Make a path or glob absolute; the folder's own name is no part of the pattern."""
+    """Make a path or glob absolute; the folder's own name is not part of the pattern."""
     if value is None:
         return None
     text = os.path.expanduser(units.text(value))  # noqa: PTH111
@@ -153,7 +153,7 @@ def _mark(value: object) -> str:
 
 
 def _date_format(value: object) -> str:
-    """Read how dates are written, as `strptime` has it; year, month and day must be there."""
+    """Read a date format of `strptime` with year, month and day."""
     written = units.text(value)
     day = datetime(2026, 8, 31)  # noqa: DTZ001  (only its date is written and read)
     try:
@@ -210,7 +210,7 @@ def default(written: object) -> Any:
 
 
 class Section(BaseModel):
-    """Keys that stand together; a section with nothing below it has its defaults."""
+    """A group of keys; an empty section has its defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -289,7 +289,7 @@ class Logs(Section):
 
     @property
     def names(self) -> dict[str, str]:
-        """The columns by their role; `labels.ROLE` is the name that files of labels have for it, where it is another."""
+        """The columns by their role; `labels.ROLE` is the name in label files, if it differs."""
         own = {f"labels.{role}": name for role, name in self.label_columns.model_dump().items() if name is not None}
         return self.columns.model_dump() | own
 
