@@ -235,15 +235,16 @@ def test_a_training_gets_the_variables_of_the_table(champion: Project) -> None:
     assert LOCK_ID in given
 
 
-def test_a_service_as_the_page_shows_it_works(played: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(played.folder)
+def test_a_service_as_the_page_shows_it_works(simple: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    simple.run("--bootstrap", "--adopt", "production.model", day=0)
+    monkeypatch.chdir(simple.folder)
     (program,) = blocks(DOCS / "reference/serving.md", "python")
-    names: dict[str, Any] = {"rows": pd.DataFrame({"visits": [1.0, -1.0], "age": [0.5, 0.5]})}
+    names: dict[str, Any] = {"rows": pd.DataFrame({"age": [0.5, 0.6]})}
     exec(program[1], names)
     names["champion"].close()
     assert len(names["ids"]) == len(names["answer"].predictions) == 2
 
 
-def test_the_pointer_has_the_fields_that_are_shown(played: Project) -> None:
+def test_the_pointer_has_the_fields_that_are_shown(bootstrapped: Project) -> None:
     (shown,) = blocks(DOCS / "reference/promotion.md", "json")
-    assert set(re.findall(r'"(\w+)": ', shown[1])) == set(played.pointer)
+    assert set(re.findall(r'"(\w+)": ', shown[1])) == set(bootstrapped.pointer)
