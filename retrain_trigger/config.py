@@ -149,7 +149,7 @@ class Config(Section):
         logged = "metrics" in value.model_fields_set or value.metrics.exists()
         if metric and metric not in METRICS and value.predictions and not logged:
             raise WrongError(
-                f"give no {metric}: of a prediction log only {', '.join(METRICS)} are counted; set `metric` to one "
+                f"cannot give {metric}: a prediction log gives only {', '.join(METRICS)}; set `metric` to one "
                 f"of these, or logs.metrics to a log that has {metric}"
             )
         return value

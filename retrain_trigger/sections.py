@@ -310,7 +310,7 @@ class Trigger(Section):
     evidence: Annotated[Evidence, units.one_of(Evidence)] = default("auto")
     """The rule that finds decay: sequential adds up evidence over windows, point compares each window alone. auto: sequential if counts are known."""
     false_alarm_every: Count = default(1000)
-    """Sequential rule: at most one false alarm in this many windows, however often cron runs."""
+    """Sequential rule: on average, at most one false alarm in this many windows, however often cron runs."""
     patience: Annotated[Patience, units.PATIENCE] = default("1 of 1")
     """Point rule: 2 of 3 needs a breach in two of the last three measurements, one of them the latest."""
     on_drift: Annotated[OnDrift, units.one_of(OnDrift)] = default("auto")

@@ -324,7 +324,7 @@ def test_settings_that_read_another_path_have_another_digest() -> None:
         ("metric: val.log_loss", "log_loss is an error or a loss; write `direction: lower_is_better`"),
         (
             "metric: roc_auc\nlogs: {predictions: p.csv}",
-            "logs give no roc_auc: of a prediction log only f1, f1_macro, ",
+            "logs cannot give roc_auc: a prediction log gives only f1, f1_macro, ",
         ),
         ("logs: {decimal: x}", 'logs.decimal needs "." or ","'),
         ("logs: {date_format: '%d.%m'}", "logs.date_format is `%d.%m`, which leaves out year, month or day"),
