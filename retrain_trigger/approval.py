@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Entry, last, only, says
 from retrain_trigger.errors import PromotionError
-from retrain_trigger.events import Training
-from retrain_trigger.judge import policy
+from retrain_trigger.events import Abandoned, Asked, Compared, Event, Kept, Sealed, Training
+from retrain_trigger.judge import lineage, policy
 from retrain_trigger.judge.reigns import last_contest
-from retrain_trigger.records import decoded
 from retrain_trigger.tick import Tick
 
 
@@ -15,7 +14,8 @@ def ask(tick: Tick, version: str, because: str) -> str:
     """Record that a version passed every gate and waits for a person; return the sentence that says so."""
     champion = tick.past.champion.version if tick.past.champion else None
     because = f"{because}; it waits for approval (promotion.mode: ask): {how_to(version)}"
-    tick.record(Kind.ASKED, version=version, sha256=tick.registry.verified(version), champion=champion, because=because)
+    digest = tick.registry.verified(version)
+    tick.record(Asked(version=version, sha256=digest, champion=champion, because=because))
     return because
 
 
@@ -24,15 +24,15 @@ def how_to(version: str) -> str:
     return f"`retrain-check promote {version} --reason ...`"
 
 
-def pending(asked: Entry) -> str:
+def pending(asked: Entry[Asked]) -> str:
     """Say which version waits for approval, and since when."""
-    version = asked.body["version"]
+    version = asked.event.version
     return f"{version} waits for approval since {policy.stamp(asked.at)}: {how_to(version)}"
 
 
 def grants(tick: Tick, version: str) -> bool:
     """Say whether promoting a version is what the person was asked for."""
-    return tick.past.asked is not None and tick.past.asked.body["version"] == version
+    return tick.past.asked is not None and tick.past.asked.event.version == version
 
 
 def objection(tick: Tick, version: str) -> str | None:
@@ -53,8 +53,7 @@ def objection(tick: Tick, version: str) -> str | None:
     compared = f"the last comparison of {version} ({policy.stamp(found.at)}, run {found.run})"
     if not found.passed:
         return f"{compared} did not find it better than {found.champion}: {'; '.join(found.failed)}"
-    served = {entry.body["pointer"]["version"] for entry in entries if entry.kind is Kind.PROMOTED}
-    if found.champion == champion or version in served:
+    if found.champion == champion or version in lineage.served(entries):
         return None
     return (
         f"{compared} was with {found.champion}, and the champion is {champion} now; "
@@ -70,18 +69,16 @@ def _pointed_at(tick: Tick) -> str | None:
     return pointer.version if pointer else None
 
 
-def _never_compared(entries: Sequence[Entry], version: str) -> str | None:
+def _never_compared(entries: Sequence[Entry[Event]], version: str) -> str | None:
     """Say why a version that should have been compared was not; None where nothing was there to compare it on."""
-    runs = [entry.run for entry in entries if entry.kind is Kind.SEALED and entry.body["version"] == version]
+    runs = [entry.run for entry in only(entries, Sealed) if entry.event.version == version]
     own = [entry for entry in entries if entry.run in runs]
-    begun = [decoded(Training, entry.body) for entry in own if entry.kind is Kind.TRAINING]
-    if not begun or begun[-1].bootstrap or begun[-1].uncompared:
+    begun = last(own, Training)
+    if begun is None or begun.event.bootstrap or begun.event.uncompared:
         return None
-    for entry in own:
-        if entry.kind is Kind.COMPARED:
-            return f"run {entry.run}, which trained {version}, compared others and not it"
-        if entry.kind is Kind.KEPT:
-            return f"{version} could not be compared in run {entry.run}: {entry.body['because']}"
-    if own[-1].kind is Kind.ABANDONED:
-        return f"{version} could not be compared in run {own[-1].run}: {own[-1].body['because']}"
+    first = next((entry for entry in own if says(entry, Compared) or says(entry, Kept)), own[-1])
+    if says(first, Compared):
+        return f"run {first.run}, which trained {version}, compared others and not it"
+    if says(first, Kept) or says(first, Abandoned):
+        return f"{version} could not be compared in run {first.run}: {first.event.because}"
     return None

@@ -4,6 +4,7 @@ Each step leaves a ledger entry before its effect, so that `finish` goes on from
 """
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,15 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from retrain_trigger import approval, artefact, audition, promotion, staging, trial
-from retrain_trigger.entries import Kind
+from retrain_trigger.comparisons import Trial
+from retrain_trigger.entries import only
 from retrain_trigger.errors import PromotionError, TrainingError, refused
-from retrain_trigger.events import Reason, Said, Selected, Standing, Training
+from retrain_trigger.events import (
+    Compared,
+    Failed,
+    Grounds,
+    Kept,
+    Reason,
+    Refitting,
+    Said,
+    Sealed,
+    Selected,
+    Selecting,
+    Standing,
+    Training,
+)
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import noninferiority, wear
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.preparation import Prepared, Selection, Split, refit
-from retrain_trigger.records import decoded, encoded
+from retrain_trigger.records import encoded
 from retrain_trigger.redaction import redacted
 from retrain_trigger.sections import Feedback, Mode
 from retrain_trigger.tick import Tick
@@ -57,21 +72,21 @@ def start(
         tick.say(worn.because)
     champion = tick.past.champion
     trainings = len(prepared.splits) + (1 if prepared.selection else 0)
-    deadlines = training.deadlines(tick.config.train.timeout * trainings)
+    deadline, since_boot = training.deadlines(tick.config.train.timeout * trainings)
     begun = Training(
         champion=champion.version if champion else None,
         bootstrap=bootstrap,
         reason=reason,
         command=tick.config.train.command,
-        deadline=deadlines["deadline"],
-        deadline_since_boot=deadlines["deadline_since_boot"],
+        deadline=deadline,
+        deadline_since_boot=since_boot,
         reaches=tuple(split.reach for split in prepared.splits),
         reserved=prepared.reserved,
         mark=mark,
         config=tick.config.digest,
         holdout=files.sha256(prepared.holdout) if prepared.holdout else None,
         deciding=prepared.deciding,
-        selection=_selected(prepared.selection) if prepared.selection else None,
+        selection=_selecting(prepared.selection) if prepared.selection else None,
         worn=(worn,) if worn else (),
         label=prepared.label,
         features=prepared.features,
@@ -81,10 +96,10 @@ def start(
         standing=standing,
         promotes=promotes,
     )
-    tick.record(Kind.TRAINING, **encoded(begun))
+    tick.record(begun)
     sealed, failures = _all_trained(tick, prepared, begun)
     if not sealed:
-        tick.record(Kind.FAILED, because=failures[-1])
+        tick.record(Failed(because=failures[-1]))
         raise TrainingError(f"{failures[-1]}\nThe champion is untouched.")
     return finish(tick, begun, sealed)
 
@@ -93,12 +108,12 @@ def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:
     """Go on from sealed challengers to the end: promoted, kept, or (no hold-out) sealed only."""
     if begun.bootstrap:
         because = "first champion, promoted without comparison (--bootstrap)"
-        promotion.promote(tick, sealed[-1], by="bootstrap", because=because)
+        promotion.promote(tick, sealed[-1], Grounds(by="bootstrap", because=because))
         tick.discard_files()
         return _outcome(tick, Word.PROMOTED, f"{sealed[-1]} is the {because}", version=sealed[-1])
     if begun.uncompared:
         because = f"{', '.join(sealed)} sealed, not promoted: {begun.uncompared}"
-        tick.record(Kind.KEPT, because=because, versions=list(sealed))
+        tick.record(Kept(because=because, versions=tuple(sealed)))
         return _outcome(tick, Word.SEALED, because, version=sealed[-1])
     if begun.selection:
         return selected(
@@ -107,21 +122,22 @@ def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:
     return concluded(tick, begun, _compared(tick, begun, sealed, HOLDOUT, begun.holdout))
 
 
-def selected(tick: Tick, begun: Training, by: Selected, trials: Sequence[trial.Trial]) -> Outcome:
+def selected(tick: Tick, begun: Training, by: Selecting, trials: Sequence[Trial]) -> Outcome:
     """Write which candidate is better than the champion out of time, then refit its recipe; without one, keep."""
     best = _best(trials)
     because = f"out of time, {_told(tick, begun, trials)}" + ("; its recipe is refitted" if best.passed else "")
     verdict = best.version if best.passed else None
     tick.record(
-        Kind.SELECTED,
-        verdict=verdict,
-        because=because,
-        champion=begun.champion,
-        holdout=by.holdout,
-        deciding=encoded(by.deciding),
-        config=tick.config.digest,
-        findings=encoded(begun.worn),
-        trials=[each.to_json() for each in trials],
+        Selected(
+            verdict=verdict,
+            because=because,
+            champion=begun.champion,
+            holdout=by.holdout,
+            deciding=by.deciding,
+            config=tick.config.digest,
+            findings=begun.worn,
+            trials=tuple(trials),
+        )
     )
     return refitted(tick, begun, verdict, because)
 
@@ -135,14 +151,21 @@ def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -
         return act_on_verdict(tick, None, because)
     reach = tick.registry.card(candidate)["reach"]
     version = _version(tick, begun, reach)
-    deadlines = training.deadlines(tick.config.train.timeout)
-    told = f"{candidate} again as {version}, on everything but the reserved rows"
-    tick.record(Kind.REFITTING, version=version, candidate=candidate, because=told, **deadlines)
+    deadline, since_boot = training.deadlines(tick.config.train.timeout)
+    tick.record(
+        Refitting(
+            version=version,
+            candidate=candidate,
+            because=f"{candidate} again as {version}, on everything but the reserved rows",
+            deadline=deadline,
+            deadline_since_boot=since_boot,
+        )
+    )
     try:
         split = refit(tick, reach)
         _trained(tick, split, version, begun, refit_of=candidate)
     except TrainingError as error:
-        tick.record(Kind.FAILED, because=str(error))
+        tick.record(Failed(because=str(error)))
         raise TrainingError(f"the refit of {candidate} failed: {error}\nThe champion is untouched.") from error
     return checked(tick, begun, version)
 
@@ -150,12 +173,11 @@ def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -
 def checked(tick: Tick, begun: Training, version: str) -> Outcome:
     """Check a sealed refit on the hold-out: it need not be better again, and must not be clearly worse."""
     (found,) = _compared(tick, begun, [version], HOLDOUT, begun.holdout)
-    findings = noninferiority.judge(found.findings, found.comparison, margin=tick.config.promotion.margin)
-    passed = all(finding.verdict is Verdict.PASS for finding in findings)
-    return concluded(tick, begun, [replace(found, findings=findings, passed=passed)])
+    gates = noninferiority.judge(found.gates, found.comparison, margin=tick.config.promotion.margin)
+    return concluded(tick, begun, [replace(found, gates=gates)])
 
 
-def concluded(tick: Tick, begun: Training, trials: Sequence[trial.Trial]) -> Outcome:
+def concluded(tick: Tick, begun: Training, trials: Sequence[Trial]) -> Outcome:
     """Write the verdict of a comparison, then act on it."""
     best = _best(trials)
     because, verdict = _told(tick, begun, trials), best.version if best.passed else None
@@ -164,15 +186,16 @@ def concluded(tick: Tick, begun: Training, trials: Sequence[trial.Trial]) -> Out
         because = f"{because}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
         verdict = None
     tick.record(
-        Kind.COMPARED,
-        verdict=verdict,
-        because=because,
-        champion=begun.champion,
-        holdout=begun.holdout,
-        deciding=encoded(begun.deciding),
-        config=tick.config.digest,
-        findings=encoded(begun.worn),
-        trials=[each.to_json() for each in trials],
+        Compared(
+            verdict=verdict,
+            because=because,
+            champion=begun.champion,
+            holdout=begun.holdout,
+            deciding=begun.deciding,
+            config=tick.config.digest,
+            findings=begun.worn,
+            trials=tuple(trials),
+        )
     )
     return act_on_verdict(tick, verdict, because)
 
@@ -189,13 +212,13 @@ def act_on_verdict(tick: Tick, version: str | None, because: str, *, by: str = "
         return planned(tick, word, because, version=version)
     match word:
         case Word.KEPT:
-            tick.record(Kind.KEPT, because=because, versions=[version] if version else [])
+            tick.record(Kept(because=because, versions=(version,) if version else ()))
         case Word.STAGED:
             staging.stage(tick, str(version), because)
         case Word.ASKED:
             because = approval.ask(tick, str(version), because)
         case _:
-            promotion.promote(tick, str(version), by=by, because=because)
+            promotion.promote(tick, str(version), Grounds(by=by, because=because))
             because = f"{because}; promoted"
     tick.discard_files()
     return _outcome(tick, word, because, version=version)
@@ -240,9 +263,7 @@ def _all_trained(tick: Tick, prepared: Prepared, begun: Training) -> tuple[list[
     return sealed, failures
 
 
-def _compared(
-    tick: Tick, begun: Training, sealed: Sequence[str], holdout: str, sha256: str | None
-) -> list[trial.Trial]:
+def _compared(tick: Tick, begun: Training, sealed: Sequence[str], holdout: str, sha256: str | None) -> list[Trial]:
     """Compare sealed challengers with the champion; all that the attempt trains share the interval."""
     assert begun.champion is not None
     try:
@@ -255,7 +276,7 @@ def _compared(
         )
         return trial.compared(tick, held, sealed, shared_among=len(begun.reaches))
     except PromotionError as error:
-        tick.record(Kind.KEPT, because=str(error), versions=list(sealed))
+        tick.record(Kept(because=str(error), versions=tuple(sealed)))
         raise
 
 
@@ -270,17 +291,17 @@ def _unchanged(path: Path, sha256: str | None) -> Path:
     return path
 
 
-def _best(trials: Sequence[trial.Trial]) -> trial.Trial:
+def _best(trials: Sequence[Trial]) -> Trial:
     return max(trials, key=_rank)
 
 
-def _rank(each: trial.Trial) -> tuple[bool, bool, float]:
+def _rank(each: Trial) -> tuple[bool, bool, float]:
     """Put what passed first, then what was scored: a difference of cost may be anything, so no number stands for none."""
-    difference = each.comparison["difference"]
-    return each.passed, difference is not None, difference or 0.0
+    difference = each.comparison.difference
+    return (each.passed, False, 0.0) if math.isnan(difference) else (each.passed, True, difference)
 
 
-def _told(tick: Tick, begun: Training, trials: Sequence[trial.Trial]) -> str:
+def _told(tick: Tick, begun: Training, trials: Sequence[Trial]) -> str:
     """Explain the best trial, and name the challengers that could not be judged at all."""
     told = trial.explained(_best(trials))
     judged = {tick.registry.card(each.version)["reach"] for each in trials}
@@ -289,9 +310,9 @@ def _told(tick: Tick, begun: Training, trials: Sequence[trial.Trial]) -> str:
     return told if refit or not lost else f"{told}; not judged, because it failed: the challenger of {', '.join(lost)}"
 
 
-def _selected(selection: Selection) -> Selected:
+def _selecting(selection: Selection) -> Selecting:
     """Return what the ledger keeps of a selection: when it is finished after a crash, its files must be these."""
-    return Selected(
+    return Selecting(
         holdout=files.sha256(selection.holdout),
         deciding=selection.deciding,
         left_out_after=selection.left_out_after,
@@ -311,8 +332,7 @@ def _version(tick: Tick, begun: Training, reach: str) -> str:
 
 def _promotes(tick: Tick) -> bool:
     """Say whether this attempt may move the pointer: what its run was told when it began to train."""
-    entries = [entry for entry in tick.ledger.entries(run=tick.run) if entry.kind is Kind.TRAINING]
-    return all(decoded(Training, entry.body).promotes for entry in entries)
+    return all(entry.event.promotes for entry in only(tick.ledger.entries(run=tick.run), Training))
 
 
 def _quarantined(tick: Tick, version: str) -> str | None:
@@ -367,7 +387,7 @@ def _trained(tick: Tick, split: Split, version: str, begun: Training, **more: An
         digest = tick.registry.seal(version, model=model, card=card, profile=split.profile, log=log)
     except OSError as error:
         raise TrainingError(f"the model at {model} cannot be sealed: {refused(error)}") from error
-    tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)
+    tick.record(Sealed(version=version, sha256=digest, reach=split.reach))
     return version
 
 

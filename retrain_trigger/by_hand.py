@@ -19,17 +19,17 @@ from retrain_trigger import (
     without_ledger,
 )
 from retrain_trigger.config import Config
-from retrain_trigger.entries import Kind
+from retrain_trigger.entries import only
 from retrain_trigger.errors import BusyError, DataError, LedgerError, PromotionError, UsageError, refused
-from retrain_trigger.events import Reason
+from retrain_trigger.events import Grounds, Reason, Refused, Sealed
 from retrain_trigger.judge import lineage, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.measurements import Mark
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.tick import Say, Tick, asked, begun
 from retrain_trigger.world import files
 from retrain_trigger.world.models import ModelFacts
-from retrain_trigger.world.registry import Pointer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,7 @@ def bootstrap(
             return _sealed_and_pointed_at(tick, adopt, heard, adopt.reason or f"adopted from {adopt.path}")
         prepared = preparation.prepare(tick, None, breached=(), forced=True, because="first champion")
         if isinstance(prepared, Outcome):
-            tick.record(Kind.REFUSED, because=prepared.because, findings=[f.to_json() for f in prepared.findings])
+            tick.record(Refused(because=prepared.because, findings=prepared.findings))
             return prepared
         return attempt.start(tick, prepared, reason=Reason(because="first champion"), mark=Mark(), bootstrap=True)
 
@@ -118,7 +118,7 @@ def promote(
             raise PromotionError(f"{against}. Nothing was changed; --even-if-worse promotes it all the same")
         by = "approval" if against is None and approval.grants(tick, version) else "hand"
         told = reason if against is None else f"{reason} (--even-if-worse: {against})"
-        pointer = promotion.promote(tick, version, by=by, because=told)
+        pointer = promotion.promote(tick, version, Grounds(by=by, because=told))
         because = f"{pointer.version} is the champion now: {told}"
         return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
 
@@ -145,11 +145,12 @@ def _rolled_back(config: Config, version: str | None, *, reason: str, now: datet
             raise UsageError("there is no earlier champion to go back to; see `retrain-check history`")
         if target not in served and served:
             raise UsageError(f"{target} was never champion; `retrain-check promote {target} --reason ...` makes it one")
-        if served.get(target, {}).get("sha256") in quarantined:
+        back = served.get(target)
+        if back is not None and back.sha256 in quarantined:
             raise UsageError(f"{target} is quarantined: it did worse than its predecessor; see `retrain-check history`")
-        before = lineage.earlier(served, served.get(target, {}).get("previous"), quarantined=quarantined)
+        before = lineage.earlier(served, back.previous if back else None, quarantined=quarantined)
         _check_sealed(tick, target)
-        pointer = promotion.promote(tick, target, by="rollback", because=reason, previous=before)
+        pointer = promotion.promote(tick, target, Grounds(by="rollback", because=reason), previous=before)
         because = f"from {current.version if current else 'what was live'} to {pointer.version}: {reason}"
         return Outcome(word=Word.ROLLED_BACK, code=ExitCode.OK, because=because, run=tick.run)
 
@@ -162,14 +163,14 @@ def _live(tick: Tick) -> Pointer | None:
     found, known = promotion.current(tick.registry), tick.past.champion
     if found is not None and (known is None or guard.fault(tick.registry, found) is None):
         return promotion.champion(tick)
-    return Pointer(**known.pointer) if known is not None and known.pointer else found
+    return known.pointer if known is not None and known.pointer else found
 
 
 def _check_sealed(tick: Tick, version: str) -> None:
     """Raise PromotionError where a version was removed, or model and card are not what the ledger recorded."""
     entries = tick.ledger.effects()
     collection.check_there(tick.registry, entries, version)
-    sealed = [e.body["sha256"] for e in entries if e.kind is Kind.SEALED and e.body["version"] == version]
+    sealed = [entry.event.sha256 for entry in only(entries, Sealed) if entry.event.version == version]
     if sealed and tick.registry.verified(version) != sealed[-1]:
         raise PromotionError(
             f"the model of {version} is not the file that was sealed: the ledger has sha256 {sealed[-1][:12]} for it. "
@@ -198,9 +199,9 @@ def _sealed_and_pointed_at(tick: Tick, adoption: Adoption, heard: _Heard, becaus
     if digest != heard.sha256:
         tick.registry.remove(version)
         raise UsageError(f"{path} has changed while it was being adopted; nothing was adopted")
-    tick.record(Kind.SEALED, version=version, sha256=digest, reach="adopted")
-    told = {"since": adoption.since.isoformat() if adoption.since else None, "known_as": adoption.known_as}
-    promotion.promote(tick, version, by="adopt", because=because, told={k: v for k, v in told.items() if v})
+    tick.record(Sealed(version=version, sha256=digest, reach="adopted"))
+    grounds = Grounds(by="adopt", because=because, since=adoption.since, known_as=adoption.known_as)
+    promotion.promote(tick, version, grounds)
     what = "is the champion now" if tick.past.champion else "is the first champion"
     notes = (*_ended(tick.past), *([f"{version} {heard.facts.foreign}"] if heard.facts.foreign else []))
     said = f"{version}, adopted from {path}, {what}"
@@ -212,7 +213,7 @@ def _ended(past: Memory) -> Iterator[str]:
     if past.champion is not None and past.probation is not None:
         yield f"the probation of {past.champion.version} is ended"
     if past.asked is not None:
-        yield f"{past.asked.body['version']} no longer waits for approval"
+        yield f"{past.asked.event.version} no longer waits for approval"
 
 
 def _heard(config: Config, adoption: Adoption, *, now: datetime) -> _Heard:

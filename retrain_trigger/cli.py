@@ -248,7 +248,7 @@ def status(*, path: Path | None, form: str, quiet: bool, verbose: bool, now: dat
     document = {
         "champion": None if champion is None else {"version": champion.version, "since": champion.since.isoformat()},
         "unfinished": past.unfinished[-1].run if past.unfinished else None,
-        "waits_for_approval": past.asked.body["version"] if past.asked else None,
+        "waits_for_approval": past.asked.event.version if past.asked else None,
         **outcome.to_json(),
     }
     if not quiet:

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from itertools import islice
 
 from retrain_trigger import staging
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Entry, last, only, says
 from retrain_trigger.errors import PromotionError, refused
+from retrain_trigger.events import Event, Promoted, Removed, Removing, Sealed
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import lock
@@ -41,13 +42,13 @@ def collected(tick: Tick) -> str | None:
     return None
 
 
-def check_there(registry: Registry, entries: Iterable[Entry], version: str) -> None:
+def check_there(registry: Registry, entries: Iterable[Entry[Event]], version: str) -> None:
     """Raise PromotionError where a version was removed, saying when, and what there is."""
     there = registry.versions()
-    removed = [e for e in entries if e.kind is Kind.REMOVED and version in e.body["versions"]]
+    removed = last((entry for entry in only(entries, Removed) if version in entry.event.versions), Removed)
     if removed and version not in there:
         raise PromotionError(
-            f"{version} was removed at {policy.stamp(removed[-1].at)} (model.keep was {removed[-1].body['keep']}); "
+            f"{version} was removed at {policy.stamp(removed.at)} (model.keep was {removed.event.keep}); "
             f"{registry.folder} has {', '.join(there) or 'no version'}"
         )
 
@@ -58,30 +59,30 @@ def _collect(tick: Tick, versions: Sequence[str], begun: set[str]) -> None:
     with ExitStack() as claims:
         free = [v for v in versions if claims.enter_context(lock.claimed(tick.registry.model(v)))]
         if not begun >= set(free):
-            tick.record(Kind.REMOVING, versions=free, keep=keep)
+            tick.record(Removing(versions=tuple(free), keep=keep))
         removed = [version for version in free if _removed(tick, version)]
         if removed:
             because = f"{', '.join(removed)} (model.keep is {keep})"
-            tick.record(Kind.REMOVED, versions=removed, keep=keep, because=because)
+            tick.record(Removed(versions=tuple(removed), keep=keep, because=because))
             tick.say(f"removed {because}")
 
 
-def _begun(entries: Iterable[Entry]) -> set[str]:
+def _begun(entries: Iterable[Entry[Event]]) -> set[str]:
     """Return the versions whose removal was begun and not finished."""
     begun: set[str] = set()
     for entry in entries:
-        if entry.kind is Kind.REMOVING:
-            begun |= set(entry.body["versions"])
-        elif entry.kind is Kind.REMOVED:
-            begun -= set(entry.body["versions"])
+        if says(entry, Removing):
+            begun |= set(entry.event.versions)
+        elif says(entry, Removed):
+            begun -= set(entry.event.versions)
     return begun
 
 
-def _let_go(tick: Tick, entries: Sequence[Entry], begun: set[str]) -> list[str]:
+def _let_go(tick: Tick, entries: Sequence[Entry[Event]], begun: set[str]) -> list[str]:
     """Return the versions that nothing protects, oldest first; none where the pointer is gone or cannot be read."""
     there = {*tick.registry.versions(), *begun}
-    sealed = _in_order(entry.body["version"] for entry in entries if entry.kind is Kind.SEALED)
-    served = _in_order(entry.body["pointer"]["version"] for entry in entries if entry.kind is Kind.PROMOTED)
+    sealed = _in_order(entry.event.version for entry in only(entries, Sealed))
+    served = _in_order(entry.event.pointer.version for entry in only(entries, Promoted))
     newest = {v for order in (sealed, served) for v in [v for v in order if v in there][-tick.config.model.keep :]}
     protected = _protected(tick, memory.fold(entries))
     if protected is None:
@@ -100,10 +101,10 @@ def _protected(tick: Tick, past: memory.Memory) -> set[str] | None:
         return None
     names = {live.version, live.previous, staged.version if staged else None}
     if past.champion is not None:
-        names |= {past.champion.version, past.champion.pointer.get("previous")}
+        names |= {past.champion.version, past.champion.pointer.previous if past.champion.pointer else None}
     if past.asked is not None:
-        names.add(past.asked.body["version"])
-    names |= {entry.body["version"] for entry in past.unfinished if entry.kind is Kind.SEALED}
+        names.add(past.asked.event.version)
+    names |= {entry.event.version for entry in only(past.unfinished, Sealed)}
     return {name for name in names if name is not None}
 
 

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from retrain_trigger import collection, preparation, promotion, rehearsal, trial
+from retrain_trigger.comparisons import Trial
 from retrain_trigger.config import Config
-from retrain_trigger.entries import Kind
+from retrain_trigger.entries import only
 from retrain_trigger.errors import PromotionError, RetrainCheckError, UsageError
+from retrain_trigger.events import Promoted, Sealed
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS
+from retrain_trigger.records import encoded
 from retrain_trigger.rehearsal import Rehearsal
 from retrain_trigger.tick import Say, Tick, asked
-from retrain_trigger.trial import HeldOut, Trial
+from retrain_trigger.trial import HeldOut
 
 NOTHING_TO_COMPARE_ON = "there is nothing to compare on: set data.labelled or data.holdout_file (a hold-out), or logs.predictions (requests)"
 
@@ -46,7 +49,7 @@ class Contest:
             "challenger": self.challenger,
             "better": self.better,
             "because": self.because,
-            "holdout": self.trial.to_json() if self.trial else None,
+            "holdout": encoded(self.trial),
             "rehearsal": self.rehearsal.to_json() if self.rehearsal else None,
             "notes": list(self.notes),
         }
@@ -90,8 +93,8 @@ def _champion(tick: Tick, version: str | None) -> Champion:
         since = datetime.fromisoformat(pointer.promoted_at).astimezone(UTC)
         return tick.past.champion or Champion(pointer.version, since)
     collection.check_there(tick.registry, tick.ledger.effects(), version)
-    promoted = [entry for entry in tick.ledger.effects() if entry.kind is Kind.PROMOTED]
-    own = [entry.at for entry in promoted if entry.body["pointer"]["version"] == version]
+    promoted = only(tick.ledger.effects(), Promoted)
+    own = [entry.at for entry in promoted if entry.event.pointer.version == version]
     tick.registry.verified(version)
     trained = tick.registry.card(version).get("trained_at")
     since = own[-1] if own else datetime.fromisoformat(trained) if trained else tick.now
@@ -100,8 +103,8 @@ def _champion(tick: Tick, version: str | None) -> Champion:
 
 def _newest(tick: Tick, champion: str) -> str:
     there = set(tick.registry.versions()) - {champion}
-    sealed = [entry.body["version"] for entry in tick.ledger.effects() if entry.kind is Kind.SEALED]
-    others: list[str] = [version for version in sealed if version in there]
+    sealed = [entry.event.version for entry in only(tick.ledger.effects(), Sealed)]
+    others = [version for version in sealed if version in there]
     if not others:
         raise UsageError(f"there is no sealed version beside {champion} to compare it with")
     return others[-1]

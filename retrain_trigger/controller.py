@@ -1,6 +1,6 @@
 """One tick: lock, recover, evaluate, check, decide, and where needed validate, train, compare, promote."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from retrain_trigger import (
@@ -22,7 +22,7 @@ from retrain_trigger import (
 from retrain_trigger.config import Config
 from retrain_trigger.entries import Entry, Kind
 from retrain_trigger.errors import CannotJudgeError, LiveModelError, PromotionError, RetrainCheckError, UsageError
-from retrain_trigger.events import Reason
+from retrain_trigger.events import Decided, Event, Reason, Refused
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.memory import Champion, Memory
@@ -32,11 +32,11 @@ from retrain_trigger.judgement import Judgement, Observed, judged, served
 from retrain_trigger.measurements import Mark
 from retrain_trigger.observation import Reading
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.redaction import redacted
 from retrain_trigger.tick import Say, Tick, asked, begun
 from retrain_trigger.world import training
 from retrain_trigger.world.ledger import Ledger
-from retrain_trigger.world.registry import Pointer
 
 HOW_TO_BEGIN = (
     "there is no champion yet (no pointer at {pointer}): `retrain-check run --bootstrap` trains a first one, "
@@ -110,7 +110,7 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
     return past, replace(outcome, findings=(*outcome.findings, *warned), notes=(*outcome.notes, *notes))
 
 
-def history(config: Config) -> list[Entry]:
+def history(config: Config) -> list[Entry[Event]]:
     """Return the ledger's entries, oldest first."""
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         return ledger.entries()
@@ -131,7 +131,7 @@ def reign(config: Config, *, at: datetime) -> Reign | None:
         return reign_at(ledger.effects(), at)
 
 
-def explained(config: Config, run: str | None) -> list[Entry]:
+def explained(config: Config, run: str | None) -> list[Entry[Event]]:
     """Return the entries of a run; by default of the last that did more than decide. Raises UsageError."""
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         if run is None:
@@ -162,7 +162,7 @@ def _mended(tick: Tick) -> Tick:
         tick.say("--mend-clock: nothing was stamped later than now")
         return tick
     tick.say(f"--mend-clock: what was stamped until {policy.stamp(latest)} counts from now, {policy.stamp(tick.now)}")
-    return tick.mended(asdict(pointer) if pointer else None)
+    return tick.mended(pointer)
 
 
 def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
@@ -239,7 +239,7 @@ def _known_champion(past: Memory, pointer: Pointer | None) -> Memory:
     if past.champion is not None or pointer is None:
         return past
     since = datetime.fromisoformat(pointer.promoted_at).astimezone(UTC)
-    return replace(past, champion=Champion(pointer.version, since, Mark(), asdict(pointer)))
+    return replace(past, champion=Champion(pointer.version, since, Mark(), pointer))
 
 
 def _evaluated(tick: Tick, *, forced: bool) -> tuple[Reading, Judgement]:
@@ -292,7 +292,7 @@ def _attempted(
         )
     except RetrainCheckError as error:
         _record_decision(tick, judgement, Action.RETRAIN, because)
-        tick.record(Kind.REFUSED, because=str(error), findings=[])
+        tick.record(Refused(because=str(error)))
         raise
     if isinstance(prepared, Outcome):
         return _not_trained(tick, judgement, reading, prepared)
@@ -339,8 +339,7 @@ def _not_trained(tick: Tick, judgement: Judgement, reading: Reading, prepared: O
     because = f"{judgement.decision.because}; {prepared.because}"
     _record_decision(tick, judgement, _ACTIONS[prepared.word], because)
     if prepared.word is Word.DATA_REFUSED:
-        findings = [finding.to_json() for finding in prepared.findings]
-        tick.record(Kind.REFUSED, because=prepared.because, findings=findings)
+        tick.record(Refused(because=prepared.because, findings=prepared.findings))
     tick.discard_files()
     refused = tuple(finding for finding in prepared.findings if finding.verdict is not Verdict.PASS)
     return replace(
@@ -361,6 +360,5 @@ def _outcome(judgement: Judgement, reading: Reading, *, run: str | None) -> Outc
 
 
 def _record_decision(tick: Tick, judgement: Judgement, action: Action, because: str) -> None:
-    findings = [finding.to_json() for finding in judgement.findings]
     on_drift = tick.config.trigger.on_drift.value
-    tick.record(Kind.DECIDED, action=action.value, because=because, findings=findings, on_drift=on_drift)
+    tick.record(Decided(action=action.value, because=because, findings=judgement.findings, on_drift=on_drift))

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from retrain_trigger.errors import TrainingError
+from retrain_trigger.events import Reason
 from retrain_trigger.findings import Finding, Verdict
+from retrain_trigger.records import encoded
 from retrain_trigger.redaction import redacted
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import lock, output, training
@@ -19,7 +20,7 @@ TIME = timedelta(minutes=10)
 NAME = "data.command"
 
 
-def judged(tick: Tick, splits: Mapping[str, Path | None], *, reason: Mapping[str, Any]) -> tuple[Finding, ...]:
+def judged(tick: Tick, splits: Mapping[str, Path | None], *, reason: Reason) -> tuple[Finding, ...]:
     """Run the check once for each split, by its reach; its exit code is the finding. None where none is configured.
 
     A question does not run it. A split of None is data that the training command finds by itself: RETRAIN_TRAIN_DATA is then unset.
@@ -40,8 +41,8 @@ def end_leftover(tick: Tick) -> None:
             training.end_tree(tick.run, _lock(tick))
 
 
-def _judged(tick: Tick, command: str, reach: str, rows: Path | None, reason: Mapping[str, Any]) -> Finding:
-    environment = {training.RUN_ID: tick.run, "RETRAIN_REASON": json.dumps(reason)}
+def _judged(tick: Tick, command: str, reach: str, rows: Path | None, reason: Reason) -> Finding:
+    environment = {training.RUN_ID: tick.run, "RETRAIN_REASON": json.dumps(encoded(reason))}
     if rows is not None:
         environment["RETRAIN_TRAIN_DATA"] = str(rows)
     if tick.config.file is not None:

@@ -1,10 +1,9 @@
 """How decay is detected under the settings: the detector to begin with, the alert, and the point rule."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import Any
 
 from retrain_trigger.config import Config
 from retrain_trigger.findings import ALERT, Finding, Verdict
@@ -31,12 +30,12 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
     Its evidence says whether an earlier run has `told` of it: it is told once, however often cron runs on that day.
     """
     detector = evidence.folded(begin(config), measurements, memo)
-    before = list(_found_before(past))
+    before = past.last_decision.findings if past.last_decision else ()
     if detector.last_alert is None or not (detector.alerts or before):
         return None
     seen = (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
     window = next(islice(seen, detector.windows - detector.last_alert.window, None))
-    told = any(each["name"] == ALERT and each["evidence"].get("where") == window.where for each in before)
+    told = any(each.name == ALERT and each.evidence.get("where") == window.where for each in before)
     if not detector.alerts and (told or not any(_is_older(each, window) for each in before)):
         return None
     at = window.at.isoformat() if window.at else None
@@ -45,14 +44,9 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
     return finding and replace(finding, evidence={**finding.evidence, **more})
 
 
-def _found_before(past: Memory) -> Iterator[Mapping[str, Any]]:
-    """Yield the findings of the last decision."""
-    yield from past.last_decision.body.get("findings", ()) if past.last_decision else ()
-
-
-def _is_older(finding: Mapping[str, Any], window: Measurement) -> bool:
+def _is_older(finding: Finding, window: Measurement) -> bool:
     """Say whether a finding of evidence was made before this window could be judged."""
-    evidence = finding["evidence"]
+    evidence = finding.evidence
     return (
         window.at is not None
         and evidence.get("rule") == "sequential"

@@ -44,7 +44,7 @@ def changed(config: Config, findings: Sequence[Finding], past: Memory, *, labell
 
     Decisions of older versions do not say what `trigger.on_drift` was.
     """
-    older = past.last_decision is not None and "on_drift" not in past.last_decision.body
+    older = past.last_decision is not None and past.last_decision.on_drift is None
     automatic = config.trigger.on_drift is OnDrift.AUTO and decides(config, labelled=labelled) is OnDrift.WARN
     if older and automatic and any(finding.name == "drift" for finding in findings):
         yield (

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from retrain_trigger.records import decoded, encoded
-
 ALERT = "alert"
 """The name of the finding that one window is beyond chance by itself."""
 
@@ -38,16 +36,6 @@ class Finding:
     def __post_init__(self) -> None:
         if (self.value is None) != (self.verdict is Verdict.UNKNOWN):
             raise ValueError(f"{self.name}: value {self.value} with verdict {self.verdict}")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as a JSON object."""
-        found: dict[str, Any] = encoded(self)
-        return found
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Finding":
-        """Read back what `to_json` wrote."""
-        return decoded(cls, document)
 
     @classmethod
     def upgraded(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -12,9 +12,10 @@ from retrain_trigger import approval
 from retrain_trigger.config import DEFAULT_CONFIG, Config
 from retrain_trigger.errors import LiveModelError
 from retrain_trigger.judge import lineage
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.tick import Tick, nearby
 from retrain_trigger.world import files
-from retrain_trigger.world.registry import Pointer, Registry
+from retrain_trigger.world.registry import Registry
 
 LOOKED = "live.json"
 """The file in the state folder that remembers the last look at the live model."""
@@ -55,9 +56,8 @@ def fault(registry: Registry, pointer: Pointer, *, looked: "_Looked | None" = No
     return None
 
 
-def remedy(tick: Tick, pointer: Mapping[str, Any] | Pointer | None) -> str:
+def remedy(tick: Tick, live: Pointer | None) -> str:
     """Say which command mends what is live: the way back where a whole predecessor is on disk, else another whole version."""
-    live = Pointer(**pointer) if isinstance(pointer, Mapping) else pointer
     served = lineage.served(tick.ledger.effects())
     if live is not None and fault(tick.registry, live) is None and tick.registry.is_whole(live.version):
         return f"`{command(tick.config, 'promote', live.version, '--reason', 'the pointer was damaged')}` mends it"
@@ -77,7 +77,7 @@ def remedy(tick: Tick, pointer: Mapping[str, Any] | Pointer | None) -> str:
 
 
 def predecessor(
-    registry: Registry, served: Mapping[str, Mapping[str, Any]], current: Pointer | None, *, quarantined: frozenset[str]
+    registry: Registry, served: Mapping[str, Pointer], current: Pointer | None, *, quarantined: frozenset[str]
 ) -> str | None:
     """Return the nearest earlier champion whose model is whole on disk and not quarantined.
 
@@ -87,7 +87,8 @@ def predecessor(
         digest = registry.card_digest(version)
         if digest is None or digest in quarantined:
             continue
-        if served.get(version, {}).get("sha256", digest) == digest and registry.is_whole(version):
+        promoted = served[version].sha256 if version in served else digest
+        if promoted == digest and registry.is_whole(version):
             return version
     return None
 
@@ -105,13 +106,13 @@ def _no_file(path: Path, mode: int) -> str:
     return "is a folder, not a file" if stat.S_ISDIR(mode) else "is not a regular file"
 
 
-def _backwards(registry: Registry, served: Mapping[str, Mapping[str, Any]], current: Pointer | None) -> Iterator[str]:
+def _backwards(registry: Registry, served: Mapping[str, Pointer], current: Pointer | None) -> Iterator[str]:
     passed: set[str] = {current.version} if current is not None else set()
     version = current.previous if current is not None else None
     while version is not None and version not in passed:
         yield version
         passed.add(version)
-        version = served.get(version, {}).get("previous")
+        version = served[version].previous if version in served else None
     if not served:
         there = registry.versions()
         older = there[:-1] if current is None else [each for each in there if each < current.version]

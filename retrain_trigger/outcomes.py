@@ -6,6 +6,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from retrain_trigger.findings import ALERT, Finding, Verdict
+from retrain_trigger.records import encoded
 
 
 class ExitCode(IntEnum):
@@ -97,7 +98,7 @@ class Outcome:
             "outcome": self.word.value,
             "exit": int(self.code),
             "because": self.because,
-            "findings": [finding.to_json() for finding in self.findings],
+            "findings": encoded(self.findings),
             "notes": list(self.notes),
             "run": self.run,
             **self.details,

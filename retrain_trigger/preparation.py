@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from retrain_trigger import data_check, holdouts, profile, trial
 from retrain_trigger.counts.table import TableCounts
 from retrain_trigger.errors import PromotionError, UsageError
-from retrain_trigger.events import Span
+from retrain_trigger.events import Reason, Span
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import policy, quality
 from retrain_trigger.judge.lateness import AT_ONCE
@@ -88,8 +88,7 @@ def prepare(
     prepared = _prepared(tick, champion, breached, forced=forced)
     if isinstance(prepared, Outcome):
         return prepared
-    found = [finding.to_json() for finding in prepared.findings]
-    reason = {"because": because, "forced": forced, "findings": found}
+    reason = Reason(because=because, forced=forced, findings=prepared.findings)
     checked = data_check.judged(tick, _by_name(prepared), reason=reason)
     # The check of one's own has been given these files, too: leakage is looked for in what it left of them.
     findings = (*prepared.findings, *checked, *_leaks(tick, prepared))

@@ -1,5 +1,6 @@
 """Results as text for a person: outcomes, replays, the state, the history."""
 
+import math
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -8,9 +9,11 @@ from itertools import groupby
 from typing import Any
 
 from retrain_trigger import approval
+from retrain_trigger.comparisons import Trial
 from retrain_trigger.config import Config
 from retrain_trigger.contest import Contest
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Entry, Kind, says
+from retrain_trigger.events import Decided, Event, Failed, Promoted, Refused, Sealed, Selected, Told, Training
 from retrain_trigger.findings import Finding, Verdict, figures
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.agreement import Agreement
@@ -147,16 +150,16 @@ def _wrapped(label: str, text: str, most: int) -> list[str]:
     return [f"{label if not place else '':<{_LABEL}}{line}" for place, line in enumerate(lines)]
 
 
-def history_lines(entries: Sequence[Entry]) -> list[str]:
+def history_lines(entries: Sequence[Entry[Event]]) -> list[str]:
     """Write the history: one line an event; decisions in a row that came to the same are one line."""
     lines = []
-    for (kind, action), group in groupby(entries, key=lambda e: (e.kind, e.body.get("action"))):
+    for (kind, action), group in groupby(entries, key=lambda entry: (entry.kind, _action(entry))):
         told = list(group)
         if kind is Kind.DECIDED:
             more = f"{len(told)} runs, the last at {policy.stamp(told[-1].at)}: " if len(told) > 1 else ""
-            lines.append(_ROW.format(policy.stamp(told[0].at), str(action), more + told[-1].body["because"]))
+            lines.append(_ROW.format(policy.stamp(told[0].at), action, more + _said(told[-1].event)))
         elif kind not in {*_INTENTS, Kind.COMPARED}:
-            lines += [line for entry in told for line in (_entry_line(entry), *_output_lines(entry))]
+            lines += [line for entry in told for line in (_entry_line(entry), *_output_lines(entry.event))]
     return lines or ["nothing has happened yet"]
 
 
@@ -175,15 +178,17 @@ def reign_lines(reign: Reign | None, *, at: datetime) -> list[str]:
     return [*lines, f"numbers    {_numbers(reign.contest)}"]
 
 
-def explain_lines(entries: Sequence[Entry]) -> list[str]:
+def explain_lines(entries: Sequence[Entry[Event]]) -> list[str]:
     """Write one run, step by step: what was seen, what was allowed, what came of it."""
     lines = [f"run {entries[0].run}"]
     for entry in entries:
-        action = entry.body.get("action", entry.kind.value)
         if entry.kind not in _INTENTS:
-            lines += [_ROW.format(policy.stamp(entry.at), action, _told(entry)), *_output_lines(entry)]
-        lines += finding_lines(Finding.from_json(f) for f in entry.body.get("findings", ()))
-        for trial in entry.body.get("trials", ()):
+            told = _ROW.format(policy.stamp(entry.at), _action(entry), _said(entry.event))
+            lines += [told, *_output_lines(entry.event)]
+        match entry.event:
+            case Decided(findings=findings) | Refused(findings=findings) | Selected(findings=findings):
+                lines += finding_lines(findings)
+        for trial in entry.event.trials if isinstance(entry.event, Selected) else ():
             lines += _trial_lines(trial)
     return lines
 
@@ -193,11 +198,11 @@ def _numbers(contest: PastContest | None) -> str:
         return "none: it had not been compared with another version"
     found = contest.comparison
     where = f"run {contest.run}, {policy.stamp(contest.at)}"
-    if found["difference"] is None:
+    if math.isnan(found.difference):
         return f"it could not be compared with {contest.champion} ({where})"
     told = (
-        f"{found['metric']} {found['challenger']:.3f} against {found['champion']:.3f} of {contest.champion} on "
-        f"{found['rows']:,} deciding rows: {found['difference']:+.3f} ({where})"
+        f"{found.metric} {found.challenger:.3f} against {found.champion:.3f} of {contest.champion} on "
+        f"{found.rows:,} deciding rows: {found.difference:+.3f} ({where})"
     )
     return told if contest.passed else f"{told}; it did not pass: {'; '.join(contest.failed)}"
 
@@ -207,7 +212,7 @@ def contest_lines(contest: Contest) -> list[str]:
     lines = [f"champion   {contest.champion}", f"challenger {contest.challenger}"]
     if contest.trial is not None:
         lines.append(f"hold-out   {contest.because}")
-        lines += _trial_lines(contest.trial.to_json())[1:]
+        lines += _trial_lines(contest.trial)[1:]
         lines.append("verdict    better: every gate passes" if contest.better else "verdict    not better")
     if contest.rehearsal is not None:
         lines += _rehearsal_lines(contest.rehearsal, contest.metric)
@@ -293,44 +298,48 @@ def _not_watched(config: Config, outcome: Outcome) -> list[tuple[str, str]]:
     return [("not judged", "; ".join(absent))] if absent else []
 
 
-def _entry_line(entry: Entry) -> str:
-    return _ROW.format(policy.stamp(entry.at), entry.kind.value, _told(entry))
+def _action(entry: Entry[Event]) -> str:
+    """Return what a tick decided to do, else what happened."""
+    return entry.event.action if says(entry, Decided) else entry.kind.value
 
 
-def _output_lines(entry: Entry) -> list[str]:
+def _entry_line(entry: Entry[Event]) -> str:
+    return _ROW.format(policy.stamp(entry.at), entry.kind.value, _said(entry.event))
+
+
+def _output_lines(event: Event) -> list[str]:
     """Return the last lines of what a failed training printed."""
-    if entry.kind is not Kind.FAILED:
-        return []
-    return [_ROW.format("", "", line.strip()).rstrip() for line in entry.body.get("because", "").splitlines()[1:]]
+    printed = event.because.splitlines()[1:] if isinstance(event, Failed) else ()
+    return [_ROW.format("", "", line.strip()).rstrip() for line in printed]
 
 
-def _told(entry: Entry) -> str:
+def _said(event: Event) -> str:
     """Say what an entry records, in one line."""
-    body = entry.body
-    match entry.kind:
-        case Kind.TRAINING:
-            told = f"{body['command']} (champion {body['champion'] or 'none yet'})"
-        case Kind.SEALED:
-            told = f"{body['version']} (sha256 {body['sha256'][:12]})"
-        case Kind.PROMOTED:
-            told = f"{body['pointer']['version']} by {body['by']}: {body['because']}"
+    match event:
+        case Training():
+            said = f"{event.command} (champion {event.champion or 'none yet'})"
+        case Sealed():
+            said = f"{event.version} (sha256 {event.sha256[:12]})"
+        case Promoted():
+            said = f"{event.pointer.version} by {event.by}: {event.because}"
+        case Told():
+            said = event.because
         case _:
-            told = str(body.get("because", ""))
-    return told.partition("\n")[0]
+            said = ""
+    return said.partition("\n")[0]
 
 
-def _trial_lines(trial: dict[str, Any]) -> list[str]:
+def _trial_lines(trial: Trial) -> list[str]:
     """Write a comparison: every gate, where the two disagreed, how many rows would settle it."""
-    found = trial["comparison"]
-    lines = [f"  challenger {trial['version']}"]
-    lines += finding_lines(Finding.from_json(each) for each in (*trial["gates"], *trial.get("slices", ())))
-    lines += [f"  {note}" for note in trial.get("notes", ())]
-    disagreed = [cell for cell in trial["joint"] if cell[1] != cell[2]]
-    for label, champion, challenger, count in sorted(disagreed, key=lambda cell: -cell[3])[:SHOWN]:
+    found = trial.comparison
+    lines = [f"  challenger {trial.version}", *finding_lines((*trial.gates, *trial.slices))]
+    lines += [f"  {note}" for note in trial.notes]
+    disagreed = [(cell, count) for cell, count in sorted(trial.joint.items()) if cell[1] != cell[2]]
+    for (label, champion, challenger), count in sorted(disagreed, key=lambda each: -each[1])[:SHOWN]:
         lines.append(f"  {count:>8,} rows of {label!r}: the champion said {champion!r}, the challenger {challenger!r}")
-    if found.get("rows_needed") and found["rows_needed"] > found["rows"]:
-        difference = figures(found["difference"])[0]
+    if found.rows_needed and found.rows_needed > found.rows:
+        difference = figures(found.difference)[0]
         lines.append(
-            f"  about {found['rows_needed']:,} rows would be needed to be certain of a difference of {difference}"
+            f"  about {found.rows_needed:,} rows would be needed to be certain of a difference of {difference}"
         )
     return lines

@@ -7,7 +7,7 @@ from datetime import datetime
 from retrain_trigger import promotion, staging
 from retrain_trigger.config import Config
 from retrain_trigger.errors import PromotionError
-from retrain_trigger.events import Standing, Window
+from retrain_trigger.events import Grounds, Quarantined, Standing, Window
 from retrain_trigger.findings import Finding, Verdict, unknown
 from retrain_trigger.judge import lineage, performance, policy, probation
 from retrain_trigger.judge.memory import Memory
@@ -82,11 +82,12 @@ def rolled_back(tick: Tick, finding: Finding) -> Outcome:
     current = tick.registry.champion()
     assert current is not None
     target = finding.evidence["predecessor"]
-    before = lineage.served(tick.ledger.effects()).get(target, {}).get("previous")
+    before = lineage.served(tick.ledger.effects()).get(target)
     tick = staging.withdraw(tick, f"{current.version}, the champion beside it, is rolled back")
     because = f"rolled back from {current.version}, which is quarantined: {finding.because}"
-    quarantined = {"version": current.version, "sha256": current.sha256}
-    promotion.promote(tick, target, by="probation", because=because, previous=before, quarantined=quarantined)
+    worse = Quarantined(version=current.version, sha256=current.sha256)
+    grounds = Grounds(by="probation", because=because, quarantined=worse)
+    promotion.promote(tick, target, grounds, previous=before.previous if before else None)
     return Outcome(
         word=Word.ROLLED_BACK,
         code=ExitCode.OK,

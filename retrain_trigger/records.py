@@ -1,28 +1,38 @@
 """Records as JSON and back, from their own type hints: what the ledger and the documents beside it hold."""
 
 import dataclasses
+import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
-from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import cache, partial
+from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
+
+SPARSE: Final = types.MappingProxyType({"sparse": True})
+"""Metadata of a field that the JSON leaves out where it has its default."""
 
 
 def encoded(value: Any) -> Any:
     """Return a record, or what it is made of, as plain JSON.
 
     Dataclasses become objects, named tuples and other sequences arrays, times ISO 8601, and the members of an
-    enumeration their values. What is plain already stays as it is.
+    enumeration their values. A mapping whose keys are tuples becomes a sorted array of [*key, value], and a `float`
+    that is not a number null. What a class names in `also_written` stands beside its fields, and is not read back.
+    What is plain already stays as it is.
 
     >>> from retrain_trigger.measurements import Mark
     >>> encoded(Mark(at=datetime(2026, 1, 5), ends={"log": 120}))
     {'at': '2026-01-05T00:00:00', 'ends': {'log': 120}, 'judged': None}
     """
-    if dataclasses.is_dataclass(value):
-        return {field.name: encoded(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if dataclasses.is_dataclass(kind):
+        found = ((name, getattr(value, name), write, left_out) for name, write, left_out in _writers(kind))
+        return {name: write(each) for name, each, write, left_out in found if each != left_out}
     if isinstance(value, Mapping):
         return {key: encoded(each) for key, each in value.items()}
     if isinstance(value, list | tuple | frozenset):
@@ -43,48 +53,111 @@ def decoded(kind: type[Record], document: Any) -> Record:
     >>> decoded(Mark, {"at": "2026-01-05T00:00:00"})
     Mark(at=datetime.datetime(2026, 1, 5, 0, 0), ends={}, judged=None)
     """
-    read: Record = _decoded(kind, document)
+    read: Record = _reader(cast("Hashable", kind))(document)
     return read
 
 
-def _decoded(kind: Any, document: Any) -> Any:
+@cache
+def _writers(kind: type) -> tuple[tuple[str, Callable[[Any], Any], Any], ...]:
+    """Return each field's name, what writes it, and the value that is left out."""
+    hints, always = _hints(kind), object()
+    fields = [
+        (field.name, _writer(hints[field.name]), field.default if field.metadata.get("sparse") else always)
+        for field in dataclasses.fields(kind)
+    ]
+    return (*fields, *((name, _written_number, always) for name in getattr(kind, "also_written", ())))
+
+
+def _writer(hint: Any) -> Callable[[Any], Any]:
+    if hint is float:
+        return _written_number
+    keyed = get_origin(hint) is Mapping and get_origin(get_args(hint)[0]) is tuple
+    return _written_cells if keyed else encoded
+
+
+def _written_number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _written_cells(cells: Mapping[tuple[Any, ...], Any]) -> list[list[Any]]:
+    return [[*key, encoded(value)] for key, value in sorted(cells.items())]
+
+
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """Return what reads one kind of value; it is made once, for a ledger has thousands of them."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in {Union, types.UnionType}:
-        return (
-            None if document is None else _decoded(next(each for each in parts if each is not types.NoneType), document)
-        )
-    if dataclasses.is_dataclass(kind):
-        return _fields(kind, document)
+        (one,) = (_reader(each) for each in parts if each is not types.NoneType)
+        return lambda document: None if document is None else one(document)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return partial(_read_fields, kind, getattr(kind, "upgraded", None), _fields(kind))
     if origin is tuple and parts[1:] != (...,):
-        return tuple(_decoded(each, value) for each, value in zip(parts, document, strict=True))
+        return partial(_read_tuple, tuple, tuple(_reader(each) for each in parts))
     if origin in {tuple, frozenset, list, Sequence}:
-        made = {frozenset: frozenset, tuple: tuple}.get(origin, list)
-        return made(_decoded(parts[0], each) for each in document)
+        return partial(_read_all, {frozenset: frozenset, tuple: tuple}.get(origin, list), _reader(parts[0]))
     if origin in {dict, Mapping}:
-        return {key: _decoded(parts[1], each) for key, each in document.items()}
-    return _plain(kind, document)
+        keyed = get_origin(parts[0]) is tuple
+        return partial(_read_cells if keyed else _read_mapping, _reader(parts[1]))
+    return _plain_reader(kind)
 
 
-def _fields(kind: Any, document: Any) -> Any:
+def _plain_reader(kind: Any) -> Callable[[Any], Any]:
+    if kind is float:
+        return _read_number
+    if kind is datetime:
+        return datetime.fromisoformat
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind
+    if isinstance(kind, type) and issubclass(kind, tuple):  # a named tuple
+        return partial(_read_tuple, kind._make, tuple(_reader(hint) for hint in _hints(kind).values()))  # type: ignore[attr-defined]
+    return _as_it_is
+
+
+def _fields(kind: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    hints = _hints(kind)
+    return tuple((field.name, _reader(hints[field.name])) for field in dataclasses.fields(kind))
+
+
+def _read_fields(
+    kind: type,
+    upgraded: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
+    fields: Sequence[tuple[str, Callable[[Any], Any]]],
+    document: Any,
+) -> Any:
     if not isinstance(document, Mapping):
         raise TypeError(f"{kind.__name__} is an object, not {document!r}")
-    upgraded = getattr(kind, "upgraded", None)
     written = upgraded(document) if upgraded else document
-    hints = _hints(kind)
-    return kind(**{name: _decoded(hints[name], written[name]) for name in hints if name in written})
+    return kind(**{name: read(written[name]) for name, read in fields if name in written})
 
 
-def _plain(kind: Any, document: Any) -> Any:
-    if kind is datetime:
-        return datetime.fromisoformat(document)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(document)
-    if isinstance(kind, type) and issubclass(kind, tuple):  # a named tuple
-        hints = _hints(kind)
-        return kind(*(_decoded(hint, value) for hint, value in zip(hints.values(), document, strict=True)))
+def _read_tuple(made: Callable[[Any], Any], parts: Sequence[Callable[[Any], Any]], document: Any) -> Any:
+    return made([read(value) for read, value in zip(parts, document, strict=True)])
+
+
+def _read_all(made: Callable[[Any], Any], read: Callable[[Any], Any], document: Any) -> Any:
+    return made([read(each) for each in document])
+
+
+def _read_mapping(read: Callable[[Any], Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: read(each) for key, each in document.items()}
+
+
+def _read_cells(read: Callable[[Any], Any], document: Sequence[Any]) -> dict[tuple[Any, ...], Any]:
+    return {tuple(key): read(value) for *key, value in document}
+
+
+def _read_number(document: Any) -> Any:
+    return math.nan if document is None else document
+
+
+def _as_it_is(document: Any) -> Any:
     return document
 
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+_PLAIN: Final = frozenset({str, int, float, bool, types.NoneType})

@@ -1,21 +1,30 @@
 """What the last run left unfinished: gone on with, given up, or waited for."""
 
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
 
 from retrain_trigger import attempt, audition, data_check, guard, promotion, staging, without_ledger
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Entry, Kind, last, only, says
 from retrain_trigger.errors import BusyError, ConflictError, PromotionError
-from retrain_trigger.events import Training
+from retrain_trigger.events import (
+    Abandoned,
+    Compared,
+    Event,
+    Promoting,
+    Refitting,
+    Resumed,
+    Sealed,
+    Selected,
+    Staging,
+    Training,
+    Unstaging,
+)
 from retrain_trigger.judge import memory, policy
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.records import decoded
 from retrain_trigger.tick import SPILL, Tick, nearby
 from retrain_trigger.world import descendants, files, lock, models, rollback_record, training
 
-Left = Mapping[Kind, Entry]
 _SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
 """Intents whose effect a service sees: a run that has begun one is finished, however often that is tried."""
 TRIES = 3
@@ -27,10 +36,10 @@ def check_idle(tick: Tick) -> None:
     process = lock.holder(tick.config.state / "lock")
     if process is None:
         return
-    begun = [entry for entry in tick.past.unfinished if entry.kind in {Kind.TRAINING, Kind.REFITTING}]
-    earlier = tick.resuming(begun[-1].run) if begun else tick
+    begun = _latest_training(tick)
+    earlier = tick.resuming(begun.run) if begun else tick
     trains = begun and training.is_alive(earlier.run, tick.training_lock)
-    what = f": {_still_running(earlier, begun[-1])}" if trains else ""
+    what = f": {_still_running(earlier, begun)}" if begun and trains else ""
     raise BusyError(f"another run is active (process {process}){what}; nothing was done")
 
 
@@ -45,18 +54,17 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     if not tick.past.unfinished:
         _tidy(tick)
         return tick, None
-    left = {entry.kind: entry for entry in tick.past.unfinished}
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     tick.say(f"run {earlier.run} was cut off; {'a run would finish it' if tick.asks else 'finishing it'} first")
-    if Kind.PROMOTING not in left:
-        _wait_for_training(earlier, left)  # what cannot be ended is not given up either
+    if last(tick.past.unfinished, Promoting) is None:
+        _wait_for_training(earlier)  # what cannot be ended is not given up either
     try:
-        outcome = _resumed(earlier, left)
+        outcome = _resumed(earlier)
     except ConflictError:
         raise
     except Exception as error:
         if _may_be_abandoned(tick, error):  # else each run from now on would break at the same place
-            earlier.record(Kind.ABANDONED, because=str(error))
+            earlier.record(Abandoned(because=str(error)))
         raise
     _tidy(tick)
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
@@ -73,21 +81,30 @@ def _may_be_abandoned(tick: Tick, error: Exception) -> bool:
     return bool(unfinished) and (isinstance(error, PromotionError) or not shown)
 
 
-def _ends_shadow(entry: Entry) -> bool:
+def _ends_shadow(entry: Entry[Event]) -> bool:
     """Say whether an entry is the verdict on a shadow: its file is removed before anything else is done."""
-    return entry.kind is Kind.COMPARED and entry.body.get("shadow", False)
+    return says(entry, Compared) and entry.event.shadow
 
 
-def _resumed(tick: Tick, left: Left) -> Outcome | None:
-    """Finish a run, unless that has been tried too often: something in it may end each run that touches it."""
-    if Kind.SEALED not in left or _SHOWN & set(left):
-        return _finished(tick, left)
-    tries = sum(entry.kind is Kind.RESUMED for entry in tick.past.unfinished)
-    if tries >= TRIES:
-        _abandoned(tick, f"it was cut off again each of the {tries} times that a run went on with it")
+def _resumed(tick: Tick) -> Outcome | None:
+    """Finish a run, or give it up: then there is no outcome."""
+    found = _tried_again(tick)
+    if isinstance(found, str):
+        _abandoned(tick, found)
         return None
-    tick.record(Kind.RESUMED, because="a later run goes on with it")
-    return _finished(tick, left)
+    return found
+
+
+def _tried_again(tick: Tick) -> Outcome | str:
+    """Finish a run, unless that has been tried too often: something in it may end each run that touches it."""
+    left = {entry.kind for entry in tick.past.unfinished}
+    if Kind.SEALED not in left or _SHOWN & left:
+        return _finished(tick)
+    tries = len(only(tick.past.unfinished, Resumed))
+    if tries >= TRIES:
+        return f"it was cut off again each of the {tries} times that a run went on with it"
+    tick.record(Resumed(because="a later run goes on with it"))
+    return _finished(tick)
 
 
 def given_up(tick: Tick, because: str) -> Tick:
@@ -101,14 +118,14 @@ def given_up(tick: Tick, because: str) -> Tick:
         return staging.withdraw(tick, because)
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     training.end_tree(earlier.run, earlier.training_lock)
-    intents = [entry for entry in tick.past.unfinished if entry.kind is Kind.PROMOTING]
+    intent = last(tick.past.unfinished, Promoting)
     try:
-        if intents:
-            promotion.complete(earlier, intents[-1])
+        if intent:
+            promotion.complete(earlier, intent.event)
     except PromotionError:
-        intents = []
-    if not intents:
-        earlier.record(Kind.ABANDONED, because=because)
+        intent = None
+    if intent is None:
+        earlier.record(Abandoned(because=because))
         tick.say(f"run {earlier.run} is given up: {because}")
     _tidy(tick)
     return staging.withdraw(tick.remembering(memory.fold(tick.ledger.effects())), because)
@@ -138,13 +155,27 @@ def _tidy(tick: Tick) -> None:
             files.remove_folder(folder)
 
 
-def _finished(tick: Tick, left: Left) -> Outcome | None:
-    """Go on from the latest step that the run left."""
-    return next((go_on for kind, go_on in _STEPS.items() if kind in left), _unused)(tick, left)
+def _finished(tick: Tick) -> Outcome | str:
+    """Resume a run after the last step that it recorded; say why where it is given up."""
+    left = tick.past.unfinished
+    if promoting := last(left, Promoting):
+        return _promoted(tick, promoting.event)
+    if unstaging := last(left, Unstaging):
+        staging.remove(tick)
+        return unstaging.event.because
+    if intent := last(left, Staging):
+        return _staged(tick, intent.event)
+    if verdict := last(left, Compared):
+        return _acted(tick, verdict.event)
+    begun = last(left, Training)
+    if begun is None:
+        return "it was cut off before its model was in use"
+    chosen = last(left, Selected)
+    return _refitted(tick, begun.event, chosen.event) if chosen else _compared(tick, begun.event)
 
 
-def _promoted(tick: Tick, left: Left) -> Outcome:
-    pointer = promotion.complete(tick, left[Kind.PROMOTING])
+def _promoted(tick: Tick, intent: Promoting) -> Outcome:
+    pointer = promotion.complete(tick, intent)
     if tick.asks:
         because = f"the interrupted promotion of {pointer.version} would be finished"
         return attempt.planned(tick, Word.PROMOTED, because, version=pointer.version)
@@ -153,88 +184,78 @@ def _promoted(tick: Tick, left: Left) -> Outcome:
     return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
 
 
-def _unstaged(tick: Tick, left: Left) -> None:
-    staging.remove(tick)
-    _abandoned(tick, left[Kind.UNSTAGING].body["because"])
+def _latest_training(tick: Tick) -> Entry[Training] | Entry[Refitting] | None:
+    """Return the latest training that an unfinished run has begun."""
+    return last(tick.past.unfinished, Refitting) or last(tick.past.unfinished, Training)
 
 
-def _unused(tick: Tick, _left: Left) -> None:
-    _abandoned(tick, "it was cut off before its model was in use")
-
-
-def _wait_for_training(tick: Tick, left: Left) -> None:
+def _wait_for_training(tick: Tick) -> None:
     """End what is left of a training whose time is over. Raises BusyError while it has time."""
-    begun = left.get(Kind.REFITTING, left.get(Kind.TRAINING))
+    begun = _latest_training(tick)
     if begun is None or not training.is_alive(tick.run, tick.training_lock):
         return
-    if _remaining(begun) > 0:
+    if _remaining(begun.event) > 0:
         raise BusyError(f"{_still_running(tick, begun)}; nothing was done. The first run after that ends it")
     if not tick.asks:
         training.end_tree(tick.run, tick.training_lock)
 
 
-def _remaining(begun: Entry) -> float:
+def _remaining(begun: Training | Refitting) -> float:
     """Return the seconds that a training has left, by the clock that nobody sets; older entries have only the other one."""
-    if begun.body.get("deadline_since_boot") is not None:
-        return float(begun.body["deadline_since_boot"] - monotonic())
-    return float(begun.body["deadline"] - time())
+    if begun.deadline_since_boot is not None:
+        return begun.deadline_since_boot - monotonic()
+    return begun.deadline - time()
 
 
-def _still_running(tick: Tick, begun: Entry) -> str:
+def _still_running(tick: Tick, begun: Entry[Training] | Entry[Refitting]) -> str:
     """Say since when a training is running, as what process, until when it may, and where its output is."""
     seen = ", ".join(f"process {pid}" for pid in sorted(descendants.holders(tick.training_lock)))
-    deadline, log = begun.body["deadline"], next(tick.scratch.glob("*/train.log"), None)
+    log, deadline = next(tick.scratch.glob("*/train.log"), None), datetime.fromtimestamp(begun.event.deadline, UTC)
     return (
         f"the training of run {tick.run} is still running since {policy.stamp(begun.at)} "
         f"({seen or 'as a user whose processes cannot be seen'}{f', output in {nearby(log)}' if log else ''}), "
-        f"{_remaining(begun):.0f} s before its deadline ({policy.stamp(datetime.fromtimestamp(deadline, UTC))})"
+        f"{_remaining(begun.event):.0f} s before its deadline ({policy.stamp(deadline)})"
     )
 
 
-def _compared(tick: Tick, left: Left) -> Outcome | None:
+def _compared(tick: Tick, begun: Training) -> Outcome | str:
     """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
-    begun = decoded(Training, left[Kind.TRAINING].body)
     sealed = _sealed(tick)
     if not sealed:
-        _abandoned(tick, "it was cut off before a model was sealed")
-        return None
+        return "it was cut off before a model was sealed"
     if not _is_whole(tick, begun):
-        _abandoned(tick, "champion or hold-out has changed")
-        return None
+        return "champion or hold-out has changed"
     if tick.asks:
         return _would_resume(tick, f"{', '.join(sealed)} would be compared with the champion", begun)
     return attempt.finish(tick, begun, sealed)
 
 
-def _refitted(tick: Tick, left: Left) -> Outcome | None:
+def _refitted(tick: Tick, begun: Training, chosen: Selected) -> Outcome | str:
     """Go on after a selection: at the refit where that has not begun, at its check where it is sealed; else give up."""
-    begun = decoded(Training, left[Kind.TRAINING].body)
-    body, refitting = left[Kind.SELECTED].body, left.get(Kind.REFITTING)
-    if body["verdict"] is None:
-        return attempt.refitted(tick, begun, None, body["because"])
-    version = refitting.body["version"] if refitting else None
+    if chosen.verdict is None:
+        return attempt.refitted(tick, begun, None, chosen.because)
+    refitting = last(tick.past.unfinished, Refitting)
+    version = refitting.event.version if refitting else None
     if version is not None and version not in _sealed(tick):
-        _abandoned(tick, f"it was cut off before the refit of {body['verdict']} was sealed")
-        return None
-    if not _is_whole(tick, begun) or tick.config.digest != body["config"]:
-        _abandoned(tick, "champion, hold-out, training data or config.yaml changed since the selection")
-        return None
+        return f"it was cut off before the refit of {chosen.verdict} was sealed"
+    if not _is_whole(tick, begun) or tick.config.digest != chosen.config:
+        return "champion, hold-out, training data or config.yaml changed since the selection"
     if tick.asks:
-        return _would_resume(tick, f"the recipe of {body['verdict']} would be refitted", begun)
+        return _would_resume(tick, f"the recipe of {chosen.verdict} would be refitted", begun)
     if version is not None:
         return attempt.checked(tick, begun, version)
-    return attempt.refitted(tick, begun, body["verdict"], body["because"])
+    return attempt.refitted(tick, begun, chosen.verdict, chosen.because)
 
 
 def _sealed(tick: Tick) -> list[str]:
     """Return the versions that a run has sealed, oldest first; those that the ledger had no time to record are now."""
-    recorded = [entry.body["version"] for entry in tick.past.unfinished if entry.kind is Kind.SEALED]
+    recorded = [entry.event.version for entry in only(tick.past.unfinished, Sealed)]
     if not tick.asks:
         tick.registry.sync()  # a version that is there may not be safe yet: the killed run came to its rename, no further
     for version in tick.registry.versions():
         if version not in recorded and tick.registry.card(version).get("run") == tick.run:
             digest = tick.registry.verified(version)
-            tick.record(Kind.SEALED, version=version, sha256=digest, reach=tick.registry.card(version).get("reach"))
+            tick.record(Sealed(version=version, sha256=digest, reach=tick.registry.card(version).get("reach")))
             recorded.append(version)
     return recorded
 
@@ -257,7 +278,7 @@ def _is_unchanged(path: Path, digest: str | None) -> bool:
 
 def _abandoned(tick: Tick, because: str) -> None:
     tick.discard_files()  # first: it may be what has filled the disk
-    tick.record(Kind.ABANDONED, because=because)
+    tick.record(Abandoned(because=because))
     tick.say(f"run {tick.run} {'would be' if tick.asks else 'is'} given up: {because}")
 
 
@@ -272,15 +293,12 @@ def _would_resume(tick: Tick, told: str, begun: Training) -> Outcome:
     return Outcome(word=word, code=code, because=f"run {tick.run}: {told}", run=tick.run)
 
 
-def _staged(tick: Tick, left: Left) -> Outcome | None:
+def _staged(tick: Tick, intent: Staging) -> Outcome | str:
     """Let the challenger run in shadow after all; give up where the champion has changed."""
-    intent = left[Kind.STAGING]
-    champion = tick.past.champion.version if tick.past.champion else None
-    version = intent.body["pointer"]["version"]
-    if champion != intent.body["champion"] or tick.config.promotion.shadow is None:
+    champion, version = tick.past.champion, intent.pointer.version
+    if champion is None or champion.version != intent.champion or tick.config.promotion.shadow is None:
         staging.remove(tick)
-        _abandoned(tick, "champion or config.yaml changed before the shadow began")
-        return None
+        return "champion or config.yaml changed before the shadow began"
     if tick.asks:
         return attempt.planned(tick, Word.STAGED, f"the interrupted staging of {version} would be finished")
     staging.complete(tick, intent)
@@ -289,34 +307,25 @@ def _staged(tick: Tick, left: Left) -> Outcome | None:
     return Outcome(word=Word.STAGED, code=ExitCode.OK, because=because, run=tick.run)
 
 
-def _acted(tick: Tick, left: Left) -> Outcome | None:
+def _acted(tick: Tick, verdict: Compared) -> Outcome | str:
     """Act on a verdict that is bound to what it was reached on; give up where any of that has changed."""
     champion = tick.past.champion.version if tick.past.champion else None
-    body = left[Kind.COMPARED].body
-    shadow = _ends_shadow(left[Kind.COMPARED])
-    try:
-        sealed = (
-            {body["verdict"]: body["sha256"]}
-            if shadow
-            else {e.body["version"]: e.body["sha256"] for e in tick.past.unfinished if e.kind is Kind.SEALED}
-        )
-        same = all(tick.registry.verified(version) == sealed[version] for version in (body["verdict"],) if version)
-    except PromotionError:
-        same = False
-    if same and champion == body["champion"] and tick.config.digest == body["config"]:
-        return attempt.act_on_verdict(tick, body["verdict"], body["because"], by="shadow" if shadow else "gate")
-    if shadow:
+    same = champion == verdict.champion and tick.config.digest == verdict.config and _is_as_sealed(tick, verdict)
+    if same:
+        by = "shadow" if verdict.shadow else "gate"
+        return attempt.act_on_verdict(tick, verdict.verdict, verdict.because, by=by)
+    if verdict.shadow:
         staging.remove(tick)
-    _abandoned(tick, "champion, challenger or config.yaml changed since the comparison")
-    return None
+    return "champion, challenger or config.yaml changed since the comparison"
 
 
-_STEPS: Mapping[Kind, Callable[[Tick, Left], Outcome | None]] = {
-    Kind.PROMOTING: _promoted,
-    Kind.UNSTAGING: _unstaged,
-    Kind.STAGING: _staged,
-    Kind.COMPARED: _acted,
-    Kind.SELECTED: _refitted,
-    Kind.TRAINING: _compared,
-}
-"""How a run is resumed, by the last step that it recorded; the last step comes first."""
+def _is_as_sealed(tick: Tick, verdict: Compared) -> bool:
+    """Say whether the version that was found better, where one was, is the file that the verdict is of."""
+    if verdict.verdict is None:
+        return True
+    sealed = {entry.event.version: entry.event.sha256 for entry in only(tick.past.unfinished, Sealed)}
+    try:
+        digest = tick.registry.verified(verdict.verdict)
+    except PromotionError:
+        return False
+    return digest == (verdict.sha256 if verdict.shadow else sealed.get(verdict.verdict))

@@ -14,6 +14,7 @@ from retrain_trigger.judge.memory import Attempt, Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judgement import Memo, Observed, judged
 from retrain_trigger.measurements import Mark, Measurement
+from retrain_trigger.records import encoded
 from retrain_trigger.tick import nearby, registry
 from retrain_trigger.world import metrics_log
 from retrain_trigger.world.ledger import Ledger
@@ -40,7 +41,7 @@ class Step:
             "action": self.decision.action.value,
             "because": self.decision.because,
             "until": until.isoformat() if until else None,
-            "findings": [finding.to_json() for finding in self.findings],
+            "findings": encoded(self.findings),
         }
 
 

@@ -6,16 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from retrain_trigger import attempt, staging, trial
+from retrain_trigger.comparisons import Trial
 from retrain_trigger.config import Config
-from retrain_trigger.entries import Kind
 from retrain_trigger.errors import CannotJudgeError, PromotionError
-from retrain_trigger.events import Standing
+from retrain_trigger.events import Compared, Span, Standing
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory, Shadow
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.judgement import Judgement
 from retrain_trigger.outcomes import Outcome
-from retrain_trigger.records import encoded
 from retrain_trigger.sections import CHALLENGER
 from retrain_trigger.sections import Shadow as Asked
 from retrain_trigger.tick import Tick
@@ -123,16 +122,17 @@ def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Standing |
         verdict = shadow.version if judged.passed else None
         because = f"in shadow since {policy.stamp(shadow.since)}, {trial.explained(judged)}"
     tick.record(
-        Kind.COMPARED,
-        shadow=True,
-        verdict=verdict,
-        because=because,
-        champion=shadow.champion,
-        sha256=shadow.sha256,
-        holdout=None,
-        config=tick.config.digest,
-        standing=encoded(standing),
-        trials=[judged.to_json()] if judged else [],
+        Compared(
+            shadow=True,
+            verdict=verdict,
+            because=because,
+            champion=shadow.champion,
+            sha256=shadow.sha256,
+            deciding=Span(rows=seen.rows),
+            config=tick.config.digest,
+            standing=standing,
+            trials=(judged,) if judged else (),
+        )
     )
     return attempt.act_on_verdict(tick, verdict, because, by="shadow")
 
@@ -155,7 +155,7 @@ def _lost(tick: Tick, shadow: Shadow) -> str | None:
     return None
 
 
-def _tried(tick: Tick, seen: Progress, positive: str) -> trial.Trial:
+def _tried(tick: Tick, seen: Progress, positive: str) -> Trial:
     from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415  (only for the verdict)
 
     return trial.judged(

@@ -1,15 +1,15 @@
 """The file that names the challenger in shadow, beside the pointer: the service asks that model, too."""
 
-from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.events import Abandoned, Staged, Staging, Unstaging
 from retrain_trigger.judge import memory
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.sections import CHALLENGER
 from retrain_trigger.tick import Tick
 from retrain_trigger.world import files
-from retrain_trigger.world.registry import Pointer, Registry
+from retrain_trigger.world.registry import Registry
 
 
 def path(registry: Registry) -> Path:
@@ -26,9 +26,8 @@ def stage(tick: Tick, version: str, because: str) -> None:
     """Let a sealed version run beside the champion. Raises PromotionError where it is not what was sealed."""
     champion = tick.past.champion
     assert champion is not None
-    generation = champion.pointer.get("generation", 0) + 1
     pointer = Pointer(
-        generation=generation,
+        generation=(champion.pointer.generation if champion.pointer else 0) + 1,
         version=version,
         path=tick.registry.relative_path(version),
         sha256=tick.registry.verified(version),
@@ -36,15 +35,15 @@ def stage(tick: Tick, version: str, because: str) -> None:
         promoted_at=tick.past.clock(tick.now).astimezone(UTC).isoformat().replace("+00:00", "Z"),
         run=tick.run,
     )
-    tick.record(Kind.STAGING, champion=champion.version, pointer=asdict(pointer), because=because)
-    _write(tick, pointer, champion.version, because)
+    intent = Staging(champion=champion.version, pointer=pointer, because=because)
+    tick.record(intent)
+    _write(tick, intent)
 
 
-def complete(tick: Tick, intent: Entry) -> None:
+def complete(tick: Tick, intent: Staging) -> None:
     """Finish a staging that was cut off. Raises PromotionError where the version is not what was sealed."""
-    pointer = Pointer(**intent.body["pointer"])
-    tick.registry.verified(pointer.version)
-    _write(tick, pointer, intent.body["champion"], intent.body["because"])
+    tick.registry.verified(intent.pointer.version)
+    _write(tick, intent)
 
 
 def remove(tick: Tick) -> None:
@@ -61,14 +60,14 @@ def withdraw(tick: Tick, because: str) -> Tick:
         return tick
     ended = "would be ended" if tick.asks else "is ended"
     told = f"the shadow of {tick.past.shadow.version} {ended}: {because}" if tick.past.shadow else because
-    tick.record(Kind.UNSTAGING, because=told)
+    tick.record(Unstaging(because=told))
     remove(tick)
-    tick.record(Kind.ABANDONED, because=told)
+    tick.record(Abandoned(because=told))
     tick.say(told)
     return tick.remembering(memory.fold(tick.ledger.effects()))
 
 
-def _write(tick: Tick, pointer: Pointer, champion: str, because: str) -> None:
+def _write(tick: Tick, intent: Staging) -> None:
     files.make_folder(path(tick.registry).parent)
-    files.write(path(tick.registry), pointer.encoded())
-    tick.record(Kind.STAGED, champion=champion, pointer=asdict(pointer), because=because)
+    files.write(path(tick.registry), intent.pointer.encoded())
+    tick.record(Staged(champion=intent.champion, pointer=intent.pointer, because=intent.because))

@@ -1,18 +1,19 @@
 """What one tick works with: the settings, the time, the ledger, the registry, and what is remembered."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from retrain_trigger.config import Config
-from retrain_trigger.entries import Kind
 from retrain_trigger.errors import UsageError
+from retrain_trigger.events import Event, Mended
 from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.memory import Memory
+from retrain_trigger.pointer import Pointer
+from retrain_trigger.records import decoded, encoded
 from retrain_trigger.redaction import PROSE, redacted_texts
 from retrain_trigger.world import files, lock, scratch
 from retrain_trigger.world.ledger import Ledger
@@ -60,21 +61,21 @@ class Tick:
         """Return the lock that a training and everything it starts hold."""
         return self.config.state / "training.lock"
 
-    def record(self, kind: Kind, **body: Any) -> None:
+    def record(self, event: Event) -> None:
         """Write a ledger entry for this run, durable when this returns; secrets in what a person reads are left out.
 
         A question only remembers it, for as long as it lasts.
         """
-        told = redacted_texts(body, keys=PROSE)
-        self.ledger.append(kind, at=self.past.clock(self.now), run=self.run, body=told)
+        told = decoded(type(event), redacted_texts(encoded(event), keys=PROSE))
+        self.ledger.append(told, at=self.past.clock(self.now), run=self.run)
 
-    def mended(self, pointer: Mapping[str, Any] | None = None) -> "Tick":
+    def mended(self, pointer: Pointer | None = None) -> "Tick":
         """Let what was stamped later than now count from now: one entry says so, nothing is rewritten.
 
         `pointer` is that of a champion which the ledger has not heard of.
         """
         because = f"what was stamped later than {policy.stamp(self.now)} counts from then"
-        self.ledger.append(Kind.MENDED, at=self.now, run=self.run, body={"because": because, "pointer": pointer})
+        self.ledger.append(Mended(because=because, pointer=pointer), at=self.now, run=self.run)
         return self.remembering(memory.fold(self.ledger.effects()))
 
     def discard_files(self) -> None:

@@ -1,11 +1,13 @@
 """The trial of a challenger: champion and challenger on the same held-out rows, and the gates."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from retrain_trigger.comparisons import Comparison, Trial
 from retrain_trigger.config import Config
 from retrain_trigger.errors import PromotionError
 from retrain_trigger.findings import Finding, Verdict
@@ -15,7 +17,6 @@ from retrain_trigger.world.registry import Registry
 
 if TYPE_CHECKING:
     from retrain_trigger.counts.confusion import JointCounts
-    from retrain_trigger.judge.comparison import Comparison
     from retrain_trigger.judge.gates import Facts, Golden
     from retrain_trigger.judge.subgroups import Slice
     from retrain_trigger.world.models import ModelFacts
@@ -30,33 +31,6 @@ class Answers:
     golden: Path | None
     facts: "Facts"
     foreign: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A challenger's comparison with the champion: scores and bounds, the joint counts, and the gates.
-
-    `slices` are findings for information, one for each slice; `notes` are sentences for whoever wants to know more.
-    """
-
-    version: str
-    findings: tuple[Finding, ...]
-    comparison: Mapping[str, Any]
-    joint: Sequence[Sequence[Any]]
-    passed: bool
-    slices: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the trial as a JSON object."""
-        return {
-            "version": self.version,
-            "comparison": dict(self.comparison),
-            "joint": list(self.joint),
-            "gates": [finding.to_json() for finding in self.findings],
-            "slices": [finding.to_json() for finding in self.slices],
-            "notes": list(self.notes),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +264,7 @@ def judged(
             f"The champion is kept; this installation of retrain-check is not to be trusted with a promotion"
         )
     notes = (_on_disagreements(found),)
-    return Trial(version, findings, found.to_json(), joint.to_json(), gates.promotes(findings), by_slice, notes)
+    return Trial(version=version, comparison=found, joint=joint.cells, gates=findings, slices=by_slice, notes=notes)
 
 
 def check_settings(tick: Tick, columns: Collection[str]) -> None:
@@ -321,19 +295,19 @@ def prepared_golden(config: Config, scratch: Path) -> Path | None:
 def explained(trial: Trial) -> str:
     """Say how champion and challenger scored and, where it is kept, every gate that was not passed."""
     found = trial.comparison
-    if found["difference"] is None:
+    if math.isnan(found.difference):
         scores = f"challenger {trial.version} {'cannot be compared' if trial.joint else 'was not scored'}"
     else:
         bounds = "unknown bounds"
-        if found["lower"] is not None and found["upper"] is not None:
-            bounds = f"{found['certainty']:.0%} interval {found['lower']:+.3f} to {found['upper']:+.3f}"
+        if not math.isnan(found.lower + found.upper):
+            bounds = f"{found.certainty:.0%} interval {found.lower:+.3f} to {found.upper:+.3f}"
         scores = (
-            f"challenger {trial.version} has {found['metric']} {found['challenger']:.3f} against the champion's "
-            f"{found['champion']:.3f} on {found['rows']:,} deciding rows: {found['difference']:+.3f} ({bounds})"
+            f"challenger {trial.version} has {found.metric} {found.challenger:.3f} against the champion's "
+            f"{found.champion:.3f} on {found.rows:,} deciding rows: {found.difference:+.3f} ({bounds})"
         )
     if trial.passed:
         return scores
-    failed = "; ".join(finding.because for finding in trial.findings if finding.verdict != "PASS")
+    failed = "; ".join(finding.because for finding in trial.gates if finding.verdict is not Verdict.PASS)
     return f"{scores}; the champion is kept: {failed}"
 
 
@@ -353,7 +327,7 @@ def _identical(config: Config, version: str, positive: str, *, challengers: int)
     )
     because = "its file is the champion's, byte for byte: the training gave the same model again"
     finding = Finding(name="bytes", verdict=Verdict.BREACH, value=0.0, limit=1.0, because=because)
-    return Trial(version, (finding,), nothing.to_json(), (), passed=False)
+    return Trial(version=version, comparison=nothing, gates=(finding,))
 
 
 def _trained_types(config: Config, registry: Registry, version: str) -> dict[str, str]:
@@ -366,7 +340,7 @@ def _trained_types(config: Config, registry: Registry, version: str) -> dict[str
     }
 
 
-def _on_disagreements(found: "Comparison") -> str:
+def _on_disagreements(found: Comparison) -> str:
     """Say on how many rows one alone is right, and what McNemar's test makes of it."""
     return (
         f"the models differ on {found.disagreements:,} of {found.rows:,} rows: the challenger alone is right on "

@@ -1,23 +1,23 @@
 """A rollback where the ledger cannot be used, and how the ledger hears of it afterwards."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from retrain_trigger import guard, promotion
 from retrain_trigger.config import Config
-from retrain_trigger.entries import Kind
+from retrain_trigger.entries import only
 from retrain_trigger.errors import UsageError
+from retrain_trigger.events import Abandoned, Promoted
 from retrain_trigger.judge import memory
 from retrain_trigger.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.records import encoded
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.tick import Say, Tick, registry
 from retrain_trigger.world import lock, training
-from retrain_trigger.world.registry import Pointer, Registry
-from retrain_trigger.world.rollback_record import Step, places
+from retrain_trigger.world.registry import Registry
+from retrain_trigger.world.rollback_record import Done, Intent, Known, Step, places
 
 
 def rollback(config: Config, version: str | None, *, reason: str, now: datetime, say: Say, why: str) -> Outcome:
@@ -29,27 +29,30 @@ def rollback(config: Config, version: str | None, *, reason: str, now: datetime,
     with _held(config, say):
         steps = [step for record in places(config.state, versions) for step in record.steps()]
         live, served, quarantined = promotion.current(versions), *_known(steps)
-        current = live or _last(served)
+        current = live or next(reversed(served.values()), None)
         left = _unfinished(steps)
-        if left is not None and live == Pointer(**left.body["pointer"]):
-            _write(config, versions, "done", {})
-            return _outcome(left.body["from"], live.version, left.body["because"], run=live.run, why=why)
+        if left is not None and live == left.pointer:
+            _write(config, versions, Done())
+            return _outcome(left, why=why)
         target = version or guard.predecessor(versions, served, current, quarantined=quarantined)
         if target is None or (current is not None and target == current.version):
             raise UsageError(f"there is no earlier champion on disk that is whole. {why}")
         digest = versions.verified(target)
         if digest in quarantined:
             raise UsageError(f"{target} is quarantined: it did worse than its predecessor. {why}")
-        before = served.get(target, {}).get("previous")
-        pointer = _next(versions, target, digest, current, previous=before, now=now)
-        origin = asdict(live) if live else None
-        gone = current.version if current else "what was live"
-        body = {"origin": origin, "pointer": asdict(pointer), "because": reason, "from": gone}
-        _write(config, versions, "intent", {**body, "at": now.astimezone(UTC).isoformat()})
-        versions.point_at(pointer)
+        before = served[target].previous if target in served else None
+        intent = Intent(
+            pointer=_next(versions, target, digest, current, previous=before, now=now),
+            origin=live,
+            because=reason,
+            gone=current.version if current else "what was live",
+            at=now.astimezone(UTC),
+        )
+        _write(config, versions, intent)
+        versions.point_at(intent.pointer)
         with suppress(OSError):  # the pointer says it
-            _write(config, versions, "done", {})
-        return _outcome(gone, target, reason, run=pointer.run, why=why)
+            _write(config, versions, Done())
+        return _outcome(intent, why=why)
 
 
 def entered(tick: Tick) -> Tick:
@@ -62,67 +65,72 @@ def entered(tick: Tick) -> Tick:
     missing = _missing(tick, steps)
     if missing and tick.past.unfinished:
         _end_unfinished(tick)
-    for body in missing:
-        told = f"{body['because']} (without the ledger, which could not be used)"
-        mark = encoded(promotion.log_mark(tick.config, tick))
-        then = replace(tick, now=datetime.fromisoformat(body["at"]))
-        then.record(Kind.PROMOTED, pointer=body["pointer"], mark=mark, by="rollback", because=told)
+    for intent in missing:
+        told = f"{intent.because} (without the ledger, which could not be used)"
+        mark = promotion.log_mark(tick.config, tick)
+        then = replace(tick, now=intent.at)
+        then.record(Promoted(pointer=intent.pointer, mark=mark, by="rollback", because=told))
     if missing:
         last = missing[-1]
         was = "would be entered" if tick.asks else "is entered"
-        tick.say(f"the rollback to {last['pointer']['version']} at {last['at']} {was} in the ledger")
+        tick.say(f"the rollback to {last.pointer.version} at {last.at.isoformat()} {was} in the ledger")
         tick = tick.remembering(memory.fold(tick.ledger.effects()))
     if tick.asks or tick.past.champion is None:
         return tick
-    if missing or any(step.kind == "intent" for step in steps) or not records[0].path.exists():
+    if missing or any(isinstance(step, Intent) for step in steps) or not records[0].path.exists():
         promotion.keep_ready(tick)
     return tick
 
 
-def _missing(tick: Tick, steps: list[Step]) -> list[Mapping[str, Any]]:
+def _missing(tick: Tick, steps: list[Step]) -> list[Intent]:
     """Return the intents that the pointer followed and the ledger has not heard of, oldest first."""
-    intents = [step.body for step in steps if step.kind == "intent"]
+    intents = [step for step in steps if isinstance(step, Intent)]
     if not intents:
         return []
     live = promotion.current(tick.registry)
-    heard = [entry.body["pointer"] for entry in tick.ledger.effects() if entry.kind is Kind.PROMOTED]
-    followed = sorted(_followed(intents, live), key=lambda body: body["pointer"]["generation"])
-    return [body for body in followed if body["pointer"] not in heard]
+    heard = {entry.event.pointer for entry in only(tick.ledger.effects(), Promoted)}
+    followed = sorted(_followed(intents, live), key=lambda intent: intent.pointer.generation)
+    return [intent for intent in followed if intent.pointer not in heard]
 
 
-def _followed(intents: list[Mapping[str, Any]], live: Pointer | None) -> Iterator[Mapping[str, Any]]:
+def _followed(intents: list[Intent], live: Pointer | None) -> Iterator[Intent]:
     """Yield the intents whose pointer is there, or was there when the next began."""
-    shown = [asdict(live) if live else None, *(body["origin"] for body in intents)]
-    yield from (body for body in intents if body["pointer"] in shown)
+    shown = {live, *(intent.origin for intent in intents)}
+    yield from (intent for intent in intents if intent.pointer in shown)
 
 
 def _end_unfinished(tick: Tick) -> None:
     earlier = tick.resuming(tick.past.unfinished[-1].run)
     if not tick.asks:
         training.end_tree(earlier.run, earlier.training_lock)
-    earlier.record(Kind.ABANDONED, because="the champion was rolled back")
+    earlier.record(Abandoned(because="the champion was rolled back"))
 
 
-def _unfinished(steps: list[Step]) -> Step | None:
-    last = next((step for step in reversed(steps) if step.kind != "known"), None)
-    return last if last is not None and last.kind == "intent" else None
+def _unfinished(steps: list[Step]) -> Intent | None:
+    last = next((step for step in reversed(steps) if not isinstance(step, Known)), None)
+    return last if isinstance(last, Intent) else None
 
 
-def _known(steps: list[Step]) -> tuple[dict[str, Mapping[str, Any]], frozenset[str]]:
+def _known(steps: list[Step]) -> tuple[dict[str, Pointer], frozenset[str]]:
     """Return the champions there were, by version, oldest first, and what is quarantined."""
-    served: dict[str, Mapping[str, Any]] = {}
+    served: dict[str, Pointer] = {}
     quarantined: set[str] = set()
     for step in steps:
-        found = step.body.get("pointers", []) if step.kind == "known" else []
-        quarantined |= set(step.body.get("quarantined", ()))
-        for pointer in [*found, *([step.body["pointer"]] if step.kind == "intent" else [])]:
-            served.pop(pointer["version"], None)
-            served[pointer["version"]] = pointer
+        quarantined |= set(step.quarantined if isinstance(step, Known) else ())
+        for pointer in _named(step):
+            served.pop(pointer.version, None)
+            served[pointer.version] = pointer
     return served, frozenset(quarantined)
 
 
-def _last(served: Mapping[str, Mapping[str, Any]]) -> Pointer | None:
-    return Pointer(**list(served.values())[-1]) if served else None
+def _named(step: Step) -> tuple[Pointer, ...]:
+    match step:
+        case Known(pointers=pointers):
+            return pointers
+        case Intent(pointer=pointer):
+            return (pointer,)
+        case _:
+            return ()
 
 
 def _next(
@@ -139,13 +147,13 @@ def _next(
     )
 
 
-def _write(config: Config, versions: Registry, kind: str, body: Mapping[str, Any]) -> None:
+def _write(config: Config, versions: Registry, step: Step) -> None:
     """Write a step where the state folder takes it, else beside the pointer. Raises OSError where neither does."""
     first, second = places(config.state, versions)
     try:
-        first.append(kind, body)
+        first.append(step)
     except OSError:
-        second.append(kind, body)
+        second.append(step)
 
 
 @contextmanager
@@ -157,7 +165,7 @@ def _held(config: Config, say: Say) -> Iterator[None]:
         yield
 
 
-def _outcome(gone: str, target: str, reason: str, *, run: str, why: str) -> Outcome:
+def _outcome(intent: Intent, *, why: str) -> Outcome:
     note = f"{why.rstrip('.')}. This rollback is recorded beside the ledger; the next run that can write it enters it"
-    because = f"from {gone} to {target}: {reason}"
-    return Outcome(word=Word.ROLLED_BACK, code=ExitCode.OK, because=because, notes=(note,), run=run)
+    because = f"from {intent.gone} to {intent.pointer.version}: {intent.because}"
+    return Outcome(word=Word.ROLLED_BACK, code=ExitCode.OK, because=because, notes=(note,), run=intent.pointer.run)

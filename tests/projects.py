@@ -41,14 +41,14 @@ joblib.dump(Echo(sys.argv[1]), os.environ["RETRAIN_OUTPUT"])
 
 CUT_OFF = """
 import os, sys
-from retrain_trigger import cli
+from retrain_trigger import cli, entries
 from retrain_trigger.world.ledger import Ledger
 
-append = Ledger.append
+append, kinds = Ledger.append, getattr(entries, "KINDS", {})  # earlier versions append a kind
 
-def cut_off(self, kind, **more):
-    append(self, kind, **more)
-    if kind == sys.argv[1]:
+def cut_off(self, event, **more):
+    append(self, event, **more)
+    if kinds.get(type(event), event) == sys.argv[1]:
         os.kill(os.getpid(), 9)
 
 Ledger.append = cut_off

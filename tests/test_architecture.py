@@ -35,7 +35,10 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
     ),
     ({"config", "sections", "units", "document"},),
     ({"judge"}, {"world"}),
-    ({"findings", "outcomes", "errors", "entries", "events", "measurements", "records", "redaction", "__init__"},),
+    (
+        {"findings", "outcomes", "errors", "entries", "events", "measurements", "pointer", "records"}
+        | {"comparisons", "redaction", "__init__"},
+    ),
     ({"counts"},),
 )
 """From the top down. Each floor has rooms: a module imports from its own room and from any floor below."""

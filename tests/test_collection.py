@@ -11,8 +11,8 @@ from projects import Project, day
 
 from retrain_trigger import by_hand, collection, controller, staging
 from retrain_trigger import config as settings
-from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError
+from retrain_trigger.events import Asked, Kept, Removing, Sealed
 from retrain_trigger.tick import begun
 from retrain_trigger.world.ledger import Ledger
 
@@ -133,7 +133,7 @@ def test_what_is_staged_or_waits_for_approval_stays(shop: Shop) -> None:
     shop.project.write("config.yaml", "performance_threshold: 0.85\nmodel: {keep: 2}\n")
     challenger = shop.models / "challenger.json"
     with begun(shop.config, now=day(shop.days), say=quiet) as tick:
-        tick.record(Kind.ASKED, version=waiting, sha256="", champion=None, because="waits")
+        tick.record(Asked(version=waiting, sha256="", champion=None, because="waits"))
         staging.stage(tick, staged, "it is better")
         whole = challenger.read_bytes()
         challenger.write_text("{")
@@ -151,7 +151,7 @@ def test_what_is_staged_or_waits_for_approval_stays(shop: Shop) -> None:
 def test_a_removal_that_was_killed_is_finished(shop: Shop, how_far: str) -> None:
     first, _ = shop.train(), shop.train()
     with begun(shop.config, now=day(shop.days), say=quiet) as tick:
-        tick.record(Kind.REMOVING, versions=[first], keep=1)
+        tick.record(Removing(versions=(first,), keep=1))
     hidden = shop.models / f".removed-{first}"
     if how_far != "intent":
         (shop.models / first).rename(hidden)
@@ -200,8 +200,8 @@ def test_more_old_versions_than_files_may_be_open_are_removed(shop: Shop) -> Non
     with begun(shop.config, now=day(shop.days), say=quiet) as tick:
         for name in names:
             shutil.copytree(shop.models / first, shop.models / name)
-            tick.record(Kind.SEALED, version=name, sha256="", reach="all")
-        tick.record(Kind.KEPT, because="they are old")
+            tick.record(Sealed(version=name, sha256="", reach="all"))
+        tick.record(Kept(because="they are old"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
     try:

@@ -82,7 +82,7 @@ def test_both_answer_the_logged_requests_again_with_and_without_labels(rivals: P
     found = contest.compare(loaded, worse, champion=better, now=day(3.5), say=lambda _: None)
     assert not found.better
     assert found.trial is not None
-    assert found.trial.comparison["difference"] < -0.1
+    assert found.trial.comparison.difference < -0.1
     document = found.to_json()["rehearsal"]
     assert (document["rows"], document["share"]) == (LOGGED, 0.5)
     assert document["flips"] == [["0", "1", 100], ["1", "0", 100]]

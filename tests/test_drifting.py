@@ -11,7 +11,7 @@ from retrain_trigger import drifting
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.histograms import Bins, Histogram
 from retrain_trigger.counts.windows import WindowCounts
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.events import Decided
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import OnDrift
@@ -109,9 +109,8 @@ def test_the_first_run_after_an_older_version_says_that_drift_only_warns_now_and
     finding = drift_of(found(1))
     config = settings.defaults()
 
-    def notes(*overrides: str, **body: str) -> list[str]:
-        last = Entry(1, START, "r", Kind.DECIDED, {"action": "healthy", "because": "", "findings": [], **body})
-        past = Memory(last_decision=last)
+    def notes(*overrides: str, on_drift: str | None = None) -> list[str]:
+        past = Memory(last_decision=Decided(action="healthy", because="", on_drift=on_drift))
         return list(drifting.changed(settings.defaults(overrides), (finding,), past, labelled=False))
 
     (said,) = notes()

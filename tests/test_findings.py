@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain_trigger.findings import Finding, Verdict, at_least, at_most, figures, unknown
+from retrain_trigger.records import decoded, encoded
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
@@ -39,7 +40,7 @@ def test_only_an_unknown_has_no_value(verdict: Verdict, value: float | None) -> 
 @given(st.none() | NUMBERS, NUMBERS)
 def test_a_finding_survives_the_ledger(value: float | None, limit: float) -> None:
     for finding in (at_least("f1", value, limit, limit_name="t", evidence={"at": "now"}), unknown("f1", "no log")):
-        assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
+        assert decoded(Finding, json.loads(json.dumps(encoded(finding)))) == finding
 
 
 @given(NUMBERS, NUMBERS)

@@ -13,8 +13,8 @@ import pytest
 from projects import BREAK, CONFIG, Project, day
 
 from retrain_trigger import config, preparation
-from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError
+from retrain_trigger.events import Compared, Kept, Span
 from retrain_trigger.outcomes import Outcome, Word
 from retrain_trigger.tick import begun
 from retrain_trigger.world.ledger import Ledger
@@ -24,16 +24,17 @@ STEPS = ["training", "sealed", "selected", "refitting", "sealed", "compared", "p
 
 SNAPSHOTS = """
 import os, shutil
+from retrain_trigger.entries import KINDS
 from retrain_trigger.world import ledger
 
 append, folder = ledger.Ledger.append, os.environ.get("SNAPSHOTS")
 
-def keeping(self, kind, **rest):
-    number = len(os.listdir(folder))
+def keeping(self, event, **rest):
+    number, kind = len(os.listdir(folder)), KINDS[type(event)].value
     if kind == "sealed":
-        shutil.copytree(os.getcwd(), f"{folder}/{number:02}-un{kind.value}")
-    append(self, kind, **rest)
-    shutil.copytree(os.getcwd(), f"{folder}/{number + 1:02}-{kind.value}")
+        shutil.copytree(os.getcwd(), f"{folder}/{number:02}-un{kind}")
+    append(self, event, **rest)
+    shutil.copytree(os.getcwd(), f"{folder}/{number + 1:02}-{kind}")
 
 if folder:
     ledger.Ledger.append = keeping
@@ -274,9 +275,10 @@ def test_a_hold_out_of_one_class_is_refused_before_training(champion: Project) -
 def test_rows_that_have_decided_often_are_warned_of(champion: Project) -> None:
     with Ledger.writing(champion.folder / ".retrain-check/ledger.sqlite") as ledger:
         for number in range(5):
-            decided = {"deciding": {"rows": 300, "newest": day(1 + number / 4).isoformat()}, "verdict": None}
-            ledger.append(Kind.COMPARED, at=day(0), run=f"earlier-{number}", body=decided)
-            ledger.append(Kind.KEPT, at=day(0), run=f"earlier-{number}", body={"because": "not better"})
+            deciding = Span(rows=300, newest=day(1 + number / 4))
+            lost = Compared(because="not better", verdict=None, champion=None, deciding=deciding)
+            ledger.append(lost, at=day(0), run=f"earlier-{number}")
+            ledger.append(Kept(because="not better"), at=day(0), run=f"earlier-{number}")
     warning = "these rows have decided 5 times before (warned of from 5 on)"
     assert warning in champion.retrain_check("status", "--now", day(3).isoformat()).stdout
     champion.trains("worse")

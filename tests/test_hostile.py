@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrain_trigger.errors import CannotJudgeError, DataError, PromotionError
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.world import answers, labelled, prediction_log, tables
 from retrain_trigger.world.log_formats import recognised
-from retrain_trigger.world.registry import Pointer, Registry
+from retrain_trigger.world.registry import Registry
 from retrain_trigger.world.tally import Plan
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from projects import Project, day
 
-from retrain_trigger.entries import Kind
 from retrain_trigger.errors import PromotionError
+from retrain_trigger.events import Decided, Kept, Training
 from retrain_trigger.world import ledger as ledgers
 from retrain_trigger.world.ledger import Ledger
 
 NOW = datetime(2026, 1, 5, 6, tzinfo=UTC)
+DECIDED, KEPT = Decided(action="healthy", because="all is well"), Kept(because="no better")
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def ledger(tmp_path: Path) -> Path:
     """A ledger with five entries."""
     path = tmp_path / "ledger.sqlite"
     with Ledger.writing(path) as opened:
-        for number, kind in enumerate((Kind.DECIDED, Kind.TRAINING, Kind.KEPT, Kind.DECIDED, Kind.DECIDED)):
-            opened.append(kind, at=NOW, run=f"run-{number}", body={"because": f"reason {number}"})
+        for number, event in enumerate((DECIDED, Training(), KEPT, DECIDED, DECIDED)):
+            opened.append(event, at=NOW, run=f"run-{number}")
     return path
 
 
@@ -34,7 +35,7 @@ def test_entries_are_chained_and_the_newest_hash_stands_for_all(ledger: Path) ->
     assert count == 5
     assert re.fullmatch("[0-9a-f]{64}", newest)
     with Ledger.writing(ledger) as opened:
-        opened.append(Kind.DECIDED, at=NOW, run="run-5", body={})
+        opened.append(DECIDED, at=NOW, run="run-5")
         assert opened.verified()[0] == 6
         assert opened.verified()[1] != newest
 
@@ -83,17 +84,17 @@ def test_an_old_ledger_is_chained_when_it_is_next_written(tmp_path: Path) -> Non
     for statement in (*ledgers._ENTRIES, *ledgers._COUNTED, "PRAGMA user_version = 2"):  # noqa: SLF001  (what version 2 was)
         connection.execute(statement)
     for number in range(3):
-        row = (NOW.isoformat(), f"run-{number}", "kept", json.dumps({"number": number}))
+        row = (NOW.isoformat(), f"run-{number}", "kept", json.dumps({"because": str(number)}))
         connection.execute("INSERT INTO entry (at, run, kind, body) VALUES (?, ?, ?, ?)", row)
     connection.commit()
     connection.close()
     with Ledger.reading(path) as opened:
-        assert [entry.body["number"] for entry in opened.effects()] == [0, 1, 2]
+        assert [entry.event for entry in opened.effects()] == [Kept(because=str(number)) for number in range(3)]
         assert opened.verified() == (3, "")
     with Ledger.writing(path) as opened:
         assert opened.verified()[0] == 3
-        opened.append(Kind.KEPT, at=NOW, run="run-3", body={"number": 3})
-        assert [entry.body["number"] for entry in opened.effects()] == [0, 1, 2, 3]
+        opened.append(Kept(because="3"), at=NOW, run="run-3")
+        assert [entry.event for entry in opened.effects()] == [Kept(because=str(number)) for number in range(4)]
         assert opened.verified()[0] == 4
 
 
@@ -167,6 +168,36 @@ def test_a_damaged_ledger_is_said_and_nothing_is_trained_or_flipped(adopted: Pro
         assert pointer.read_bytes() == live
         assert path.read_bytes() == damaged, "it is left as it is, for whoever looks into it"
         assert "the ledger" in adopted.retrain_check("history", "--verify", code=6).stderr
+    finally:
+        path.write_bytes(whole)
+
+
+def foreign(path: Path, kind: str, body: str) -> None:
+    """Write another body in the place of those of a kind, and chain it as if it had been written so."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE entry SET body = ? WHERE kind = ?", (body, kind))
+        ledgers._chain(connection)  # noqa: SLF001  (what a program that is not ours may have done)
+    connection.close()
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", "3", '{"pointer": {}}', '{"pointer": "v1", "by": "hand", "because": ""}'])
+def test_an_entry_that_is_none_of_its_kind_is_said_by_every_command(adopted: Project, body: str) -> None:
+    path = adopted.folder / ".retrain-check/ledger.sqlite"
+    whole = path.read_bytes()
+    try:
+        foreign(path, "promoted", body)
+        for command in (
+            ("run",),
+            ("status",),
+            ("history",),
+            ("history", "-v"),
+            ("explain",),
+            ("history", "--at", "2027-01-01"),
+        ):
+            said = adopted.retrain_check(*command, code=6).stderr
+            assert "the ledger " in said
+            assert "cannot be used: entry 3 " in said
+        assert not (adopted.folder / "make-was-started").exists()
     finally:
         path.write_bytes(whole)
 

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from retrain_trigger.entries import Kind
 from retrain_trigger.errors import BusyError, PromotionError, refused
+from retrain_trigger.events import Kept
 from retrain_trigger.world import ledger as ledgers
 from retrain_trigger.world import lock
 from retrain_trigger.world.ledger import Ledger
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
+KEPT = Kept(because="no better")
 READER = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -52,11 +53,11 @@ def test_a_reader_that_holds_the_ledger_is_named(ledger: Path, monkeypatch: pyte
         assert reader.stdout
         assert reader.stdout.readline() == "reading\n"
         with pytest.raises(BusyError) as busy, Ledger.writing(ledger) as opened:
-            opened.append(Kind.DECIDED, at=NOW, run="run", body={})
+            opened.append(KEPT, at=NOW, run="run")
         reader.communicate("")
     assert str(busy.value).startswith(f"the ledger {ledger} is held by another program (process {reader.pid})")
     with Ledger.writing(ledger) as opened:
-        opened.append(Kind.DECIDED, at=NOW, run="run", body={})
+        opened.append(KEPT, at=NOW, run="run")
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def test_a_ledger_of_another_user_names_its_owner(ledger: Path) -> None:
         pytest.raises(PromotionError, match=rf"{ledger} cannot be used now.*Run this as {ledger.owner()}, who owns it"),
         Ledger.writing(ledger) as opened,
     ):
-        opened.append(Kind.DECIDED, at=NOW, run="run", body={})
+        opened.append(KEPT, at=NOW, run="run")
     with somebody_else(ledger), Ledger.reading(ledger) as opened:
         assert opened.entries() == []
 

@@ -25,11 +25,12 @@ STARTS = {"training", "promoted"}
 
 KILLER = """
 import os
+from retrain_trigger.entries import KINDS
 from retrain_trigger.world.ledger import Ledger
 append = Ledger.append
-def killing(self, kind, **more):
-    append(self, kind, **more)
-    if os.environ.get("KILL_AFTER") == kind.value:
+def killing(self, event, **more):
+    append(self, event, **more)
+    if os.environ.get("KILL_AFTER") == KINDS[type(event)]:
         os.kill(os.getpid(), 9)
 Ledger.append = killing
 """

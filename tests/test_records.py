@@ -1,15 +1,22 @@
 """Records survive JSON, whichever version wrote it."""
 
 import json
+import math
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.events import Said, Selected, Span, Standing, Training, Window
+from retrain_trigger import events
+from retrain_trigger.comparisons import Comparison, Trial
+from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.entries import EVENTS, KINDS, Kind
+from retrain_trigger.events import Event, Grounds, Promoting, Said, Selecting, Span, Standing, Told, Training, Window
 from retrain_trigger.findings import Finding, Verdict
+from retrain_trigger.judge.comparison import compare
 from retrain_trigger.measurements import Mark
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.records import decoded, encoded
 
 TIMES = st.datetimes(timezones=st.just(UTC))
@@ -27,6 +34,9 @@ FINDINGS = st.builds(
     warns=st.booleans(),
     evidence=st.dictionaries(TEXTS, st.integers() | st.lists(TEXTS, max_size=3), max_size=3),
 )
+SHARES = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)
+for kind, values in ((datetime, TIMES), (float, SHARES), (int, st.integers(0, 1000)), (Finding, FINDINGS)):
+    st.register_type_strategy(kind, values)
 TRAININGS = st.builds(
     Training,
     champion=st.none() | TEXTS,
@@ -35,7 +45,7 @@ TRAININGS = st.builds(
     mark=st.builds(Mark, st.none() | TIMES, st.dictionaries(TEXTS, st.integers(0, 10**12)), st.none() | TIMES),
     deciding=SPANS,
     selection=st.none()
-    | st.builds(Selected, holdout=TEXTS, deciding=SPANS, left_out_after=TIMES, refits=st.dictionaries(TEXTS, TEXTS)),
+    | st.builds(Selecting, holdout=TEXTS, deciding=SPANS, left_out_after=TIMES, refits=st.dictionaries(TEXTS, TEXTS)),
     worn=st.lists(FINDINGS, max_size=2).map(tuple),
     served=st.none() | st.builds(Said, version=TEXTS, rows=st.integers(0), positives=st.integers(0)),
     standing=st.none()
@@ -63,6 +73,39 @@ def test_a_finding_of_an_earlier_ledger_warns_by_its_evidence() -> None:
 def test_a_document_of_another_kind_is_refused(document: object) -> None:
     with pytest.raises((TypeError, ValueError, KeyError)):
         decoded(Training, document)
+
+
+@given(st.sampled_from(sorted(KINDS.values())).flatmap(lambda kind: st.from_type(EVENTS[kind])))
+def test_every_event_is_what_it_was_after_the_ledger(event: Event) -> None:
+    body = json.loads(json.dumps(encoded(event)))
+    assert decoded(type(event), body) == event
+
+
+def test_every_kind_of_entry_has_an_event_of_its_own() -> None:
+    assert set(EVENTS) == set(Kind)
+    assert len(KINDS) == len(EVENTS)
+    made = {each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Event)}
+    assert made - {Event, Told} == set(KINDS)
+
+
+def test_what_a_promotion_does_not_know_is_not_written() -> None:
+    pointer = Pointer(generation=1, version="v1", path="", sha256="ab", previous=None, promoted_at="", run="r")
+    grounds = Grounds(by="adopt", because="it is live", known_as="churn-7")
+    assert grounds.leading_to(Promoting, pointer=pointer) == Promoting(
+        by="adopt", because="it is live", known_as="churn-7", pointer=pointer
+    )
+    assert set(encoded(grounds)) == {"by", "because", "known_as"}
+
+
+def test_a_comparison_is_written_with_what_follows_from_it_and_null_where_it_is_undefined() -> None:
+    lost = compare(JointCounts({}), metric="f1", positive="1", certainty=0.9, challengers=1, seed=0, resamples=1)
+    written = json.loads(json.dumps(encoded(lost), allow_nan=False))
+    assert (written["difference"], written["lower"], written["rows_needed"], written["mcnemar"]) == (None,) * 3 + (1.0,)
+    assert math.isnan(decoded(Comparison, written).difference)
+    joint = {("1", "0", "1"): 3, ("0", "0", "0"): 7}
+    trial = encoded(Trial(version="v1", comparison=lost, joint=joint, gates=()))
+    assert trial["joint"] == [["0", "0", "0", 7], ["1", "0", "1", 3]]
+    assert decoded(Trial, trial).joint == joint
 
 
 def test_times_are_written_as_iso_8601() -> None:

@@ -23,9 +23,10 @@ from projects import Project, day
 from sklearn.dummy import DummyClassifier
 
 from retrain_trigger import serving
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.serving import shadow as shadowing
 from retrain_trigger.world import files
-from retrain_trigger.world.registry import Pointer, Registry
+from retrain_trigger.world.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 ROWS: list[dict[str, float | None]] = [{"b": 1.0, "a": 2.0}, {"a": 3.0, "b": None}]

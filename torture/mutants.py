@@ -29,13 +29,13 @@ def planted(mutant: Mutant, folder: Path) -> Path:
     return package
 
 
-_INTENT = "    tick.record(Kind.PROMOTING, origin=origin, pointer=asdict(pointer), **body)\n"
+_INTENT = "    tick.record(grounds.leading_to(Promoting, pointer=pointer, origin=replaced))\n"
 _FLIP = "    tick.registry.point_at(pointer)\n"
-_OUTCOME = "    _record(tick, pointer, **body)\n"
-_BEGUN = "    tick.record(Kind.TRAINING, **encoded(begun))\n"
-_SEALED = "    tick.record(Kind.SEALED, version=version, sha256=digest, reach=split.reach)\n"
-_STAGING = "    tick.record(Kind.STAGING, champion=champion.version, pointer=asdict(pointer), because=because)\n"
-_NAMED = "    _write(tick, pointer, champion.version, because)\n"
+_OUTCOME = "    _record(tick, pointer, grounds)\n"
+_BEGUN = "    tick.record(begun)\n"
+_SEALED = "    tick.record(Sealed(version=version, sha256=digest, reach=split.reach))\n"
+_STAGING = "    tick.record(intent)\n"
+_NAMED = "    _write(tick, intent)\n"
 _POWER_LOSS = (("power", "bootstrap,compared"),)
 _KILL = (("kills", "bootstrap,compared"),)
 
@@ -153,7 +153,7 @@ MUTANTS = (
     ),
     Mutant(
         "an interrupted promotion is given up without looking at the pointer",
-        (("recovery.py", "    Kind.PROMOTING: _promoted,\n", "    Kind.PROMOTING: _unused,\n"),),
+        (("recovery.py", "        return _promoted(tick, promoting.event)\n", '        return "it was cut off"\n'),),
         _KILL,
     ),
     Mutant(
@@ -218,10 +218,7 @@ MUTANTS = (
     ),
     Mutant(
         "a challenger is named before the ledger means it",
-        (
-            ("staging.py", _STAGING, ""),
-            ("staging.py", _NAMED, _NAMED + _STAGING),
-        ),
+        (("staging.py", _STAGING + _NAMED, _NAMED + _STAGING),),
         (("kills", "staged"),),
     ),
     Mutant(
@@ -250,7 +247,7 @@ MUTANTS = (
         (
             (
                 "collection.py",
-                "            tick.record(Kind.REMOVING, versions=free, keep=keep)\n",
+                "            tick.record(Removing(versions=tuple(free), keep=keep))\n",
                 "            pass\n",
             ),
         ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.events import Event
 
 AHEAD = timedelta(days=1)
 """How far two times may lie apart before one of them is doubted: clocks differ, and dates have time zones."""
@@ -68,7 +69,7 @@ def ahead(now: datetime, last_seen: datetime | None) -> str | None:
     )
 
 
-def mended(entries: Sequence[Entry]) -> list[Entry]:
+def mended(entries: Sequence[Entry[Event]]) -> list[Entry[Event]]:
     """Return entries, oldest first, with the times that count: none is later than a mending that follows it."""
     found, cap = [], None
     for entry in reversed(entries):

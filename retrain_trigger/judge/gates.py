@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from retrain_trigger.comparisons import Comparison
 from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
-from retrain_trigger.judge.comparison import TOLERANCE, Comparison
+from retrain_trigger.judge.comparison import TOLERANCE
 from retrain_trigger.judge.metrics import METRICS
 
 MIN_CLASSES = 2

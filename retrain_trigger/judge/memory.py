@@ -4,18 +4,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.events import Said, Standing, Training
+from retrain_trigger.entries import Entry, Kind, says
+from retrain_trigger.events import (
+    Asked,
+    Compared,
+    Decided,
+    Event,
+    Mended,
+    Promoted,
+    Said,
+    Sealed,
+    Selected,
+    Staged,
+    Standing,
+    Training,
+)
 from retrain_trigger.judge import clock
 from retrain_trigger.judge.wear import Use
 from retrain_trigger.measurements import Located, Mark
-from retrain_trigger.records import decoded
+from retrain_trigger.pointer import Pointer
 
 Observed = TypeVar("Observed", bound=Located)
 _ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.STAGED, Kind.ASKED, Kind.PROMOTED})
-_ASIDE = frozenset({Kind.REFUSED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
+_ASIDE = frozenset({Kind.DECIDED, Kind.REFUSED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
 """Entries that belong to no attempt."""
 
 
@@ -31,7 +44,7 @@ class Champion:
     version: str
     since: datetime
     mark: Mark = field(default_factory=Mark)
-    pointer: Mapping[str, Any] = field(default_factory=dict)
+    pointer: Pointer | None = None
     known_as: str | None = None
     promoted: datetime | None = None
     earlier: tuple[datetime, datetime] | None = None
@@ -93,11 +106,11 @@ class Memory:
     last_seen: datetime | None = None
     reserved: float = 0.0
     versions: frozenset[str] = frozenset()
-    unfinished: tuple[Entry, ...] = ()
+    unfinished: tuple[Entry[Event], ...] = ()
     served: Mapping[str, Said] = field(default_factory=dict)
-    last_decision: Entry | None = None
+    last_decision: Decided | None = None
     uses: tuple[Use, ...] = ()
-    asked: Entry | None = None
+    asked: Entry[Asked] | None = None
     shadow: Shadow | None = None
     probation: Probation | None = None
     quarantined: frozenset[str] = frozenset()
@@ -115,7 +128,7 @@ class Memory:
         return now if self.last_seen is None else max(now, self.last_seen)
 
 
-def fold(entries: Iterable[Entry]) -> Memory:
+def fold(entries: Iterable[Entry[Event]]) -> Memory:
     """Fold ledger entries, oldest first, into memory."""
     memory = Memory()
     for entry in clock.mended(list(entries)):
@@ -165,44 +178,76 @@ def _is_named(champion: Champion, observed: Located) -> bool:
     return observed.model is not None and observed.model in champion.names
 
 
-def _folded(memory: Memory, entry: Entry) -> Memory:
+def _folded(memory: Memory, entry: Entry[Event]) -> Memory:
     memory = replace(memory, last_seen=memory.clock(entry.at))
-    if entry.kind is Kind.DECIDED:
-        return replace(memory, last_decision=entry)
-    if entry.kind is Kind.MENDED and memory.champion is None and entry.body.get("pointer"):
-        pointer = entry.body["pointer"]  # of a champion that this ledger had not heard of
-        since = min(entry.at, datetime.fromisoformat(pointer["promoted_at"]).astimezone(UTC))
-        return replace(memory, champion=Champion(pointer["version"], since, Mark(), pointer))
-    if entry.kind in _ASIDE:
-        return memory
-    body = entry.body
-    unfinished = () if entry.kind in _ENDS else (*memory.unfinished, entry)
-    memory = _challenged(replace(memory, unfinished=unfinished), entry)
-    match entry.kind:
-        case Kind.TRAINING:
-            begun = decoded(Training, body)
-            told = {**memory.served, begun.served.version: begun.served} if begun.served else memory.served
-            memory = replace(memory, reserved=max(memory.reserved, begun.reserved), served=told)
-            if not begun.bootstrap:
-                memory = memory.attempted(Attempt(entry.at, _mark(entry)))
-        case Kind.COMPARED | Kind.SELECTED if newest := body.get("deciding", {}).get("newest"):
-            memory = replace(memory, uses=(*memory.uses, Use(entry.run, datetime.fromisoformat(newest))))
-        case Kind.SEALED:
-            memory = replace(memory, versions=memory.versions | {body["version"]})
-        case Kind.ASKED:
-            memory = replace(memory, asked=entry)
-        case Kind.PROMOTED:
-            pointer = body["pointer"]
-            memory = _named(memory, pointer["version"], body.get("known_as"))
-            memory = _replaced(memory, pointer["version"], live_since(entry))
-            memory = _succeeded(memory, entry, _champion(memory, entry))
+    if entry.kind not in _ASIDE:
+        return _went_on(memory, entry)
+    if says(entry, Decided):
+        return replace(memory, last_decision=entry.event)
+    if says(entry, Mended) and memory.champion is None and entry.event.pointer:
+        pointer = entry.event.pointer  # of a champion that this ledger had not heard of
+        since = min(entry.at, datetime.fromisoformat(pointer.promoted_at).astimezone(UTC))
+        return replace(memory, champion=Champion(pointer.version, since, Mark(), pointer))
     return memory
 
 
-def live_since(promoted: Entry) -> datetime:
+def _went_on(memory: Memory, entry: Entry[Event]) -> Memory:
+    """Note one step of an attempt."""
+    if entry.kind in _ENDS:
+        memory = replace(memory, unfinished=(), shadow=None)
+    else:
+        memory = replace(memory, unfinished=(*memory.unfinished, entry))
+    if says(entry, Training):
+        memory = _begun(memory, entry)
+    elif says(entry, Sealed):
+        memory = replace(memory, versions=memory.versions | {entry.event.version})
+    elif says(entry, Selected):
+        memory = _used(memory, entry)
+    elif says(entry, Compared):
+        memory = _compared(memory, entry)
+    elif says(entry, Staged):
+        pointer = entry.event.pointer
+        shadow = Shadow(pointer.version, pointer.sha256, entry.at, entry.event.champion)
+        memory = replace(memory, shadow=shadow)
+    elif says(entry, Asked):
+        memory = replace(memory, asked=entry)
+    elif says(entry, Promoted):
+        memory = _promoted(memory, entry)
+    return memory
+
+
+def _begun(memory: Memory, entry: Entry[Training]) -> Memory:
+    begun = entry.event
+    told = {**memory.served, begun.served.version: begun.served} if begun.served else memory.served
+    reserved = max(memory.reserved, begun.reserved)
+    memory = replace(memory, reserved=reserved, served=told, standing=begun.standing, found_better=None)
+    return memory if begun.bootstrap else memory.attempted(Attempt(entry.at, _mark(entry)))
+
+
+def _used(memory: Memory, entry: Entry[Selected]) -> Memory:
+    """Note which rows have decided."""
+    newest = entry.event.deciding.newest
+    return replace(memory, uses=(*memory.uses, Use(entry.run, newest))) if newest else memory
+
+
+def _compared(memory: Memory, entry: Entry[Compared]) -> Memory:
+    """Note whether a challenger was found better, and than what; after a shadow, that is the champion as it is by then."""
+    verdict = entry.event
+    standing = verdict.standing if verdict.shadow else memory.standing
+    return _used(replace(memory, found_better=verdict.verdict, standing=standing), entry)
+
+
+def _promoted(memory: Memory, entry: Entry[Promoted]) -> Memory:
+    version = entry.event.pointer.version
+    memory = _named(memory, version, entry.event.known_as)
+    memory = _replaced(memory, version, live_since(entry))
+    return _succeeded(memory, entry, _champion(memory, entry))
+
+
+def live_since(promoted: Entry[Promoted]) -> datetime:
     """Return since when a champion is live: since its promotion, or earlier where it was adopted later than that."""
-    live = promoted.body.get("since")
-    return min(promoted.at, datetime.fromisoformat(live)) if live else promoted.at
+    live = promoted.event.since
+    return min(promoted.at, live) if live else promoted.at
 
 
 def _named(memory: Memory, version: str, name: str | None) -> Memory:
@@ -220,48 +265,32 @@ def _replaced(memory: Memory, successor: str, at: datetime) -> Memory:
     return replace(memory, lives={**memory.lives, old.version: (old.since, max(at, old.since))})
 
 
-def _champion(memory: Memory, promoted: Entry) -> Champion:
-    pointer = promoted.body["pointer"]
-    version = pointer["version"]
+def _champion(memory: Memory, promoted: Entry[Promoted]) -> Champion:
+    pointer = promoted.event.pointer
     return Champion(
-        version,
+        pointer.version,
         live_since(promoted),
         _mark(promoted),
         pointer,
-        known_as=memory.known_as.get(version),
+        known_as=memory.known_as.get(pointer.version),
         promoted=promoted.at,
-        earlier=memory.lives.get(version),
+        earlier=memory.lives.get(pointer.version),
     )
 
 
-def _mark(entry: Entry) -> Mark:
+def _mark(entry: Entry[Training] | Entry[Promoted]) -> Mark:
     """Return an entry's mark; no log had been read further than to the time of the entry, as it counts."""
-    mark = decoded(Mark, entry.body.get("mark", {}))
+    mark = entry.event.mark
     return replace(mark, at=min(mark.at, entry.at)) if mark.at else mark
 
 
-def _challenged(memory: Memory, entry: Entry) -> Memory:
-    """Note what became of the challenger: trained, found better or not, in shadow, or its attempt has ended."""
-    body = entry.body
-    if entry.kind is Kind.TRAINING:
-        memory = replace(memory, standing=decoded(Training, body).standing, found_better=None)
-    if entry.kind is Kind.COMPARED:
-        standing = memory.standing
-        if "standing" in body:
-            standing = decoded(Standing, body["standing"]) if body["standing"] else None
-        memory = replace(memory, found_better=body.get("verdict"), standing=standing)
-    if entry.kind is Kind.STAGED:
-        pointer = body["pointer"]
-        return replace(memory, shadow=Shadow(pointer["version"], pointer["sha256"], entry.at, body["champion"]))
-    return replace(memory, shadow=None) if entry.kind in _ENDS else memory
-
-
-def _succeeded(memory: Memory, entry: Entry, champion: Champion) -> Memory:
+def _succeeded(memory: Memory, entry: Entry[Promoted], champion: Champion) -> Memory:
     """Change the champion: a comparison's begins its probation, and a failed probation counts as a refusal."""
     proved = champion.version == memory.found_better
     began = Probation(memory.refusals, memory.standing) if proved else None
-    refusals, quarantined = 0, frozenset({entry.body["quarantined"]["sha256"]} if "quarantined" in entry.body else ())
-    if quarantined and memory.probation and memory.attempts:
+    worse = entry.event.quarantined
+    refusals, quarantined = 0, frozenset({worse.sha256} if worse else ())
+    if worse and memory.probation and memory.attempts:
         refusals = max(1, memory.probation.refusals)
         ended = replace(memory.attempts[-1], at=entry.at, mark=Mark(entry.at, champion.mark.ends))
         memory = replace(memory, attempts=(*memory.attempts[:-1], ended))

@@ -1,9 +1,9 @@
 """Not clearly worse: what a refitted winner must still show on rows that it was never trained on."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
+from retrain_trigger.comparisons import Comparison
 from retrain_trigger.findings import Finding, Verdict, unknown
 
 NAME = "not_worse"
@@ -15,14 +15,13 @@ TOLERANCE = 1e-9
 """A lower end this close to -margin reaches it, whatever binary fractions make of it."""
 
 
-def judge(gates: Iterable[Finding], comparison: Mapping[str, Any], *, margin: float) -> tuple[Finding, ...]:
+def judge(gates: Iterable[Finding], comparison: Comparison, *, margin: float) -> tuple[Finding, ...]:
     """Judge a refit: the gates of its comparison, with `not_worse` in the place of those in BETTER.
 
-    `comparison` is the JSON of one (`lower` is None where it is undefined), `margin` the promotion margin in the
-    metric's own unit.
+    `margin` is the promotion margin in the metric's own unit.
     """
     kept = tuple(finding for finding in gates if finding.name not in BETTER)
-    return (*kept, not_worse(comparison["lower"], comparison["upper"], margin=margin))
+    return (*kept, not_worse(comparison.lower, comparison.upper, margin=margin))
 
 
 def not_worse(lower: float | None, upper: float | None, *, margin: float) -> Finding:

@@ -1,26 +1,29 @@
 """Who was champion when, by whose word and on which numbers: the ledger, read as a list of reigns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.comparisons import Comparison, Trial
+from retrain_trigger.entries import Entry, only
+from retrain_trigger.events import Compared, Event, Promoted
 from retrain_trigger.findings import Verdict
 from retrain_trigger.judge import clock, memory
+from retrain_trigger.records import encoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastContest:
     """How a version last did as a challenger: when, in which run, against whom, and which gates it did not pass.
 
-    `comparison` holds the scores, their difference and its bounds, as the ledger has them.
+    `comparison` holds the scores, their difference and its bounds.
     """
 
     at: datetime
     run: str
     champion: str | None
-    comparison: Mapping[str, Any]
+    comparison: Comparison
     failed: tuple[str, ...]
 
     @property
@@ -31,7 +34,7 @@ class PastContest:
     def to_json(self) -> dict[str, Any]:
         """Return the contest as a JSON object."""
         found = {"at": self.at.isoformat(), "run": self.run, "champion": self.champion, "passed": self.passed}
-        return {**found, "failed": list(self.failed), "comparison": dict(self.comparison)}
+        return {**found, "failed": list(self.failed), "comparison": encoded(self.comparison)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,48 +72,44 @@ class Reign:
         }
 
 
-def reign_at(entries: Sequence[Entry], at: datetime) -> Reign | None:
+def reign_at(entries: Sequence[Entry[Event]], at: datetime) -> Reign | None:
     """Return the reign that a moment falls into, None before the first; `entries` are the ledger's, oldest first."""
-    promoted = [entry for entry in clock.mended(entries) if entry.kind is Kind.PROMOTED]
+    promoted = only(clock.mended(entries), Promoted)
     before = [place for place, entry in enumerate(promoted) if memory.live_since(entry) <= at]
     if not before:
         return None
     place = before[-1]
-    entry, body = promoted[place], promoted[place].body
-    earlier = promoted[place - 1].body["pointer"]["version"] if place else None
+    entry, pointer = promoted[place], promoted[place].event.pointer
+    earlier = promoted[place - 1].event.pointer.version if place else None
     later = promoted[place + 1] if place + 1 < len(promoted) else None
     return Reign(
-        version=body["pointer"]["version"],
-        sha256=body["pointer"]["sha256"],
+        version=pointer.version,
+        sha256=pointer.sha256,
         run=entry.run,
         since=memory.live_since(entry),
-        by=body["by"],
-        because=body["because"],
+        by=entry.event.by,
+        because=entry.event.because,
         replaced=earlier,
         until=memory.live_since(later) if later else None,
-        successor=later.body["pointer"]["version"] if later else None,
-        contest=last_contest([each for each in entries if each.seq < entry.seq], body["pointer"]["version"]),
+        successor=later.event.pointer.version if later else None,
+        contest=last_contest([each for each in entries if each.seq < entry.seq], pointer.version),
     )
 
 
-def last_contest(entries: Iterable[Entry], version: str) -> PastContest | None:
+def last_contest(entries: Iterable[Entry[Event]], version: str) -> PastContest | None:
     """Return how a version did when it was last compared as a challenger, None where it never was."""
-    found = None
-    for entry in entries:
-        if entry.kind is Kind.COMPARED:
-            for trial in entry.body["trials"]:
-                if trial["version"] == version:
-                    found = _contest(entry, trial)
-    return found
+    trials = ((entry, trial) for entry in only(entries, Compared) for trial in entry.event.trials)
+    own = [_contest(entry, trial) for entry, trial in trials if trial.version == version]
+    return own[-1] if own else None
 
 
-def _contest(entry: Entry, trial: Mapping[str, Any]) -> PastContest:
-    accepted = entry.body["verdict"] == trial["version"]
-    failed = [gate["because"] for gate in trial["gates"] if gate["verdict"] != Verdict.PASS and not accepted]
+def _contest(entry: Entry[Compared], trial: Trial) -> PastContest:
+    accepted = entry.event.verdict == trial.version
+    failed = [gate.because for gate in trial.gates if gate.verdict is not Verdict.PASS and not accepted]
     return PastContest(
         at=entry.at,
         run=entry.run,
-        champion=entry.body["champion"],
-        comparison=trial["comparison"],
+        champion=entry.event.champion,
+        comparison=trial.comparison,
         failed=tuple(failed),
     )

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retrain_trigger.comparisons import Comparison
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge.comparison import RESAMPLES, TOLERANCE, Comparison, compare
+from retrain_trigger.judge.comparison import RESAMPLES, TOLERANCE, compare
+from retrain_trigger.records import encoded
 
 MAX_VALUES = 50
 """Values of a column that are slices, those with the most rows first: the more slices, the less is seen in each."""
@@ -117,7 +119,7 @@ def _judged(each: Slice, found: Comparison, margin: float) -> Finding:
 
 
 def _evidence(each: Slice, found: Comparison | None = None) -> dict[str, Any]:
-    scores = found.to_json() if found else {}
+    scores = encoded(found) if found else {}
     chosen = ("champion", "challenger", "difference", "upper")
     return {
         "column": each.column,

@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Entry, Kind, entry
 from retrain_trigger.errors import BusyError, LedgerError, RetrainCheckError
+from retrain_trigger.events import Event
 from retrain_trigger.world import descendants, files
 
 VERSION = 3
@@ -59,7 +60,7 @@ class Ledger:
 
     def __init__(self, connection: sqlite3.Connection, *, asking: bool, chained: bool = True) -> None:
         self._connection, self._asking, self._chained = connection, asking, chained
-        self._supposed: list[Entry] = []
+        self._supposed: list[Entry[Event]] = []
 
     @classmethod
     @contextmanager
@@ -92,12 +93,14 @@ class Ledger:
             connection.execute("PRAGMA query_only=ON")
             yield cls(connection, asking=True, chained=version >= _CHAIN_SINCE)
 
-    def append(self, kind: Kind, *, at: datetime, run: str, body: Mapping[str, Any]) -> None:
+    def append(self, event: Event, *, at: datetime, run: str) -> None:
         """Write one entry; when this returns it survives a power loss."""
-        row = (at.astimezone(UTC).isoformat(), run, kind.value, json.dumps(body, sort_keys=True, allow_nan=False))
+        written = entry(event, at=at.astimezone(UTC), run=run)
+        body = json.dumps(written.body, sort_keys=True, allow_nan=False)
         if self._asking:
-            self._supposed.append(Entry(0, at.astimezone(UTC), run, kind, json.loads(row[-1])))
+            self._supposed.append(written)
             return
+        row = (written.at.isoformat(), run, written.kind.value, body)
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             last = self._connection.execute("SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
@@ -107,7 +110,7 @@ class Ledger:
                 (seq, *row, chained(previous, (seq, *row))),
             )
 
-    def effects(self) -> list[Entry]:
+    def effects(self) -> list[Entry[Event]]:
         """Return what memory is folded from, oldest first: all entries but decisions, and the last decision.
 
         Ticks that only decided are most of a ledger; leaving them unread keeps a tick's cost from growing with age.
@@ -123,10 +126,10 @@ class Ledger:
         )
         return [*found, *self._supposed]
 
-    def entries(self, *, run: str | None = None) -> list[Entry]:
+    def entries(self, *, run: str | None = None) -> list[Entry[Event]]:
         """Return all entries, or those of one run, oldest first."""
         found = self._entries("WHERE ? IS NULL OR run = ? ORDER BY seq", (run, run))
-        return [*found, *(entry for entry in self._supposed if run in {None, entry.run})]
+        return [*found, *(each for each in self._supposed if run in {None, each.run})]
 
     def verified(self) -> tuple[int, str]:
         """Hold every entry against the chain; return how many there are, and the newest one's hash, empty where none has.
@@ -163,14 +166,14 @@ class Ledger:
             )
             self._connection.executemany("INSERT INTO counted (plan, source, body) VALUES (?, ?, ?)", rows)
 
-    def _entries(self, where: str, values: tuple[Any, ...] = (), *, intact: bool = False) -> list[Entry]:
+    def _entries(self, where: str, values: tuple[Any, ...] = (), *, intact: bool = False) -> list[Entry[Event]]:
         chain = _ROWS if intact else "SELECT seq, at, run, kind, body FROM entry"
-        found = []
+        found: list[Entry[Event]] = []
         for seq, at, run, kind, body, *hashes in self._connection.execute(f"{chain} {where}", values):
             if intact:
                 _check((seq, at, run, kind, body), *hashes)
             try:
-                found.append(Entry(seq, datetime.fromisoformat(at), run, Kind(kind), json.loads(body)))
+                found.append(Entry(seq, datetime.fromisoformat(at), run, Kind(kind), _object(body)))
             except ValueError as error:
                 raise sqlite3.DatabaseError(f"entry {seq} cannot be read: {error}") from error
         return found
@@ -209,6 +212,13 @@ def _check(row: tuple[Any, ...], found: str, previous: str | None) -> None:
         raise sqlite3.DatabaseError(f"the entry before entry {seq} is missing")
     if chained(previous or "", row) != found:
         raise sqlite3.DatabaseError(f"entry {seq} is not what was written: it, or one before it, was changed")
+
+
+def _object(body: str) -> dict[str, Any]:
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004  (as json.loads says what is no JSON)
+    return document
 
 
 def _is_there(path: Path) -> bool:

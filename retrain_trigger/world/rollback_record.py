@@ -9,9 +9,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from retrain_trigger.pointer import Pointer
+from retrain_trigger.records import decoded, encoded
 from retrain_trigger.world import files
 from retrain_trigger.world.registry import Registry
 
@@ -23,12 +26,36 @@ KNOWN = 16
 """How many of the latest champions are remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line: `known` (pointers, quarantined), `intent` (pointer, origin, because, from, at), or `done`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the ledger had told: the latest champions, oldest first, and the hashes of what is quarantined."""
 
-    kind: str
-    body: Mapping[str, Any]
+    pointers: tuple[Pointer, ...]
+    quarantined: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """The pointer is about to go back from `origin`, None where it is not there or torn; `gone` names what was live."""
+
+    pointer: Pointer
+    origin: Pointer | None
+    because: str
+    gone: str
+    at: datetime
+
+    @classmethod
+    def upgraded(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a document of today: earlier versions wrote `from`."""
+        return {"gone": document.get("from"), **document}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The pointer has moved."""
+
+
+Step = Known | Intent | Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +68,13 @@ class RollbackRecord:
         """Return the lines that are what was written, oldest first; nothing where there is no such file."""
         return [step for step, _, _ in self._lines()]
 
-    def append(self, kind: str, body: Mapping[str, Any]) -> None:
+    def append(self, step: Step) -> None:
         """Write one line into the reserved room, durable when this returns. Raises OSError."""
         lines = list(self._lines())
         previous, end = (lines[-1][1], lines[-1][2]) if lines else ("", 0)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            line = _line(previous, kind, body)
+            line = _line(previous, step)
             if os.pwrite(descriptor, line, end) != len(line):
                 raise OSError(f"{self.path} could not be written whole")
             os.fsync(descriptor)
@@ -55,11 +82,11 @@ class RollbackRecord:
             os.close(descriptor)
         files.sync_folder(self.path.parent)
 
-    def begin_anew(self, pointers: Iterable[Mapping[str, Any]], quarantined: Iterable[str]) -> None:
+    def begin_anew(self, pointers: Iterable[Pointer], quarantined: Iterable[str]) -> None:
         """Forget what the ledger has by now, remember the champions, and reserve the room. Raises OSError."""
         lines = list(self._lines())
-        known = {"pointers": [dict(pointer) for pointer in pointers][-KNOWN:], "quarantined": sorted(quarantined)}
-        line = _line(lines[-1][1] if lines else "", "known", known)
+        known = Known(pointers=tuple(pointers)[-KNOWN:], quarantined=tuple(sorted(quarantined)))
+        line = _line(lines[-1][1] if lines else "", known)
         files.write(self.path, line.ljust(ROOM, b"\n"), mode=0o600)
 
     def _lines(self) -> Iterator[tuple[Step, str, int]]:
@@ -73,9 +100,9 @@ class RollbackRecord:
         for text in data.split(b"\n"):
             try:
                 document = json.loads(text)
-                found, step = document["hash"], Step(document["kind"], document["body"])
-                before = document["previous"]
-                intact = found == _hash(before, step.kind, step.body) and previous in {None, before}
+                found, before = document["hash"], document["previous"]
+                intact = found == _hash(before, document["kind"], document["body"]) and previous in {None, before}
+                step = decoded(_STEPS[document["kind"]], document["body"])
             except (ValueError, KeyError, TypeError, RecursionError):
                 return
             if not intact:
@@ -90,10 +117,14 @@ def places(state: Path, registry: Registry) -> tuple[RollbackRecord, RollbackRec
     return RollbackRecord(state / NAME), RollbackRecord(beside)
 
 
-def _line(previous: str, kind: str, body: Mapping[str, Any]) -> bytes:
+def _line(previous: str, step: Step) -> bytes:
+    kind, body = type(step).__name__.lower(), encoded(step)
     document = {"kind": kind, "body": body, "previous": previous, "hash": _hash(previous, kind, body)}
     return json.dumps(document, sort_keys=True).encode() + b"\n"
 
 
 def _hash(previous: str, kind: str, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([previous, kind, body], sort_keys=True).encode()).hexdigest()
+
+
+_STEPS: Mapping[str, type[Step]] = {"known": Known, "intent": Intent, "done": Done}

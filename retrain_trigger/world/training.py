@@ -100,15 +100,12 @@ def check_ended(training_lock: Path) -> None:
         )
 
 
-def deadlines(timeout: timedelta) -> dict[str, float]:
+def deadlines(timeout: timedelta) -> tuple[float, float]:
     """Return when a training that starts now must have ended: by the clock, and by one that nobody can set back.
 
     The second counts from the start of the machine; no training outlives that.
     """
-    return {
-        "deadline": time.time() + timeout.total_seconds(),
-        "deadline_since_boot": time.monotonic() + timeout.total_seconds(),
-    }
+    return time.time() + timeout.total_seconds(), time.monotonic() + timeout.total_seconds()
 
 
 def end_tree(run: str, held: Path, *, but: AbstractSet[int] | None = None, grace: float = GRACE) -> None:

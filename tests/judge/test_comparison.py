@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.comparisons import Comparison
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.judge.comparison import Comparison, compare
+from retrain_trigger.judge.comparison import compare
 from retrain_trigger.judge.metrics import METRICS
+from retrain_trigger.records import encoded
 
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
@@ -39,7 +41,7 @@ def test_laws_of_a_comparison(metric: str, joint: JointCounts) -> None:
     assert found == compared(joint, metric, resamples=200) or math.isnan(found.difference + found.lower + found.upper)
     assert turned.difference == pytest.approx(-found.difference, nan_ok=True)
     assert math.isnan(found.lower) or math.isnan(found.upper) or -1 <= found.lower <= found.upper <= 1
-    json.dumps(found.to_json(), allow_nan=False)
+    json.dumps(encoded(found), allow_nan=False)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -14,6 +14,7 @@ from scipy import stats
 from retrain_trigger.counts.histograms import NUMERIC_BINS, Bins, Histogram
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge import drift
+from retrain_trigger.records import decoded, encoded
 
 Rows = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Rows]
@@ -242,7 +243,7 @@ def test_a_finding_survives_json() -> None:
     reference = {"x": (NORMAL, expected(0, 10_000)), "y": (NORMAL, expected(0, 10_000))}
     finding = judged(reference, {"x": expected(0.9, 1_000), "y": expected(0, 1_000)})
     assert finding.evidence["breached"] == ["x"]
-    assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
+    assert decoded(Finding, json.loads(json.dumps(encoded(finding)))) == finding
 
 
 def judged(

@@ -15,6 +15,7 @@ from retrain_trigger.counts.scores import EDGES, SCORE_BINS, ScoreCounts, bin_of
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.estimate import Calibration, calibration, check, estimated, expected
 from retrain_trigger.judge.metrics import METRICS, score
+from retrain_trigger.records import encoded
 
 Row = tuple[float, str, str | None]
 SCORES = st.floats(0, 1)
@@ -172,7 +173,7 @@ def test_a_low_estimate_breaches_and_says_that_it_only_warns() -> None:
     assert finding.because.endswith(" is under performance_threshold 0.85 (expected of the scores of 1,000 rows)")
     assert finding.warns
     assert sum(finding.evidence["expected"].values()) == pytest.approx(1_000)
-    json.dumps(finding.to_json())
+    json.dumps(encoded(finding))
 
 
 def test_an_estimate_above_the_threshold_passes() -> None:

@@ -15,6 +15,7 @@ from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.evidence import BETS, MOST_EVIDENCE, Counts, Detector, alert, check
 from retrain_trigger.judge.metrics import METRICS, RATIOS
+from retrain_trigger.records import decoded, encoded
 
 CELLS = st.one_of(st.integers(0, 50), st.integers(0, 10**12))
 WINDOWS = st.tuples(CELLS, CELLS, CELLS, CELLS)
@@ -53,7 +54,7 @@ def test_any_rows_are_valid_and_every_number_is_finite(metric: str, threshold: f
     detector = after(begun(metric, threshold), windows)
     assert 0 <= detector.evidence <= MOST_EVIDENCE
     assert 1 <= detector.overdispersion < math.inf
-    json.dumps(check(detector).to_json(), allow_nan=False)
+    json.dumps(encoded(check(detector)), allow_nan=False)
 
 
 @pytest.mark.parametrize("metric", sorted(RATIOS.keys() & METRICS.keys()))
@@ -222,7 +223,7 @@ def test_an_alert_is_told_of_later_windows_too_and_is_finite_on_any_number_of_ro
     )
     assert not detector.alerts
     assert alert(begun().after((90, 10, 10, 90))) is None
-    json.dumps(finding.to_json(), allow_nan=False)
+    json.dumps(encoded(finding), allow_nan=False)
 
 
 def test_the_evidence_of_a_window_expects_no_more_than_one_and_of_many_no_more_than_their_number() -> None:
@@ -281,7 +282,7 @@ def test_a_breach_says_over_which_windows_and_a_pass_how_far_it_is() -> None:
     assert finding.evidence["rule"] == "sequential"
     assert (finding.evidence["stretch_windows"], finding.evidence["judged_windows"]) == (11, 41)
     assert finding.evidence["stretch"] == finding.evidence["latest"] == pytest.approx(0.819, abs=0.001)
-    assert Finding.from_json(json.loads(json.dumps(finding.to_json()))) == finding
+    assert decoded(Finding, json.loads(json.dumps(encoded(finding)))) == finding
 
 
 def test_a_cost_is_above_its_threshold() -> None:

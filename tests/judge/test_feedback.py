@@ -10,6 +10,7 @@ from retrain_trigger.counts.scores import ExposureCounts
 from retrain_trigger.events import Said
 from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.judge.feedback import SIGNIFICANT, check, compared
+from retrain_trigger.records import encoded
 
 CELLS = st.dictionaries(
     st.tuples(st.booleans(), st.sampled_from(["0", "1", "2"]), st.sampled_from(["0", "1", None])),
@@ -137,7 +138,7 @@ def test_adding_counts_is_counting_together_and_kinds_exchanged_give_the_same_ve
     if "label_gap" in findings:
         assert findings["label_gap"].verdict is others["label_gap"].verdict
         assert findings["label_gap"].value == pytest.approx(others["label_gap"].value)
-    assert all(json.dumps(finding.to_json()) for finding in findings.values())
+    assert all(json.dumps(encoded(finding)) for finding in findings.values())
 
 
 @SOME
@@ -201,7 +202,7 @@ def test_every_history_of_champions_is_judged(drawn: list[tuple[int, float]]) ->
     versions = [version(number, rows, int(rows * share)) for number, (rows, share) in enumerate(drawn)]
     for finding in found(versions=versions).values():
         assert finding.value is None or math.isfinite(finding.value)
-        assert json.dumps(finding.to_json())
+        assert json.dumps(encoded(finding))
 
 
 def test_by_chance_a_signature_is_seen_once_in_hundreds_of_times() -> None:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.comparisons import Comparison
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.findings import Finding, Verdict, unknown
-from retrain_trigger.judge.comparison import Comparison, compare
+from retrain_trigger.judge.comparison import compare
 from retrain_trigger.judge.gates import GATES, GRAIN, Facts, Golden, judge, promotes
 
 CLASSES = st.sampled_from(["0", "1"])

@@ -1,38 +1,57 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import EVENTS, Entry, Kind, entry
+from retrain_trigger.events import (
+    Compared,
+    Decided,
+    Event,
+    Promoted,
+    Promoting,
+    Quarantined,
+    Sealed,
+    Staged,
+    Standing,
+    Training,
+)
 from retrain_trigger.judge.memory import Champion, Memory, answered_for, fold, unspent
 from retrain_trigger.measurements import Mark, Measurement
+from retrain_trigger.pointer import Pointer
 from retrain_trigger.records import decoded, encoded
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-MARK = {"at": MONDAY.isoformat(), "ends": {"log": 120}}
+MARK = Mark(at=MONDAY, ends={"log": 120})
 
 
-def written(*events: tuple[str, Kind], hours: int = 1) -> list[Entry]:
+def written(*happened: tuple[str, Kind], hours: int = 1) -> list[Entry[Event]]:
     """Write what happened, as (run, kind), one entry an hour; each run has one version, of its own name."""
-    return [
-        Entry(seq, MONDAY + seq * hours * HOUR, run, kind, body(run, kind)) for seq, (run, kind) in enumerate(events)
-    ]
+    return told(*((run, event(run, kind)) for run, kind in happened), apart=hours * HOUR)
 
 
-def body(run: str, kind: Kind) -> dict[str, Any]:
-    match kind:
-        case Kind.TRAINING:
-            return {"bootstrap": run == "first", "mark": MARK, "reserved": 0.2}
-        case Kind.SEALED:
-            return {"version": run}
-        case Kind.PROMOTING | Kind.PROMOTED:
-            return {"pointer": {"version": run}, "mark": MARK}
-        case _:
-            return {"because": "of this"}
+def told(*happened: tuple[str, Event], apart: timedelta = DAY) -> list[Entry[Event]]:
+    return [entry(each, at=MONDAY + seq * apart, run=run, seq=seq) for seq, (run, each) in enumerate(happened)]
+
+
+def event(run: str, kind: Kind) -> Event:
+    known: dict[Kind, Event] = {
+        Kind.TRAINING: Training(bootstrap=run == "first", mark=MARK, reserved=0.2),
+        Kind.SEALED: Sealed(version=run, sha256=f"sha of {run}"),
+        Kind.PROMOTING: Promoting(by="gate", because="of this", pointer=pointer(run)),
+        Kind.PROMOTED: Promoted(by="gate", because="of this", pointer=pointer(run), mark=MARK),
+        Kind.DECIDED: Decided(because="of this", action="healthy"),
+        Kind.COMPARED: Compared(because="of this", verdict=None, champion="first"),
+    }
+    return known.get(kind) or decoded(EVENTS[kind], {"because": "of this"})
+
+
+def pointer(version: str) -> Pointer:
+    digest = f"sha of {version}"
+    return Pointer(generation=1, version=version, path="", sha256=digest, previous=None, promoted_at="", run=version)
 
 
 FIRST = [("first", kind) for kind in (Kind.TRAINING, Kind.SEALED, Kind.PROMOTING, Kind.PROMOTED)]
@@ -75,7 +94,7 @@ def test_an_attempt_that_ends_without_promotion_leaves_nothing_unfinished(end: K
     past = fold(written(*FIRST, *ATTEMPT[:cut], ("second", end)))
     assert past.unfinished == ()
     assert past.refusals == 1
-    assert [attempt.mark for attempt in past.attempts] == [decoded(Mark, MARK)]
+    assert [attempt.mark for attempt in past.attempts] == [MARK]
     assert past.champion is not None
     assert past.champion.version == "first"
 
@@ -98,13 +117,13 @@ def test_the_largest_share_ever_held_out_is_remembered() -> None:
     entries = written(*FIRST, *ATTEMPT)
     shares = {1: 0.4, 6: 0.1}
     for seq, share in shares.items():
-        entries[seq - 1] = Entry(seq, MONDAY, "x", Kind.TRAINING, {"reserved": share})
+        entries[seq - 1] = entry(Training(reserved=share), at=MONDAY, run="x")
     assert fold(entries).reserved == 0.4
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1))
 def test_time_never_goes_back(hours: list[int]) -> None:
-    entries = [Entry(seq, MONDAY + hour * HOUR, "r", Kind.DECIDED, {}) for seq, hour in enumerate(hours)]
+    entries = [entry(event("r", Kind.DECIDED), at=MONDAY + hour * HOUR, run="r") for hour in hours]
     past = fold(entries)
     assert past.clock(MONDAY - 2000 * HOUR) == past.last_seen == MONDAY + max(hours) * HOUR
     assert past.clock(MONDAY + 2000 * HOUR) == MONDAY + 2000 * HOUR
@@ -153,25 +172,25 @@ def test_without_a_champion_every_line_counts() -> None:
     assert answered_for(lines, Memory()) == lines
 
 
-def after_an_attempt(mark: dict[str, Any]) -> Memory:
+def after_an_attempt(mark: Mark) -> Memory:
     entries = written(*FIRST, ("second", Kind.TRAINING), ("second", Kind.KEPT))
-    entries[-2] = Entry(9, MONDAY, "second", Kind.TRAINING, {"mark": mark})
+    entries[-2] = entry(Training(mark=mark), at=MONDAY, run="second")
     return fold(entries)
 
 
 @pytest.mark.parametrize(
     ("mark", "lines", "fresh"),
     [
-        ({"at": MONDAY.isoformat()}, [line(1, day=-1), line(2, day=0), line(3, day=0.1), line(4, day=1)], 2),
-        ({"at": MONDAY.isoformat()}, [line(1, day=-1), line(2, day=0)], 0),
-        ({"ends": {"log": 20}}, [line(1), line(2), line(3)], 1),
-        ({"ends": {"log": 30}}, [line(1), line(2), line(3)], 0),
-        ({"ends": {"log": 30}}, [line(3), line(1, file="rotated")], 1),
-        ({}, [line(1), line(2, day=1)], 2),
+        (Mark(at=MONDAY), [line(1, day=-1), line(2, day=0), line(3, day=0.1), line(4, day=1)], 2),
+        (Mark(at=MONDAY), [line(1, day=-1), line(2, day=0)], 0),
+        (Mark(ends={"log": 20}), [line(1), line(2), line(3)], 1),
+        (Mark(ends={"log": 30}), [line(1), line(2), line(3)], 0),
+        (Mark(ends={"log": 30}), [line(3), line(1, file="rotated")], 1),
+        (Mark(), [line(1), line(2, day=1)], 2),
     ],
 )
 def test_evidence_is_used_up_by_the_attempt_that_it_caused(
-    mark: dict[str, Any], lines: Sequence[Measurement], fresh: int
+    mark: Mark, lines: Sequence[Measurement], fresh: int
 ) -> None:
     assert list(unspent(lines, after_an_attempt(mark))) == list(lines[len(lines) - fresh :])
 
@@ -183,20 +202,18 @@ def test_before_an_attempt_and_after_a_promotion_all_evidence_is_fresh() -> None
 
 
 def test_a_failed_probation_counts_as_a_refusal_from_then_on() -> None:
-    better = {"verdict": "second", "champion": "first"}
-    standing = {"version": "first", "windows": [], "level": 0}
-    pointers = {version: {"version": version, "sha256": f"sha of {version}"} for version in ("first", "second")}
-    told: list[tuple[str, Kind, dict[str, Any]]] = [
-        ("first", Kind.PROMOTED, {"pointer": pointers["first"]}),
-        ("second", Kind.TRAINING, {"mark": MARK, "standing": standing}),
-        ("second", Kind.COMPARED, better),
-        ("second", Kind.PROMOTED, {"pointer": pointers["second"]}),
-        ("third", Kind.PROMOTED, {"pointer": pointers["first"], "quarantined": pointers["second"]}),
-    ]
-    entries = [Entry(seq, MONDAY + seq * DAY, run, kind, more) for seq, (run, kind, more) in enumerate(told)]
+    standing = Standing(version="first", windows=(), level=0)
+    worse = Quarantined(version="second", sha256="sha of second")
+    entries = told(
+        ("first", event("first", Kind.PROMOTED)),
+        ("second", Training(mark=MARK, standing=standing)),
+        ("second", Compared(because="better", verdict="second", champion="first")),
+        ("second", event("second", Kind.PROMOTED)),
+        ("third", Promoted(by="probation", because="worse", pointer=pointer("first"), quarantined=worse)),
+    )
     on_probation, ended = fold(entries[:4]), fold(entries)
     assert on_probation.probation is not None
-    assert encoded(on_probation.probation.standing) == standing
+    assert on_probation.probation.standing == standing
     assert (on_probation.refusals, on_probation.quarantined) == (0, frozenset())
     assert (ended.refusals, ended.quarantined, ended.probation) == (1, frozenset({"sha of second"}), None)
     assert [attempt.at for attempt in ended.attempts] == [MONDAY + 4 * DAY], "the cooldown begins with the rollback"
@@ -212,10 +229,11 @@ def test_a_promotion_against_the_comparison_is_no_probation() -> None:
 
 
 def test_a_shadow_lasts_until_its_attempt_ends() -> None:
-    staged = {"champion": "first", "pointer": {"version": "second", "sha256": "a"}}
-    entries = [*written(*FIRST), Entry(9, MONDAY + DAY, "second", Kind.STAGED, staged)]
+    staged = Staged(because="better", champion="first", pointer=pointer("second"))
+    entries = [*written(*FIRST), entry(staged, at=MONDAY + DAY, run="second")]
     past = fold(entries)
     assert past.shadow is not None
     assert (past.shadow.version, past.shadow.since, past.unfinished) == ("second", MONDAY + DAY, ())
     for ends in (Kind.KEPT, Kind.ABANDONED, Kind.PROMOTED):
-        assert fold([*entries, Entry(10, MONDAY + 2 * DAY, "second", ends, body("second", ends))]).shadow is None
+        ended = entry(event("second", ends), at=MONDAY + 2 * DAY, run="second")
+        assert fold([*entries, ended]).shadow is None

@@ -1,30 +1,42 @@
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.comparisons import Trial
+from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.entries import Entry, entry
+from retrain_trigger.events import Compared, Event, Promoted
+from retrain_trigger.findings import at_least
+from retrain_trigger.judge.comparison import compare
 from retrain_trigger.judge.reigns import last_contest, reign_at
+from retrain_trigger.pointer import Pointer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def promoted(seq: int, at: datetime, version: str) -> Entry:
-    body = {"pointer": {"version": version, "sha256": "ab"}, "by": "gate", "because": "better"}
-    return Entry(seq, at, f"run-{seq}", Kind.PROMOTED, body)
+def promoted(seq: int, at: datetime, version: str) -> Entry[Event]:
+    pointer = Pointer(
+        generation=seq + 1, version=version, path="", sha256="ab", previous=None, promoted_at="", run=f"run-{seq}"
+    )
+    return entry(Promoted(pointer=pointer, by="gate", because="better"), at=at, run=f"run-{seq}", seq=seq)
 
 
-def compared(seq: int, version: str, *, verdict: str | None, passed: bool) -> Entry:
-    gate = {"verdict": "PASS" if passed else "BREACH", "because": "is under promotion.margin"}
-    trial: dict[str, Any] = {"version": version, "gates": [gate], "comparison": {"difference": 0.1}}
-    body = {"verdict": verdict, "champion": "v0", "trials": [trial]}
-    return Entry(seq, START, f"run-{seq}", Kind.COMPARED, body)
+def compared(seq: int, version: str, *, verdict: str | None, passed: bool) -> Entry[Event]:
+    gate = at_least("margin", 0.1 if passed else 0.0, 0.02, limit_name="promotion.margin")
+    scores = compare(JointCounts({}), metric="f1", positive="1", certainty=0.9, challengers=1, seed=0, resamples=1)
+    event = Compared(
+        because="so",
+        verdict=verdict,
+        champion="v0",
+        trials=(Trial(version=version, comparison=scores, gates=(gate,)),),
+    )
+    return entry(event, at=START, run=f"run-{seq}", seq=seq)
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(-5, 60))
 def test_reigns_follow_each_other_without_gap(gaps: list[int], moment: int) -> None:
-    at, entries = START, []
+    at, entries = START, list[Entry[Event]]()
     for seq, gap in enumerate(gaps):
         at += timedelta(hours=gap)
         entries.append(promoted(seq, at, f"v{seq}"))
@@ -52,7 +64,7 @@ def test_the_last_contest_counts_and_one_after_the_promotion_is_not_what_it_stoo
     last = last_contest(entries, "v1")
     assert last is not None
     assert not last.passed
-    assert last.failed == ("is under promotion.margin",)
+    assert last.failed == ("margin 0 is under promotion.margin 0.02",)
     reign = reign_at(entries, START)
     assert reign is not None
     assert reign.contest is not None

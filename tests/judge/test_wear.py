@@ -1,10 +1,12 @@
+import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.comparisons import Comparison
+from retrain_trigger.entries import entry
+from retrain_trigger.events import Compared, Selected, Span
 from retrain_trigger.findings import Verdict, unknown
 from retrain_trigger.judge import memory, noninferiority, wear
 from retrain_trigger.judge.wear import WORN, Use
@@ -50,13 +52,10 @@ def test_it_is_warned_of_from_the_fifth_attempt_on() -> None:
 
 
 def test_comparisons_are_remembered_by_the_rows_that_decided() -> None:
-    bodies: list[dict[str, Any]] = [
-        {"deciding": {"newest": START.isoformat()}},
-        {"deciding": {"rows": 0, "newest": None}},
-        {},
-    ]
     entries = [
-        Entry(n, START, "r", kind, body) for n, kind in enumerate((Kind.SELECTED, Kind.COMPARED)) for body in bodies
+        entry(event(because="so", verdict=None, champion="v1", deciding=deciding), at=START, run="r")
+        for event in (Selected, Compared)
+        for deciding in (Span(rows=9, newest=START), Span())
     ]
     assert memory.fold(entries).uses == (Use("r", START), Use("r", START))
 
@@ -67,9 +66,29 @@ def test_a_refit_passes_exactly_where_its_lower_end_reaches_minus_the_margin(low
     assert (found.verdict is Verdict.PASS) == (lower >= -margin - noninferiority.TOLERANCE)
 
 
+def compared(*, lower: float, upper: float) -> Comparison:
+    return Comparison(
+        metric="f1",
+        positive="1",
+        champion=0.8,
+        challenger=0.83,
+        difference=0.03,
+        lower=lower,
+        upper=upper,
+        certainty=0.95,
+        challengers=1,
+        rows=900,
+        disagreements=90,
+        labels={"0": 500, "1": 400},
+    )
+
+
 def test_a_refit_need_not_be_better_and_every_other_gate_stands() -> None:
     gates = [wear.judge((), oldest=None)]
     better = [unknown(name, "not better") for name in ("margin", "certainty")]
-    found = noninferiority.judge([*gates, *better], {"lower": 0.01, "upper": 0.05}, margin=0.02)
+    found = noninferiority.judge([*gates, *better], compared(lower=0.01, upper=0.05), margin=0.02)
     assert [finding.name for finding in found] == ["wear", "not_worse"]
-    assert noninferiority.judge(gates, {"lower": None, "upper": None}, margin=0.02)[-1].verdict is Verdict.UNKNOWN
+    assert (
+        noninferiority.judge(gates, compared(lower=math.nan, upper=math.nan), margin=0.02)[-1].verdict
+        is Verdict.UNKNOWN
+    )

@@ -1,3 +1,4 @@
+import math
 import signal
 import sqlite3
 import subprocess
@@ -7,17 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from retrain_trigger.entries import Entry, Kind
+from retrain_trigger.entries import Kind, entry
 from retrain_trigger.errors import PromotionError
+from retrain_trigger.events import Decided, Event, Kept, Refused, Sealed, Training
+from retrain_trigger.findings import Finding, Verdict
 from retrain_trigger.world.ledger import Ledger
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def append(path: Path, *kinds: Kind, run: str = "r1") -> None:
+DECIDED, KEPT, TRAINING = Decided(action="healthy", because="all is well"), Kept(because="no better"), Training()
+SEALED = Sealed(version="v1", sha256="ab")
+
+
+def append(path: Path, *events: Event, run: str = "r1") -> None:
     with Ledger.writing(path) as ledger:
-        for kind in kinds:
-            ledger.append(kind, at=NOON, run=run, body={"because": kind.value})
+        for event in events:
+            ledger.append(event, at=NOON, run=run)
 
 
 def kinds(path: Path) -> list[Kind]:
@@ -27,14 +34,15 @@ def kinds(path: Path) -> list[Kind]:
 
 def test_entries_survive_reopening_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    append(path, Kind.DECIDED, Kind.TRAINING)
-    append(path, Kind.SEALED, run="r2")
+    append(path, DECIDED, TRAINING)
+    append(path, SEALED, run="r2")
     with Ledger.reading(path) as ledger:
         assert ledger.entries() == [
-            Entry(1, NOON, "r1", Kind.DECIDED, {"because": "decided"}),
-            Entry(2, NOON, "r1", Kind.TRAINING, {"because": "training"}),
-            Entry(3, NOON, "r2", Kind.SEALED, {"because": "sealed"}),
+            entry(DECIDED, seq=1, at=NOON, run="r1"),
+            entry(TRAINING, seq=2, at=NOON, run="r1"),
+            entry(SEALED, seq=3, at=NOON, run="r2"),
         ]
+        assert [each.event for each in ledger.entries()] == [DECIDED, TRAINING, SEALED]
         assert [entry.seq for entry in ledger.entries(run="r2")] == [3]
         assert ledger.entries(run="' OR 1=1 --") == []
 
@@ -42,17 +50,19 @@ def test_entries_survive_reopening_in_their_order(tmp_path: Path) -> None:
 def test_times_are_kept_in_utc_and_bodies_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     nested = {"none": None, "text": "é'\x00\"", "list": [1, 2.5, True], "map": {"b": 1}}
+    finding = Finding(name="f1", verdict=Verdict.PASS, value=0.9, limit=None, because="é'\x00\"", evidence=nested)
+    decided = Decided(action="healthy", because="so", findings=(finding,))
     with Ledger.writing(path) as ledger:
-        ledger.append(Kind.DECIDED, at=NOON.astimezone(timezone(timedelta(hours=2))), run="r", body=nested)
+        ledger.append(decided, at=NOON.astimezone(timezone(timedelta(hours=2))), run="r")
     with Ledger.reading(path) as ledger:
-        (entry,) = ledger.entries()
-    assert entry.at.isoformat() == "2026-03-01T12:00:00+00:00"
-    assert entry.body == nested
+        (found,) = ledger.entries()
+    assert found.at.isoformat() == "2026-03-01T12:00:00+00:00"
+    assert found.event == decided
 
 
 def test_effects_leave_out_all_decisions_but_the_last(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    append(path, Kind.DECIDED, Kind.TRAINING, Kind.KEPT, Kind.DECIDED, Kind.DECIDED, Kind.REFUSED)
+    append(path, DECIDED, TRAINING, KEPT, DECIDED, DECIDED, Refused(because="unfit"))
     with Ledger.reading(path) as ledger:
         assert [entry.seq for entry in ledger.effects()] == [2, 3, 5, 6]
 
@@ -61,13 +71,13 @@ def test_a_question_creates_and_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     assert kinds(path) == []
     assert list(tmp_path.iterdir()) == []
-    append(path, Kind.DECIDED)
+    append(path, DECIDED)
     before = path.read_bytes(), path.stat().st_mtime_ns
     assert kinds(path) == [Kind.DECIDED]
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert list(tmp_path.iterdir()) == [path], "and no journal is left"
     with Ledger.reading(path) as ledger:
-        ledger.append(Kind.TRAINING, at=NOON, run="supposed", body={"deadline": 1})
+        ledger.append(TRAINING, at=NOON, run="supposed")
         assert [entry.kind for entry in ledger.effects()] == [Kind.DECIDED, Kind.TRAINING]
         assert [entry.run for entry in ledger.entries(run="supposed")] == ["supposed"]
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before, "it was remembered, and nothing written"
@@ -75,7 +85,7 @@ def test_a_question_creates_and_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a ledger?mode=memory.sqlite", "#1.sqlite", "100%.sqlite"])
 def test_a_path_may_hold_what_a_uri_may_not(tmp_path: Path, name: str) -> None:
-    append(tmp_path / name, Kind.DECIDED)
+    append(tmp_path / name, DECIDED)
     assert kinds(tmp_path / name) == [Kind.DECIDED]
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -83,7 +93,7 @@ def test_a_path_may_hold_what_a_uri_may_not(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("damage", ["no database", "cut in half", "overwritten"])
 def test_a_damaged_ledger_is_named_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "ledger.sqlite"
-    append(path, *[Kind.DECIDED] * 200)
+    append(path, *[DECIDED] * 200)
     whole = path.read_bytes()
     path.write_bytes(
         {
@@ -102,7 +112,7 @@ def test_a_damaged_ledger_is_named_and_left_as_it_is(tmp_path: Path, damage: str
 
 def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    append(path, Kind.DECIDED)
+    append(path, DECIDED)
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
@@ -119,11 +129,11 @@ def cut_off(path: Path) -> None:
 import os, signal
 from datetime import UTC, datetime
 from pathlib import Path
-from retrain_trigger.entries import Kind
+from retrain_trigger.events import Sealed, Training
 from retrain_trigger.world.ledger import Ledger
 with Ledger.writing(Path({str(path)!r})) as ledger:
-    ledger.append(Kind.TRAINING, at=datetime.now(UTC), run="r", body={{}})
-    ledger.append(Kind.SEALED, at=datetime.now(UTC), run="r", body={{}})
+    ledger.append(Training(), at=datetime.now(UTC), run="r")
+    ledger.append(Sealed(version="v1", sha256="ab"), at=datetime.now(UTC), run="r")
     ledger._connection.execute("INSERT INTO entry (at, run, kind, body) VALUES ('', '', 'kept', ?)", ("x" * 10**7,))
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -135,7 +145,7 @@ def test_what_was_appended_is_there_after_a_kill_and_what_was_begun_is_not(tmp_p
     path = tmp_path / "ledger.sqlite"
     cut_off(path)
     assert kinds(path) == [Kind.TRAINING, Kind.SEALED], "a question is answered before the next run has tidied up"
-    append(path, Kind.KEPT)
+    append(path, KEPT)
     assert kinds(path) == [Kind.TRAINING, Kind.SEALED, Kind.KEPT]
     assert list(tmp_path.iterdir()) == [path]
 
@@ -159,14 +169,14 @@ def test_a_ledger_that_was_cut_off_while_it_was_made_is_not_there_yet(tmp_path: 
     path = tmp_path / "ledger.sqlite"
     (tmp_path / ".ledger.sqlite.tmp").write_bytes(b"half a ledger")
     assert kinds(path) == []
-    append(path, Kind.DECIDED)
+    append(path, DECIDED)
     assert kinds(path) == [Kind.DECIDED]
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_entry_of_an_unknown_kind_is_damage_and_no_bug(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    append(path, Kind.DECIDED)
+    append(path, DECIDED)
     connection = sqlite3.connect(path)
     connection.execute("UPDATE entry SET kind = 'shadowing'")
     connection.commit()
@@ -184,8 +194,9 @@ def test_an_append_is_synced_to_the_disk_before_it_returns(tmp_path: Path) -> No
 
 def test_a_value_that_is_no_json_is_refused_and_leaves_no_half_entry(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
+    finding = Finding(name="f1", verdict=Verdict.PASS, value=0.9, limit=0.8, because="", evidence={"at": math.nan})
     with Ledger.writing(path) as ledger:
         with pytest.raises(ValueError, match="JSON"):
-            ledger.append(Kind.DECIDED, at=NOON, run="r", body={"value": float("nan")})
-        ledger.append(Kind.KEPT, at=NOON, run="r", body={})
+            ledger.append(Decided(action="healthy", because="", findings=(finding,)), at=NOON, run="r")
+        ledger.append(KEPT, at=NOON, run="r")
     assert kinds(path) == [Kind.KEPT]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from retrain_trigger.errors import PromotionError
-from retrain_trigger.world.registry import Pointer, Registry
+from retrain_trigger.pointer import Pointer
+from retrain_trigger.world.registry import Registry
 
 POINTER = Pointer(
     generation=7,

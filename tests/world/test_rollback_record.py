@@ -1,40 +1,53 @@
 """The small chained file that a rollback is written to where the ledger cannot be."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from retrain_trigger.world.rollback_record import KNOWN, ROOM, RollbackRecord
+from retrain_trigger.pointer import Pointer
+from retrain_trigger.records import decoded, encoded
+from retrain_trigger.world.rollback_record import KNOWN, ROOM, Done, Intent, Known, RollbackRecord
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> RollbackRecord:
     """A file that remembers one champion, as a promotion leaves it."""
     made = RollbackRecord(tmp_path / "rollback.jsonl")
-    made.begin_anew([{"version": "first"}], ["bad"])
+    made.begin_anew([pointer("first")], ["bad"])
     return made
 
 
+def pointer(version: str) -> Pointer:
+    return Pointer(generation=1, version=version, path="", sha256="ab", previous=None, promoted_at="", run="r")
+
+
+def intent(because: str = "a test") -> Intent:
+    return Intent(
+        pointer=pointer("first"), origin=None, because=because, gone="second", at=datetime(2026, 1, 5, tzinfo=UTC)
+    )
+
+
 def kinds(record: RollbackRecord) -> list[str]:
-    return [step.kind for step in record.steps()]
+    return [type(step).__name__.lower() for step in record.steps()]
 
 
 def test_lines_are_written_into_the_reserved_room(record: RollbackRecord) -> None:
-    record.append("intent", {"because": "a test"})
-    record.append("done", {})
+    record.append(intent())
+    record.append(Done())
     assert kinds(record) == ["known", "intent", "done"]
-    assert record.steps()[1].body == {"because": "a test"}
+    assert record.steps()[1] == intent()
     assert record.path.stat().st_size == ROOM
 
 
 def test_beginning_anew_forgets_the_steps_and_remembers_the_latest_champions(record: RollbackRecord) -> None:
-    record.append("intent", {})
-    record.begin_anew([{"version": str(number)} for number in range(KNOWN + 4)], ["b", "a"])
+    record.append(intent())
+    record.begin_anew([pointer(str(number)) for number in range(KNOWN + 4)], ["b", "a"])
     (known,) = record.steps()
-    assert [pointer["version"] for pointer in known.body["pointers"]] == [str(n) for n in range(4, KNOWN + 4)]
-    assert known.body["quarantined"] == ["a", "b"]
-    record.append("done", {})
+    latest = tuple(pointer(str(number)) for number in range(4, KNOWN + 4))
+    assert known == Known(pointers=latest, quarantined=("a", "b"))
+    record.append(Done())
     assert kinds(record) == ["known", "done"], "the chain goes on"
 
 
@@ -43,13 +56,13 @@ def test_what_is_no_line_ends_the_file_and_is_written_over(record: RollbackRecor
     end = record.path.read_bytes().rstrip(b"\n") + b"\n"
     record.path.write_bytes((end + damage).ljust(ROOM, b"\n"))
     assert kinds(record) == ["known"]
-    record.append("intent", {"because": "a test of a longer line, which is longer than what was torn" * 2})
+    record.append(intent("a test of a longer line, which is longer than what was torn" * 2))
     assert kinds(record) == ["known", "intent"]
 
 
 def test_a_changed_line_takes_those_after_it_along(record: RollbackRecord) -> None:
-    record.append("intent", {"because": "true"})
-    record.append("done", {})
+    record.append(intent("true"))
+    record.append(Done())
     record.path.write_bytes(record.path.read_bytes().replace(b'"true"', b'"fake"'))
     assert kinds(record) == ["known"]
 
@@ -72,5 +85,10 @@ def test_what_is_no_file_is_read_as_none(tmp_path: Path, obstacle: str) -> None:
         assert record.steps() == []
     if obstacle in {"folder", "dangling link", "link"}:
         with pytest.raises(OSError, match="rollback"):
-            record.append("intent", {})
+            record.append(intent())
     assert elsewhere.path.read_bytes() == before, "nothing is written through a link"
+
+
+def test_an_intent_of_an_earlier_version_is_read() -> None:
+    written = encoded(intent())
+    assert decoded(Intent, {**{key: written[key] for key in written if key != "gone"}, "from": "second"}) == intent()
