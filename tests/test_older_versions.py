@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from projects import Project, write_rows
 
+from retrain_trigger.records import encoded
+from retrain_trigger.world.ledger import Ledger
+
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tar.xz"))
 """Projects of earlier versions, each cut off after an entry of a kind: see golden/make.py."""
 SOON, LATER, LAST = "2026-01-23T13:00Z", "2026-01-24T13:00Z", "2026-01-24T14:00Z"
@@ -29,6 +32,18 @@ def older(request: pytest.FixtureRequest, rows: Path, tmp_path: Path) -> Project
     project.trains("new")
     project.log(0.7, 0.7, 0.7)
     return project
+
+
+@pytest.mark.parametrize(
+    "packed", [path for path in GOLDEN if path.name.startswith("f8bd330")], ids=lambda path: path.name
+)
+def test_what_the_release_before_wrote_would_be_written_the_same_today(packed: Path, tmp_path: Path) -> None:
+    with tarfile.open(packed) as members:
+        members.extractall(tmp_path, filter="tar")
+    with Ledger.reading(tmp_path / ".retrain-check/ledger.sqlite") as ledger:
+        entries = ledger.entries()
+    assert entries
+    assert [encoded(entry.event) for entry in entries] == [entry.body for entry in entries]
 
 
 def test_what_an_earlier_version_left_is_finished_and_goes_on(older: Project) -> None:
