@@ -19,6 +19,7 @@ from retrain_trigger.config import DEFAULT_CONFIG, Config
 from retrain_trigger.errors import RetrainCheckError, UsageError, refused
 from retrain_trigger.measurements import without_leap_second
 from retrain_trigger.outcomes import ExitCode, Outcome
+from retrain_trigger.records import encoded
 from retrain_trigger.redaction import redacted, redacted_texts
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2285
@@ -283,7 +284,7 @@ def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, at: str
     if at is not None:
         then = moment(at)
         reign = controller.reign(config, at=then)
-        document = {"at": then.isoformat(), "champion": reign.to_json() if reign else None}
+        document = {"at": then.isoformat(), "champion": encoded(reign)}
         if not quiet:
             _print(form, document, printing.reign_lines(reign, at=then))
         return

@@ -75,8 +75,8 @@ def _writer(hint: Any) -> Callable[[Any], Any]:
     return _written_cells if keyed else encoded
 
 
-def _written_number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+def _written_number(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else encoded(value)
 
 
 def _written_cells(cells: Mapping[tuple[Any, ...], Any]) -> list[list[Any]]:

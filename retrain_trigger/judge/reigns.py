@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import ClassVar
 
 from retrain_trigger.comparisons import Comparison, Trial
 from retrain_trigger.entries import Entry, only
 from retrain_trigger.events import Compared, Event, Promoted
 from retrain_trigger.findings import Verdict
 from retrain_trigger.judge import clock, memory
-from retrain_trigger.records import encoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +18,8 @@ class PastContest:
 
     `comparison` holds the scores, their difference and its bounds.
     """
+
+    also_written: ClassVar = ("passed",)
 
     at: datetime
     run: str
@@ -30,11 +31,6 @@ class PastContest:
     def passed(self) -> bool:
         """Whether every gate passed."""
         return not self.failed
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the contest as a JSON object."""
-        found = {"at": self.at.isoformat(), "run": self.run, "champion": self.champion, "passed": self.passed}
-        return {**found, "failed": list(self.failed), "comparison": encoded(self.comparison)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +51,6 @@ class Reign:
     until: datetime | None
     successor: str | None
     contest: PastContest | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the reign as a JSON object."""
-        return {
-            "version": self.version,
-            "sha256": self.sha256,
-            "run": self.run,
-            "since": self.since.isoformat(),
-            "by": self.by,
-            "because": self.because,
-            "replaced": self.replaced,
-            "until": self.until.isoformat() if self.until else None,
-            "successor": self.successor,
-            "contest": self.contest.to_json() if self.contest else None,
-        }
 
 
 def reign_at(entries: Sequence[Entry[Event]], at: datetime) -> Reign | None:
