@@ -86,8 +86,8 @@ class Entry(Generic[Says_co]):
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise LedgerError(
-                f"the ledger cannot be used: entry {self.seq} is none of the kind {self.kind.value!r} ({told}); nothing "
-                f"was trained or promoted. Keep a copy of it, then restore it from a backup or move it away"
+                f"the ledger cannot be used: entry {self.seq} cannot be read as {self.kind.value!r}: {told}; nothing was "
+                f"trained or promoted. Keep a copy of the ledger, then restore it from a backup or move it away"
             ) from error
 
 

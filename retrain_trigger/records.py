@@ -128,7 +128,20 @@ def _read_fields(
     if not isinstance(document, Mapping):
         raise TypeError(f"{kind.__name__} is an object, not {document!r}")
     written = upgraded(document) if upgraded else document
-    return kind(**{name: read(written[name]) for name, read in fields if name in written})
+    values = {name: read(written[name]) for name, read in fields if name in written}
+    if len(values) < len(fields) and (lacking := _lacking(kind, values)):
+        raise ValueError(f"{kind.__name__} has no {', '.join(lacking)}")
+    return kind(**values)
+
+
+def _lacking(kind: Any, values: Mapping[str, Any]) -> list[str]:
+    """Return the fields without a default that have no value."""
+    needed = (
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    )
+    return [name for name in needed if name not in values]
 
 
 def _read_tuple(made: Callable[[Any], Any], parts: Sequence[Callable[[Any], Any]], document: Any) -> Any:
