@@ -57,7 +57,7 @@ def told(config: Config, registry: Registry, champion: Champion) -> Iterator[str
 
 
 def _counted(config: Config, registry: Registry, champion: Champion, now: datetime) -> Mapping[str, Any] | None:
-    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only where rows are counted)
+    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only where rows are counted)
 
     spans = [(champion.since, None), *([champion.earlier] if champion.earlier else [])]
     source = config.logs.predictions or ""

@@ -16,7 +16,7 @@ from retrain_trigger.world import files, lock, models
 from retrain_trigger.world.models import ModelFacts
 
 if TYPE_CHECKING:
-    from retrain_trigger.world.labelled import LabelledRows
+    from retrain_trigger.engines.labelled import LabelledRows
 
 HEARINGS = "hearings"
 """The folder in the state folder for what is heard before a run has begun."""
@@ -93,7 +93,7 @@ def _sources(config: Config) -> Iterator[tuple[str, bool]]:
 @contextmanager
 def _opened(config: Config, source: str, *, now: datetime) -> "Iterator[LabelledRows | None]":
     """Open rows; None where there are none yet, or none that can be read: that is not the model's fault."""
-    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only where rows are configured)
+    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only where rows are configured)
 
     with ExitStack() as stack:
         rows = None
@@ -122,7 +122,7 @@ def _check_classes(config: Config, model: Path, found: ModelFacts, predictions: 
 
     Then no answer is ever right, and any challenger better than it.
     """
-    from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: only where rows are configured)
+    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: only where rows are configured)
 
     answers = tallies.answers(predictions)
     classes = found.classes or ()

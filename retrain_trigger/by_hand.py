@@ -252,7 +252,7 @@ def _no_file(path: Path) -> str | None:
 def _profiled(config: Config, trained_on: Path, *, now: datetime) -> dict[str, Any]:
     """Describe what the model was trained on, as far as the person has it. Raises UsageError."""
     from retrain_trigger import profile  # noqa: PLC0415
-    from retrain_trigger.world import description, labelled  # noqa: PLC0415  (DuckDB: only here)
+    from retrain_trigger.engines import description, labelled  # noqa: PLC0415  (DuckDB: only here)
 
     try:
         columns = config.logs.names

@@ -133,7 +133,7 @@ def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial 
 
 def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> HeldOut | None:
     """Write the rows that would decide today, and return what a trial needs to know of them; None without a row."""
-    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only a comparison needs it)
+    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only a comparison needs it)
 
     data, logs = tick.config.data, tick.config.logs
     truth = logs.labels if source == logs.predictions else None

@@ -16,7 +16,7 @@ from retrain_trigger.tick import Tick
 from retrain_trigger.world.registry import Registry
 
 if TYPE_CHECKING:
-    from retrain_trigger.world.labelled import LabelledRows
+    from retrain_trigger.engines.labelled import LabelledRows
 
 MIN_CLASSES = 2
 """On rows of one class, the model that always says it is perfect."""
@@ -169,7 +169,7 @@ def _unfit(tick: Tick, held: HoldOut, late: Delay | None, *, located: bool) -> O
 
 
 def _leaking(splits: Mapping[str, Path], holdout: Path, columns: Mapping[str, str]) -> Iterator[Finding]:
-    from retrain_trigger.world import leakage  # noqa: PLC0415  (DuckDB: not on the healthy path)
+    from retrain_trigger.engines import leakage  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     for name, rows in splits.items():
         found = leakage.between(rows, holdout, columns=columns)

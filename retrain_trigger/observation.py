@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from retrain_trigger import adopted, drifting
 from retrain_trigger.config import Config
 from retrain_trigger.counts.scores import EDGES
-from retrain_trigger.counts.unusable import Aside, Unusable
-from retrain_trigger.counts.windows import WindowCounts, merged
+from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.errors import DataError
 from retrain_trigger.judge import lateness
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judgement import Observed, counts_judge, unused
 from retrain_trigger.measurements import Mark
-from retrain_trigger.profile import Reference, of_source, plan, reference
+from retrain_trigger.profile import Reference, of_source, reference
+from retrain_trigger.records import decoded, encoded
 from retrain_trigger.tick import nearby
 from retrain_trigger.world import files, metrics_log
 from retrain_trigger.world.ledger import Ledger
@@ -26,9 +26,12 @@ from retrain_trigger.world.metrics_log import MetricsLog
 from retrain_trigger.world.registry import Registry
 
 if TYPE_CHECKING:
-    from retrain_trigger.world.tally import Plan
+    from retrain_trigger.engines.counted import Counted, Example
+    from retrain_trigger.engines.plan import Plan
 
-_TRUE, _FALSE = frozenset({"1", "true", "yes", "t", "y"}), frozenset({"0", "false", "no", "f", "n"})
+LOG = "log"
+"""Under this name the ledger keeps what was counted of the prediction log."""
+
 EMPTY_LOG = MetricsLog(measurements=(), mark=Mark(), newest=None, notes=())
 
 
@@ -54,16 +57,18 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
         return Reading(
             Observed(measurements=log.measurements, newest=log.newest, latest=log.latest), log.mark, log.notes
         )
-    from retrain_trigger.world import prediction_log  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+    from retrain_trigger.engines import prediction_log, waiting  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive, unread = _reference(config, registry, champion, ledger, now)
     wanted = _plan(config, registry, champion, found)
-    known = ledger.counted(wanted.digest())
+    known = _kept(ledger)
     files.make_folder(scratch, mode=0o700)
-    pieces = prediction_log.count(wanted, now=now, known=known, scratch=scratch)
-    if pieces != known:
-        ledger.keep_counted(wanted.digest(), pieces)
-    observed = _observed(wanted, list(pieces.values()), log, found, positive, now=now)
+    keep = scratch if ledger.asks else config.state
+    counted = prediction_log.count(wanted, now=now, known=known, store=config.state, keep=keep, scratch=scratch)
+    if counted != known and not ledger.asks:
+        ledger.keep_counted(LOG, {wanted.predictions: encoded(counted)})
+        waiting.clear(config.state / waiting.FOLDER, (*counted.rows, *counted.labels))
+    observed = _observed(wanted, counted, log, found, positive, now=now)
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
     mark = Mark(max(times, default=None), log.mark.ends, judged_until(config, observed.windows or ()))
@@ -91,12 +96,12 @@ def replaying(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, *, until: datetime
 ) -> Iterator[tuple[list[datetime], Any]]:
     """Open the prediction log for a replay: the ends of its windows, and a function that tells what was known then."""
-    from retrain_trigger.world import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+    from retrain_trigger.engines import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive, _ = _reference(config, registry, champion, ledger, until)
     wanted = replace(_plan(config, registry, champion, found), since=None)
     with past.replaying(wanted, until=until) as known:
-        yield known.ends(), lambda now: _observed(wanted, [known.at(now)], EMPTY_LOG, found, positive, now=now)
+        yield known.ends(), lambda now: _observed(wanted, known.at(now), EMPTY_LOG, found, positive, now=now)
 
 
 def _metrics(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:
@@ -132,10 +137,10 @@ def _reference(
 
 def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any]:
     """Count the reference that the settings name; once for as long as its files stay as they are."""
-    from retrain_trigger.world import tables  # noqa: PLC0415
+    from retrain_trigger.engines import tables  # noqa: PLC0415
 
     source = config.logs.reference or ""
-    state = [file.to_json() for file in tables.files_of(source, key="logs.reference")]
+    state = encoded(tables.files_of(source, key="logs.reference"))
     known: dict[str, Any] | None = ledger.counted("reference").get(source)
     if known is not None and known["files"] == state:
         return known
@@ -146,83 +151,69 @@ def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any
 
 
 def _plan(config: Config, registry: Registry, champion: Champion | None, found: Reference) -> "Plan":
-    from retrain_trigger.world.tally import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+    from retrain_trigger.engines.plan import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     return Plan(
         predictions=config.logs.predictions or "",
         labels=config.logs.labels,
         columns=config.logs.names,
         window=config.trigger.window,
-        bins=plan(found),
+        bins={name: bins for name, (bins, _) in found.items()},
         score_edges=EDGES,
         since=champion.since if champion else None,
         version=champion.version if champion else None,
         slices=config.trigger.slices,
         classes=_classes(config, registry, champion),
         date_format=config.logs.date_format,
+        decimal=config.logs.decimal,
         known_as=champion.known_as if champion else None,
         earlier=champion.earlier if champion else None,
     )
 
 
 def _classes(config: Config, registry: Registry, champion: Champion | None) -> tuple[str, ...] | None:
-    """Return the classes that a label may be of: those the champion was trained on; None where they are not known.
-
-    Forms of a log write true and false in words of their own, so each of them stands for all.
-    """
+    """Return the classes that a label may be of: those the champion was trained on; None where they are not known."""
     if champion is None or not counts_judge(config):
         return None
     card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
     known = {*profile.get("labels", {}), *(card.get("classes") or ())}
     if not known or (config.positive_label is not None and config.positive_label not in known):
         return None
-    for words in (_TRUE, _FALSE):
-        known |= words if any(name.lower() in words for name in known) else set()
     return tuple(sorted(known))
 
 
-def _observed(
-    plan: "Plan", pieces: Sequence[Any], log: MetricsLog, found: Reference, positive: str, *, now: datetime
-) -> Observed:
-    from retrain_trigger.world.prediction_log import placed  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+def _kept(ledger: Ledger) -> "Counted":
+    """Return what was counted by an earlier run; nothing if another version wrote it."""
+    from retrain_trigger.engines.counted import Counted  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
-    led, unplaced = placed(plan, pieces, now=now)
-    windows = merged(_window(window) for piece in (*pieces, led) for window in piece["windows"])
-    aside = Aside(
-        unplaced=sum((Unusable(lead["unusable"], _told(lead["example"])) for lead in unplaced), Unusable()),
-        lines=sum(piece["lines"][0] for piece in pieces),
-        ahead=led["ahead"] + sum(piece["ahead"] for piece in pieces),
-    )
-    # Rows from before the champion are in no count, and show that the log is written.
-    last = (datetime.fromisoformat(piece["last"]) for piece in pieces if piece.get("last"))
-    newest = [datetime.fromisoformat(piece["newest"]) for piece in pieces if piece["newest"]]
-    latest = [piece["latest"] for piece in pieces if piece.get("latest")]
-    labels = [piece["newest_label"] for piece in pieces if piece["newest_label"]]
+    for document in ledger.counted(LOG).values():
+        with suppress(KeyError, TypeError, ValueError):
+            return decoded(Counted, document)
+    return Counted()
+
+
+def _observed(
+    plan: "Plan", counted: "Counted", log: MetricsLog, found: Reference, positive: str, *, now: datetime
+) -> Observed:
+    from retrain_trigger.engines import reading  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+
+    seen = reading.seen(plan, counted, now=now, told=_told)
     return Observed(
         measurements=log.measurements,
-        windows=windows,
+        windows=seen.windows,
         reference=found,
-        labelled=any(piece.get("truth") for piece in pieces),
+        labelled=seen.labelled,
         positive=positive,
-        newest=max((*newest, *(at for at in last if at <= now)), default=log.newest),
-        newest_label=max(map(datetime.fromisoformat, labels), default=None),
-        aside=aside,
-        latest=max(map(datetime.fromisoformat, latest), default=log.latest),
-        delay=lateness.of_labels((hours, n) for piece in pieces for hours, n in piece["delays"])
-        or lateness.of_windows(windows, length=plan.window, now=now),
+        newest=seen.newest or log.newest,
+        newest_label=seen.newest_label,
+        aside=seen.aside,
+        latest=seen.latest or log.latest,
+        delay=lateness.of_labels(seen.delays.items()) or lateness.of_windows(seen.windows, length=plan.window, now=now),
     )
 
 
-def _window(document: Mapping[str, Any]) -> WindowCounts:
-    example = document["example"]
-    return WindowCounts.from_json({**document, "example": _told(example) if example else ""})
-
-
-def _told(example: Mapping[str, Any]) -> str:
+def _told(file: str, example: "Example") -> str:
     """Say where a row stands that cannot be used, and which value is the cause."""
-    where, value = str(nearby(Path(example["file"]))), example["value"]
-    if "line" in example:
-        where += f":{example['line']}"
-    elif where.endswith(".parquet"):
-        where = f"row {example['row'] + 1:,} of {where}"
-    return f"{where}: {example['column']} is {json.dumps(value, ensure_ascii=False) if value.strip() else 'empty'}"
+    where, value = str(nearby(Path(file))), example.value
+    where = f"{where}:{example.line}" if example.line else f"row {example.place + 1:,} of {where}"
+    return f"{where}: {example.column} is {json.dumps(value, ensure_ascii=False) if value.strip() else 'empty'}"

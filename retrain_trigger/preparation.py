@@ -22,8 +22,8 @@ from retrain_trigger.tick import Tick
 from retrain_trigger.world import files
 
 if TYPE_CHECKING:
-    from retrain_trigger.world.description import Known
-    from retrain_trigger.world.labelled import LabelledRows
+    from retrain_trigger.engines.description import Known
+    from retrain_trigger.engines.labelled import LabelledRows
 
 NO_HOLDOUT = "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION --reason ...`"
 _BINARY = 2
@@ -135,7 +135,7 @@ def _prepared(
     if tick.config.metric not in METRICS:
         because = f"metric {tick.config.metric!r} cannot be computed from predictions: promote VERSION by hand"
         return Prepared(splits=(own,), uncompared=because)
-    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
+    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     opened = partial(labelled.opened, columns=logs.names, now=tick.now)
     if data.labelled is None and data.holdout_file is not None:
@@ -233,7 +233,7 @@ def _described(
     max_age: timedelta | None,
 ) -> tuple[dict[str, dict[str, Any]], tuple[Finding, ...]]:
     """Describe each split by its name, and judge all of them; what is trained on in the end must have new rows."""
-    from retrain_trigger.world.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
+    from retrain_trigger.engines.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     own = _trained_on(tick, champion)
     known = Known(quality.bands(own), quality.categories(own))

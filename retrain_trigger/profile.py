@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from retrain_trigger.counts.histograms import Bins, Histogram
 
 if TYPE_CHECKING:
-    from retrain_trigger.world.labelled import LabelledRows
+    from retrain_trigger.engines.labelled import LabelledRows
 
 Reference = Mapping[str, tuple[Bins, Histogram]]
 SCORE_STEPS = tuple(step / 20 for step in range(1, 20))
@@ -31,7 +31,7 @@ def of_log(rows: "LabelledRows", where: str) -> dict[str, Any]:
 
 def of_source(source: str, *, columns: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """Return the profile of a reference of the user's own: every column that it has. Raises DataError."""
-    from retrain_trigger.world import labelled  # noqa: PLC0415  (DuckDB: only where a reference is named)
+    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only where a reference is named)
 
     with labelled.opened(source, columns=columns, now=now, key="logs.reference", labelled=False) as rows:
         spread = rows.spread("true")
@@ -45,24 +45,13 @@ def reference(watched: Mapping[str, Any]) -> Reference:
     }
 
 
-def plan(found: Reference) -> dict[str, dict[str, Any]]:
-    """Return the bins of a profile as the counting takes them."""
-    return {name: _shape(bins) for name, (bins, _) in found.items()}
-
-
 def _counted(bins: Mapping[str, Bins], rows: "LabelledRows", where: str) -> dict[str, Any]:
-    counts = rows.histograms(where, {name: _shape(cut) for name, cut in bins.items()})
-    return {name: _entry(cut, counts[name]) for name, cut in bins.items()}
+    counts = rows.histograms(where, bins)
+    return {name: _entry(cut, counts[name].to_json()) for name, cut in bins.items()}
 
 
 def _entry(bins: Bins, counts: list[int]) -> dict[str, Any]:
     return {"bins": bins.to_json(), "counts": counts}
-
-
-def _shape(bins: Bins) -> dict[str, Any]:
-    if bins.numeric_column:
-        return {"bounds": [list(bound) for bound in bins.bounds], "size": bins.size}
-    return {"values": list(bins.values), "size": bins.size}
 
 
 def _bins(cut: Mapping[str, Any]) -> Bins:

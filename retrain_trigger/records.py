@@ -80,7 +80,12 @@ def _written_number(value: Any) -> Any:
 
 
 def _written_cells(cells: Mapping[tuple[Any, ...], Any]) -> list[list[Any]]:
-    return [[*key, encoded(value)] for key, value in sorted(cells.items())]
+    return [[*key, encoded(value)] for key, value in sorted(cells.items(), key=_as_text)]
+
+
+def _as_text(item: tuple[tuple[Any, ...], Any]) -> str:
+    """Return by what cells are sorted: a key may hold None, which is neither less nor more than others."""
+    return str(item[0])
 
 
 @cache

@@ -16,7 +16,7 @@ from retrain_trigger.tick import Tick
 from retrain_trigger.world import files
 
 if TYPE_CHECKING:
-    from retrain_trigger.world.logged_requests import Said
+    from retrain_trigger.engines.logged_requests import Said
 
 REQUESTS = 20_000
 """Logged requests that are answered again: the shares are then known to less than a percentage point."""
@@ -56,7 +56,7 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
 
     Raises DataError where the log cannot be read or is empty, PromotionError where a model cannot answer.
     """
-    from retrain_trigger.world import logged_requests  # noqa: PLC0415  (DuckDB: only a comparison needs it)
+    from retrain_trigger.engines import logged_requests  # noqa: PLC0415  (DuckDB: only a comparison needs it)
 
     logs, folder = tick.config.logs, tick.scratch / "rehearsal"
     columns, requests = logs.names, folder / "requests.parquet"

@@ -276,7 +276,7 @@ class Logs(Section):
     label_columns: LabelColumns = default({})
     """Names that differ in logs.labels; null: the same as in logs.columns."""
     decimal: DecimalMark = None
-    """The decimal mark of the metrics log; null: found from the values, if they are unambiguous."""
+    """The decimal mark of numbers in text; null: found from the values, if they are unambiguous."""
     date_format: DateFormat = None
     """The date format of all logs, e.g. "%d.%m.%Y"; null: found from the values, if they are unambiguous."""
 

@@ -75,7 +75,7 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
     if shadow is None or asked is None or source is None:
         return None
     known_as = past.known_as.get(shadow.champion)
-    from retrain_trigger.world import shadow_log  # noqa: PLC0415  (DuckDB: only while a shadow runs)
+    from retrain_trigger.engines import shadow_log  # noqa: PLC0415  (DuckDB: only while a shadow runs)
 
     now = past.clock(now)
     ends = shadow.since + max(PATIENCE * timedelta(hours=asked.hours), config.trigger.max_age)

@@ -176,8 +176,8 @@ def contested(
 ) -> Trial:
     """Count what two models said and judge it; `golden` are the golden rows. Raises PromotionError as `judged` does."""
     from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
+    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
     from retrain_trigger.judge import gates, subgroups  # noqa: PLC0415  (NumPy: not on the healthy path)
-    from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     slices = [
         subgroups.Slice(column, value, JointCounts.from_json(counts))
@@ -285,7 +285,7 @@ def prepared_golden(config: Config, scratch: Path) -> Path | None:
     """Copy the golden rows to `scratch`; None where there are none. Raises PromotionError where they cannot be read."""
     if config.promotion.golden is None:
         return None
-    from retrain_trigger.world import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
+    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     golden = scratch / "golden.parquet"
     tallies.write_golden(config.promotion.golden, golden, columns=config.logs.names)

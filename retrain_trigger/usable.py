@@ -1,8 +1,9 @@
 """What of a prediction log can be used under the settings, and what is said of the rest."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from retrain_trigger.config import Config
 from retrain_trigger.counts.unusable import Aside, Unusable
@@ -60,11 +61,12 @@ def notes(
             f"{_number(found.rows, 'row')} of {total:,} in logs.predictions cannot be used: {found.words}{_advice(found)}{more}"
         )
     if aside.lines:
-        said.append(f"{_number(aside.lines, 'line')} of logs.predictions cannot be used: no JSON object")
+        said.append(f"{_number(aside.lines, 'line')} of logs.predictions cannot be read as rows")
     if aside.ahead:
         said.append(
             f"{_number(aside.ahead, 'row')} of logs.predictions have a time after the present window, and wait for it"
         )
+    said += _once_more(aside)
     others = _others(windows, own, champion)
     if others:
         named = ", ".join(f"{model} ({rows:,})" for model, rows in others.most_common(NAMED))
@@ -73,6 +75,28 @@ def notes(
             f"{_number(others.total(), 'row')} of logs.predictions are of other models than the champion and are not judged: {named}{more}"
         )
     return tuple(said)
+
+
+def _once_more(aside: Aside) -> Iterator[str]:
+    """Say what was counted once though it is there more often, which ids have no partner, and what is nested."""
+    if aside.repeated:
+        is_one = aside.repeated == 1
+        yield (
+            f"{_number(aside.repeated, 'row')} of logs.predictions {'repeats' if is_one else 'repeat'} an id of the same "
+            f"window and {'is' if is_one else 'are'} not counted: an id counts once (logs.columns.id)"
+        )
+    for copy, first in aside.copies[:NAMED]:
+        yield f"{Path(copy).name} is the same file as {Path(first).name}, and is not counted a second time"
+    if len(aside.copies) > NAMED:
+        yield f"{len(aside.copies) - NAMED} more files are the same as others, and are not counted a second time"
+    if aside.strangers:
+        label, row = aside.strangers
+        yield (
+            f"no id in logs.labels is an id in logs.predictions (such as {label!r} there and {row!r} here); "
+            "ids are compared as text: write them alike"
+        )
+    for container, columns in aside.nested:
+        yield f"{container} in logs.predictions holds nested columns, watched by their own names: {', '.join(columns)}"
 
 
 def _spoilt(config: Config, windows: Sequence[WindowCounts]) -> dict[datetime, Unusable]:

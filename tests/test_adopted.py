@@ -126,7 +126,7 @@ def test_rows_without_times_give_it_a_profile_too_and_status_says_what_follows(s
     ("name", "columns", "why"),
     [
         ("nowhere.csv", None, "there are no rows at nowhere.csv; --trained-on names a file, a folder or a glob"),
-        ("live.joblib", None, "live.joblib holds .joblib; one of .parquet, .csv, .jsonl, .ndjson can be read"),
+        ("live.joblib", None, "live.joblib holds .joblib; one of .parquet, .csv, .tsv, .jsonl, .ndjson can be read"),
         ("training.csv", "timestamp, id, a", "column 'label' (label) is missing in training.csv"),
     ],
     ids=["no file", "no table", "no label"],

@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
         {"serving"},
     ),
     ({"config", "sections", "units", "document"},),
-    ({"judge"}, {"world"}),
+    ({"judge"}, {"engines", "world"}),
     (
         {"findings", "outcomes", "errors", "entries", "events", "measurements", "pointer", "records"}
         | {"comparisons", "redaction", "__init__"},

@@ -60,7 +60,7 @@ def test_slices_and_ticks_print_their_tables() -> None:
     slices = printed("slices.py", "--repetitions", "1", "--days", "62", "--rows", "500", "--number", "2")
     assert len([line for line in slices if line.startswith("| 500 ")]) == 5
     ticks = printed("tick.py", "--rows", "90", "--days", "3", "--late", "1", "--repeat", "1")
-    assert len([line for line in ticks if line.startswith(("| one file", "| a folder"))]) == 12
+    assert len([line for line in ticks if line.startswith(("| one file", "| a folder"))]) == 16
 
 
 def test_gate_prints_how_often_equal_models_are_promoted() -> None:

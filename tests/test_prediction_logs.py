@@ -15,9 +15,11 @@ import pytest
 from projects import BREAK, Project, day
 
 from retrain_trigger import config, replay
-from retrain_trigger.counts.windows import WindowCounts, merged
+from retrain_trigger.counts.histograms import Bins
+from retrain_trigger.counts.windows import WindowCounts
+from retrain_trigger.engines import prediction_log, reading
+from retrain_trigger.engines.plan import Plan
 from retrain_trigger.judge.policy import Action
-from retrain_trigger.world import prediction_log, tally
 
 SETTINGS = """\
 performance_threshold: 0.85
@@ -207,16 +209,19 @@ def test_every_format_comes_to_the_same_counts(tmp_path: Path, kind: str) -> Non
     names = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
 
     def counted(source: Path) -> list[WindowCounts]:
-        plan = tally.Plan(
+        plan = Plan(
             predictions=str(source),
             labels=None,
             columns={**{name: name for name in names}, "label": "truth"},
             window=timedelta(days=1),
-            bins={"age": {"bounds": [[30.0, True], [40.0, True]], "size": 4}, "city": {"values": ["north"], "size": 3}},
+            bins={
+                "age": Bins.numeric([30.0, 40.0], [], low=0.0, high=99.0),
+                "city": Bins.categorical({"north": 1}),
+            },
             score_edges=(0.5,),
         )
-        pieces = prediction_log.count(plan, now=day(4), known={})
-        return merged(WindowCounts.from_json(window) for piece in pieces.values() for window in piece["windows"])
+        counted = prediction_log.count(plan, now=day(4))
+        return reading.seen(plan, counted, now=day(4), told=lambda *_: "").windows
 
     apart = counted(tmp_path / "log")
     assert apart == counted(tmp_path / "all.jsonl"), "files add up to the whole"
@@ -292,8 +297,8 @@ def test_a_run_that_is_killed_while_it_reads_leaves_nothing_of_the_log(service: 
     project = service.project
     private = project.folder / "private"
     private.mkdir()
-    dies = "import os, sys; from retrain_trigger import cli; from retrain_trigger.world import prediction_log; "
-    dies += "prediction_log._Counting._part = lambda *_: os.kill(os.getpid(), 9); cli.main(sys.argv[1:])"
+    dies = "import os, sys; from retrain_trigger import cli; from retrain_trigger.engines import prediction_log; "
+    dies += "prediction_log.Counting._counted = lambda *_: os.kill(os.getpid(), 9); cli.main(sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", dies, "run", "--now", day(2).isoformat()],
         cwd=project.folder,
@@ -303,7 +308,7 @@ def test_a_run_that_is_killed_while_it_reads_leaves_nothing_of_the_log(service: 
     )
     runs = project.folder / ".retrain-check/runs"
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert list(runs.glob("*/part.jsonl")), "it was killed while a part was there"
+    assert list(runs.glob("*/*.jsonl")), "it was killed while a part was there"
     assert not list(private.iterdir())
     project.run(day=2, code=None)
     assert not list(runs.iterdir())

@@ -12,8 +12,8 @@ import pytest
 from projects import CONFIG, Project, day
 
 from retrain_trigger import config
+from retrain_trigger.engines import shadow_log
 from retrain_trigger.errors import ConfigError
-from retrain_trigger.world import shadow_log
 
 SETTINGS = CONFIG.replace(
     "promotion: {min_rows: 200}", "promotion: {min_rows: 200, shadow: {rows: 300, hours: 24}}"

@@ -13,17 +13,20 @@ NUMERIC_BINS = 10
 MOST_CATEGORIES = 200
 """So many values of a category have a bin of their own, the most frequent ones."""
 
+SINGLE = 2.0**-24
+"""How far, relative to its size, a number may be moved by being written in single precision."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bins:
     """How one column is counted; kept in profile.json. Made by `numeric` or `categorical`.
 
-    Every bin has a place, from 0; the last place is that of missing values (NULL and NaN).
+    Every bin has a place, from 0; the last place is that of missing values (NULL, NaN and
+    infinities).
 
     A number falls into the first bin of `bounds` that takes it: `(bound, True)` takes v <= bound, `(bound, False)`
-    takes v < bound; what none of them takes, +inf too, falls into the place after them, which is the one before
-    *missing*. So bins are intervals (lo, hi], save that an atom, a value with a bin of its own, is cut out of the
-    interval that ends with it: (lo, atom), [atom, atom]. Numbers are compared as doubles.
+    takes v < bound; what none of them takes falls into the place after them, which is the one before *missing*. So bins are intervals (lo, hi], save that an atom, a value with a bin of its own, is cut out of the
+    interval that ends with it: (lo, atom), [atom, atom]. A number within single precision of a bound is that bound.
 
     A category falls into the place of its value in `values` (compared as text, exactly), and else into *other*, the
     place before *missing*: values that the reference never had, or too rarely.
@@ -36,7 +39,7 @@ class Bins:
     >>> bins.labels
     ('under 0', 'exactly 0', 'over 0 up to 2.5', 'over 2.5 up to 7', 'over 7', 'missing')
     >>> [bins.index(value) for value in (-1, 0, 2.5, 2.6, math.inf, math.nan, None)]
-    [0, 1, 2, 3, 4, 5, 5]
+    [0, 1, 2, 3, 5, 5, 5]
     >>> Bins.categorical({"south": 30, "north": 40}).labels
     ('north', 'south', 'other values', 'missing')
     """
@@ -82,6 +85,24 @@ class Bins:
         return tuple(found)
 
     @property
+    def cuts(self) -> tuple[tuple[float, bool], ...]:
+        """`bounds` as values are held against them: a number that is a bound in single precision is that bound.
+
+        >>> Bins.numeric([0.7], [0.1], low=0.0, high=1.0).index(0.10000000149011612)
+        1
+        """
+        found: list[tuple[float, bool]] = []
+        for bound, takes in self.bounds:
+            cut = bound + abs(bound) * (SINGLE if takes else -SINGLE)
+            found.append((max(cut, found[-1][0]) if found else cut, takes))
+        return tuple(found)
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The place of each category."""
+        return {value: number for number, value in enumerate(self.values)}
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """What people call the bins, by place; a value may have the name of another bin, so count by place."""
         if not self.numeric_column:
@@ -107,12 +128,25 @@ class Bins:
         if not self.numeric_column:
             return self.values.index(str(value)) if str(value) in self.values else len(self.values)
         # (bound, False) sorts before (bound, True): the key of v is the least bound that takes it.
-        return bisect_left(self.bounds, (float(value), True))
+        number = float(value)
+        return bisect_left(self.cuts, (number, True)) if math.isfinite(number) else self.size - 1
 
     def count(self, values: Iterable[float | str | None]) -> "Histogram":
         """Count a few values, one after the other; many are counted where they are."""
         found = Counter(map(self.index, values))
         return Histogram(tuple(found[place] for place in range(self.size)))
+
+    def counted(self, words: Mapping[str, int], *, missing: int) -> "Histogram":
+        """Count rows by their word, and those without one.
+
+        >>> Bins.categorical({"a": 2, "b": 1}).counted({"a": 3, "c": 1}, missing=2)
+        Histogram(counts=(3, 0, 1, 2))
+        """
+        counts = [0] * self.size
+        for word, rows in words.items():
+            counts[self.index(_number(word) if self.numeric_column else word)] += rows
+        counts[-1] += missing
+        return Histogram(tuple(counts))
 
     def to_json(self) -> dict[str, Any]:
         """Return the bins as a JSON object."""
@@ -172,6 +206,13 @@ def _interval(lower: float, bound: float, *, takes: bool) -> str:
     if lower == bound:
         return f"exactly {bound:.6g}"
     return f"over {lower:.6g} {'up to' if takes else 'under'} {bound:.6g}"
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
 
 
 def _whole(count: Any) -> int:

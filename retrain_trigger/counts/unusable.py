@@ -4,16 +4,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-_WHY = {
+REASONS = {
     "time": "no readable time",
     "prediction": "no prediction",
+    "class": "a prediction that is no class of the model",
     "label": "a label that is no class of the model",
+    "words": "a label that is none of the words predicted",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The rows that cannot be used, by reason (`time`, `prediction` or `label`), and where the first is, with its value.
+    """The rows that cannot be used, by reason (a key of REASONS), and where the first is, with its value.
 
     >>> one = Unusable({"prediction": 2}, "log.csv:2: prediction is empty")
     >>> (one + Unusable({"prediction": 1, "time": 1}, "log.csv:9: timestamp is 'x'")).words
@@ -35,7 +37,7 @@ class Unusable:
     def words(self) -> str:
         """How many there are for each reason, the most frequent first, and the example."""
         counts = sorted(self.by_reason.items(), key=lambda each: (-each[1], each[0]))
-        said = ", ".join(f"{rows:,} {'has' if rows == 1 else 'have'} {_WHY[why]}" for why, rows in counts)
+        said = ", ".join(f"{rows:,} {'has' if rows == 1 else 'have'} {REASONS[why]}" for why, rows in counts)
         return f"{said} ({self.example})" if self.example else said
 
 
@@ -44,12 +46,18 @@ class Aside:
     """What of a prediction log is in no window that was judged.
 
     `unplaced` are rows without a time in files without any, `lines` those that are no rows, `ahead` the rows that are
-    dated after the present window.
+    dated after the present window. `repeated` are rows whose id had been counted, `copies` files that are others once
+    more, and these, `strangers` an id of the labels and one of the rows, if no label is of a row, and `nested` columns
+    in which others are, and these.
     """
 
     unplaced: Unusable = field(default_factory=Unusable)
     lines: int = 0
     ahead: int = 0
+    repeated: int = 0
+    copies: tuple[tuple[str, str], ...] = ()
+    strangers: tuple[str, str] | None = None
+    nested: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 NOTHING_ASIDE = Aside()

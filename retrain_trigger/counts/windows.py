@@ -1,16 +1,21 @@
 """What a prediction log comes to: counts per window, which add up."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from retrain_trigger.counts.confusion import Confusion
-from retrain_trigger.counts.histograms import Histogram
+from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.tally import Cell, Part, Tally, Where
 from retrain_trigger.counts.unusable import Unusable
+from retrain_trigger.counts.vocabulary import Vocabulary
 
 Cells = Mapping[tuple[Any, ...], int]
+
+Spoilt = tuple[int | None, str | None, str]
+"""Window, model, and why rows cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +62,6 @@ class WindowCounts:
             unusable=self.unusable + other.unusable,
         )
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "WindowCounts":
-        """Read what was counted of one window."""
-        return cls(
-            start=datetime.fromisoformat(document["start"]),
-            model=document["model"],
-            rows=document["rows"],
-            labelled=document["labelled"],
-            confusion=Confusion.from_json(document["confusion"]),
-            histograms={name: Histogram.from_json(counts) for name, counts in document["histograms"].items()},
-            scores=_cells(document["scores"]),
-            exposed=_cells(document["exposed"]),
-            slices={(name, *cell): n for name, cells in document["slices"].items() for *cell, n in cells},
-            unusable=Unusable(document["unusable"], document["example"] or ""),
-        )
-
     file = ""  # windows always have a time; a place in a file is for lines that have none
     end = 0
 
@@ -96,8 +85,128 @@ def merged(windows: Iterable[WindowCounts]) -> list[WindowCounts]:
     return [found[key] for key in sorted(found, key=lambda key: (key[0], key[1] or ""))]
 
 
-def _cells(document: Iterable[Sequence[Any]]) -> dict[tuple[Any, ...], int]:
-    return {tuple(cell): count for *cell, count in document}
+def of_tally(
+    tally: Tally,
+    vocabulary: Vocabulary,
+    *,
+    start: Callable[[int], datetime],
+    bins: Mapping[str, Bins],
+    timeless: Mapping[Where, int],
+    examples: Mapping[Spoilt, str],
+) -> list[WindowCounts]:
+    """Return the windows of a tally, in order of time, its words read as the classes that they stand for.
+
+    `start` tells when a window starts, `bins` are those of the watched columns. `timeless` are rows without a readable
+    time, by the window that they are taken to be in, and `examples` what a person is shown of rows that cannot be used.
+    """
+    found: dict[Where, _Counting] = {}
+    for cell, rows in tally.cells.items():
+        found.setdefault(cell[:2], _Counting()).add(vocabulary, cell, rows)
+    for part, rows in tally.slices.items():
+        found[part[:2]].add_part(vocabulary, part, rows)
+    for where, rows in timeless.items():
+        found.setdefault(where, _Counting()).unusable["time"] += rows
+    histograms: dict[Where, dict[str, Histogram]] = {}
+    for (number, model, column), counts in tally.histograms.items():
+        histograms.setdefault((number, model), {})[column] = Histogram(counts)
+    shown: dict[Where, str] = {}
+    of_these = [key for key in examples if key[:2] in found]
+    for number, model, why in sorted(of_these, key=lambda key: (-found[key[:2]].unusable[key[2]], key[2])):
+        shown.setdefault((number, model), examples[number, model, why])
+    return [
+        counting.window(
+            start(number),
+            model,
+            bins=bins,
+            histograms=histograms.get((number, model), {}),
+            example=shown.get((number, model), ""),
+        )
+        for (number, model), counting in sorted(found.items(), key=lambda item: (item[0][0], item[0][1] or ""))
+        if number is not None
+    ]
+
+
+@dataclass(slots=True)
+class _Counting:
+    """One window of one model, as its rows are read."""
+
+    rows: int = 0
+    labelled: int = 0
+    confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
+    scores: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    exposed: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    slices: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    said: Counter[str] = field(default_factory=Counter)
+    unusable: Counter[str] = field(default_factory=Counter)
+
+    def add(self, vocabulary: Vocabulary, cell: Cell, rows: int) -> None:
+        """Count rows of one cell."""
+        _, _, said, label, place, exposed = cell
+        answer, truth = vocabulary.read(said), vocabulary.read(label)
+        why = _why(vocabulary, answer, truth)
+        if why or answer is None:
+            self.unusable[why] += rows
+            return
+        self.rows += rows
+        self.said[answer] += rows
+        if truth is not None:
+            self.labelled += rows
+            self.confusion[truth, answer] += rows
+        if place is not None:
+            self.scores[place, answer, truth] += rows
+        if exposed is not None:
+            self.exposed[exposed, answer, truth] += rows
+
+    def add_part(self, vocabulary: Vocabulary, part: Part, rows: int) -> None:
+        """Count rows of one value of a slice column."""
+        _, _, column, value, said, label = part
+        answer, truth = vocabulary.read(said), vocabulary.read(label)
+        if answer is not None and truth is not None and not _why(vocabulary, answer, truth):
+            self.slices[column, value, truth, answer] += rows
+
+    def window(
+        self,
+        start: datetime,
+        model: str | None,
+        *,
+        bins: Mapping[str, Bins],
+        histograms: Mapping[str, Histogram],
+        example: str,
+    ) -> WindowCounts:
+        """Return what was counted."""
+        own = dict(histograms)
+        for role, words in (("prediction", self.said), ("label", self._labels())):
+            if role in bins:
+                own[role] = bins[role].counted(words, missing=self.rows - words.total())
+        return WindowCounts(
+            start=start,
+            model=model,
+            rows=self.rows,
+            labelled=self.labelled,
+            confusion=Confusion(dict(self.confusion)),
+            histograms=own,
+            scores=dict(self.scores),
+            exposed=dict(self.exposed),
+            slices=dict(self.slices),
+            unusable=Unusable(dict(self.unusable), example),
+        )
+
+    def _labels(self) -> Counter[str]:
+        found = Counter[str]()
+        for (truth, _), rows in self.confusion.items():
+            found[truth] += rows
+        return found
+
+
+def _why(vocabulary: Vocabulary, answer: str | None, truth: str | None) -> str:
+    """Return why a row cannot be used; empty where it can."""
+    if answer is None:
+        return "prediction"
+    if answer in vocabulary.odd:
+        return "class"
+    if truth in vocabulary.odd:
+        return "label"
+    return "words" if vocabulary.apart and truth is not None else ""
 
 
 def _added(one: Cells | None, other: Cells | None) -> dict[tuple[Any, ...], int]:

@@ -126,6 +126,15 @@ def overwrite(path: Path, data: bytes) -> None:
         os.close(descriptor)
 
 
+def sync(path: Path) -> None:
+    """Make a file durable that another program wrote."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def publish(beside: Path, path: Path) -> None:
     """Give a file that was written and synced beside its place its name."""
     beside.replace(path)

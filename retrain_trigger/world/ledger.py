@@ -62,6 +62,11 @@ class Ledger:
         self._connection, self._asking, self._chained = connection, asking, chained
         self._supposed: list[Entry[Event]] = []
 
+    @property
+    def asks(self) -> bool:
+        """Say whether it is open for questions only: nothing may be written."""
+        return self._asking
+
     @classmethod
     @contextmanager
     def writing(cls, path: Path) -> Iterator["Ledger"]:

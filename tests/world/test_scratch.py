@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from projects import Project
 
-from retrain_trigger.world import scratch, tables
+from retrain_trigger.engines import tables
+from retrain_trigger.world import scratch
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Files that are rotated, emptied or replaced while they are read: they are read again, and never told by halves."""
+"""Files that are rotated, emptied or replaced while they are read: they are read again, and never judged on half of it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import duckdb
 
+from retrain_trigger.engines import parts, tables
+from retrain_trigger.engines.parts import Span
+from retrain_trigger.engines.tables import FileState
 from retrain_trigger.errors import DataError
-from retrain_trigger.world import parts, tables
-from retrain_trigger.world.parts import Span
-from retrain_trigger.world.tables import FileState
 
 TRIES = 3
 """Times that files are read before it is said that they do not hold still: a rotation comes once an hour or a day."""
@@ -80,12 +80,12 @@ class _Seen:
 def _goes_on(before: FileState, now: FileState, end: str) -> bool:
     if before == now:
         return True
-    return parts.is_text(now) and now.inode == before.inode and now.size >= before.size and _end(before) == end
+    return parts.grows(now) and now.inode == before.inode and now.size >= before.size and _end(before) == end
 
 
 def _end(file: FileState) -> str:
     """Return the fingerprint of a text file's last block, which nothing but more text leaves as it is."""
-    if not parts.is_text(file):
+    if not parts.grows(file):
         return ""
     try:
         return parts.fingerprint(file.path, Span(max(0, file.size - _BLOCK), file.size))

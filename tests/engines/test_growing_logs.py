@@ -2,20 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from retrain_trigger.counts.windows import WindowCounts, merged
-from retrain_trigger.world import parts, prediction_log, tally
-from retrain_trigger.world.prediction_log import Pieces
+from retrain_trigger.counts.histograms import Bins
+from retrain_trigger.engines import parts, prediction_log, reading, tables, waiting
+from retrain_trigger.engines.counted import Counted
+from retrain_trigger.engines.plan import Plan
+from retrain_trigger.records import decoded, encoded
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 NAMES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
@@ -25,18 +28,21 @@ HOURS = 6
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut files of a few kilobytes into many parts."""
+    """Cut files of a few kilobytes into many parts, each read by a query of its own."""
     monkeypatch.setattr(parts, "LARGEST", 1400)
-    monkeypatch.setattr(parts, "SMALL", 500)
+    monkeypatch.setattr(prediction_log, "AT_ONCE", 1400)
 
 
-def plan_of(folder: Path, *, kind: str = "jsonl", labels: bool = True) -> tally.Plan:
-    return tally.Plan(
+def plan_of(folder: Path, *, kind: str = "jsonl", labels: bool = True) -> Plan:
+    return Plan(
         predictions=str(folder / f"log.{kind}"),
         labels=str(folder / "labels.jsonl") if labels else None,
         columns={name: name for name in NAMES},
         window=timedelta(days=1),
-        bins={"age": {"bounds": [[30.0, True]], "size": 3}, "city": {"values": ["north", "007"], "size": 4}},
+        bins={
+            "age": Bins.numeric([30.0], [], low=0.0, high=99.0),
+            "city": Bins.categorical({"north": 2, "007": 1}),
+        },
         score_edges=(0.5,),
         slices=("city",),
     )
@@ -64,27 +70,30 @@ def lines_of(kind: str, *, rows: int, labelled: bool, seed: int) -> list[bytes]:
     return found
 
 
-def told(pieces: Mapping[str, Mapping[str, Any]]) -> tuple[Any, ...]:
-    windows = merged(WindowCounts.from_json(window) for piece in pieces.values() for window in piece["windows"])
-    ends = [max((piece[end] or "" for piece in pieces.values()), default="") for end in ("newest", "newest_label")]
-    return windows, *ends
+def told(plan: Plan, counted: Counted, now: datetime) -> tuple[Any, ...]:
+    """Return what a count comes to, however it was counted."""
+    seen = reading.seen(plan, counted, now=now, told=lambda file, example: f"{Path(file).name}: {example}")
+    aside = seen.aside
+    return seen.windows, seen.newest, seen.newest_label, sorted(seen.delays.items()), aside.repeated, aside.lines
 
 
-def again(plan: tally.Plan, now: datetime, known: Pieces) -> Pieces:
+def again(plan: Plan, now: datetime, known: Counted, folder: Path) -> Counted:
     """Count as the next tick does, from what a ledger kept."""
-    return prediction_log.count(plan, now=now, known=json.loads(json.dumps(known)))
+    kept = decoded(Counted, json.loads(json.dumps(encoded(known))))
+    return prediction_log.count(plan, now=now, known=kept, store=folder, keep=folder, scratch=folder)
 
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Count every file in one part."""
+    """Count every file by one query, where it lies."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "LARGEST", 1 << 30)
+        patch.setattr(prediction_log, "AT_ONCE", 1 << 30)
+        patch.setattr(parts, "QUIET", -1.0)
         yield
 
 
 @given(data=st.data(), kind=st.sampled_from(["jsonl", "csv"]), apart=st.booleans(), seed=st.integers(0, 1000))
-@settings(max_examples=int(os.environ.get("GROWING_LOGS", "3")), deadline=None)
+@settings(max_examples=int(os.environ.get("GROWING_LOGS", "3")), deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_any_order_of_ticks_comes_to_what_counting_all_comes_to(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
@@ -108,7 +117,8 @@ def test_any_order_of_ticks_comes_to_what_counting_all_comes_to(
     log.write_bytes(lines[0] + lines[1])
     left[0] = left[0][len(lines[0] + lines[1]) :]
     labels.write_bytes(b'{"id": "r0", "label": 1, "labelled_at": "2026-01-06"}\n')
-    known: Pieces = {}
+    known = Counted()
+    kept = folder / "kept"
     for _ in range(data.draw(st.integers(2, 5))):
         for number, path in enumerate((log, labels)):
             length = data.draw(st.integers(0, max(1, len(left[number]))))
@@ -118,10 +128,10 @@ def test_any_order_of_ticks_comes_to_what_counting_all_comes_to(
                 file.write(left[number][:length])
             left[number] = left[number][length:]
         now = START + timedelta(hours=data.draw(st.integers(0, 12 * 24)))
-        known = again(plan, now, known)
-        assert told(known) == told(prediction_log.count(plan, now=now, known={}))
+        known = again(plan, now, known, kept)
+        assert told(plan, known, now) == told(plan, prediction_log.count(plan, now=now), now)
         with at_once():
-            assert told(known) == told(prediction_log.count(plan, now=now, known={}))
+            assert told(plan, known, now) == told(plan, prediction_log.count(plan, now=now), now)
 
 
 class Grown:
@@ -132,10 +142,10 @@ class Grown:
         self.log = Path(self.plan.predictions)
         self.lines = lines_of("jsonl", rows=60, labelled=not labels, seed=1)
         self.log.write_bytes(b"".join(self.lines[:40]))
-        self.labels = folder / "labels.jsonl"
+        self.labels, self.kept = folder / "labels.jsonl", folder / "kept"
         self.label(*range(20))
         self.now = START + timedelta(hours=HOURS * 40)
-        self.known = prediction_log.count(self.plan, now=self.now, known={})
+        self.known = again(self.plan, self.now, Counted(), self.kept)
 
     def label(self, *numbers: int, label: int = 1) -> None:
         with self.labels.open("a") as file:
@@ -145,23 +155,37 @@ class Grown:
         with self.log.open("ab") as file:
             file.writelines(self.lines[40:])
 
-    def next_tick(self) -> int:
-        """Count again, which must be right; return from which byte on something was counted."""
-        pieces = again(self.plan, self.now + timedelta(days=1), self.known)
-        assert told(pieces) == told(prediction_log.count(self.plan, now=self.now + timedelta(days=1), known={}))
-        fresh = [piece["span"][0] for piece in pieces.values() if piece["now"] != self.now.isoformat()]
-        return min(fresh, default=self.log.stat().st_size)
+    def next_tick(self, monkeypatch: pytest.MonkeyPatch) -> tuple[Counted, list[tuple[str, int]]]:
+        """Count again, which must be right; return also which files were read, and from which byte on."""
+        now, read, spans = self.now + timedelta(days=1), [], parts.spans
+
+        def watched(file: tables.FileState, start: int, end: int) -> Iterator[tuple[parts.Span, bytes]]:
+            read.append((Path(file.path).name, start))
+            return spans(file, start, end)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(parts, "spans", watched)
+            counted = again(self.plan, now, self.known, self.kept)
+            found = list(read)
+        assert told(self.plan, counted, now) == told(self.plan, prediction_log.count(self.plan, now=now), now)
+        return counted, found
 
 
-def test_only_what_is_new_or_open_is_counted(tmp_path: Path) -> None:
+def test_only_what_is_new_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = Grown(tmp_path)
     size = grown.log.stat().st_size
     grown.append()
-    assert size - 2000 < grown.next_tick() <= size
+    assert grown.next_tick(monkeypatch)[1] == [("log.jsonl", size)]
+
+
+def test_a_window_that_closes_has_nothing_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Grown(tmp_path).next_tick(monkeypatch)[1] == []
 
 
 @pytest.mark.parametrize("how", ["rotated", "copytruncate", "rewritten", "one byte in place"])
-def test_a_log_that_was_not_only_appended_to_is_counted_anew(tmp_path: Path, how: str) -> None:
+def test_a_log_that_was_not_only_appended_to_is_counted_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     grown = Grown(tmp_path)
     old = grown.log.read_bytes()
     new = b"".join(lines_of("jsonl", rows=80, labelled=True, seed=2))
@@ -175,39 +199,49 @@ def test_a_log_that_was_not_only_appended_to_is_counted_anew(tmp_path: Path, how
         grown.append()
     else:
         grown.log.write_bytes(new if how == "copytruncate" else old.replace(b'"id": "r3"', b'"id": "was r3"') + new)
-    assert grown.next_tick() == 0
+    assert grown.next_tick(monkeypatch)[1][0] == ("log.jsonl", 0)
 
 
-def test_a_label_has_only_the_part_counted_again_that_its_row_is_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "label"), [(30, 1), (3, 0)])
+def test_a_label_that_comes_or_is_corrected_has_no_row_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, label: int
+) -> None:
     grown = Grown(tmp_path, labels=True)
-    grown.label(30)
-    place = grown.log.read_bytes().index(b'"id": "r30"')
-    assert place - 1600 < grown.next_tick() <= place
+    size = grown.labels.stat().st_size
+    grown.label(number, label=label)
+    assert grown.next_tick(monkeypatch)[1] == [("labels.jsonl", size)]
 
 
-def test_a_corrected_label_has_everything_counted_again(tmp_path: Path) -> None:
+def test_rows_that_were_kept_and_are_lost_are_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = Grown(tmp_path, labels=True)
-    grown.label(3, label=0)
-    assert grown.next_tick() == 0
+    next((grown.kept / waiting.FOLDER).iterdir()).unlink()
+    assert {start for _, start in grown.next_tick(monkeypatch)[1]} == {0}
 
 
-def test_columns_that_change_their_type_on_the_way_are_read_as_a_whole(tmp_path: Path) -> None:
+def test_after_a_promotion_what_lies_before_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = Grown(tmp_path)
-    with grown.log.open("a") as file:
-        file.write(json.dumps({"timestamp": str(START), "prediction": 1, "label": 1, "city": 7}) + "\n")
-    grown.next_tick()
-    grown.known = again(grown.plan, grown.now, grown.known)
-    assert [piece["mixed"] for piece in grown.known.values()] == [True]
+    size = grown.log.stat().st_size
+    grown.plan = replace(grown.plan, since=grown.now, version="v2")
     grown.append()
-    assert grown.next_tick() == 0
+    counted, read = grown.next_tick(monkeypatch)
+    assert read == [("log.jsonl", size)]
+    assert [piece.before for piece in counted.pieces] == [True, False]
 
 
-def test_a_label_whose_time_cannot_be_read_never_arrives(tmp_path: Path) -> None:
+def test_an_id_that_comes_again_in_its_window_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = Grown(tmp_path)
+    with grown.log.open("ab") as file:
+        file.write(grown.lines[39] + grown.lines[38] + grown.lines[38])
+    counted, _ = grown.next_tick(monkeypatch)
+    assert sum(piece.repeated for piece in counted.pieces) == 3
+
+
+def test_a_label_whose_time_cannot_be_read_never_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grown = Grown(tmp_path, labels=True)
     with grown.labels.open("a") as file:
         file.write(json.dumps({"id": "r25", "label": 1, "labelled_at": "soon"}) + "\n")
         file.write(json.dumps({"id": "r26", "label": 1, "labelled_at": str(START)}) + "\n")
         file.write(json.dumps({"id": "r27", "label": 1, "labelled_at": None}) + "\n")
-    grown.next_tick()
-    windows, *_ = told(again(grown.plan, grown.now, grown.known))
+    counted, _ = grown.next_tick(monkeypatch)
+    windows, *_ = told(grown.plan, counted, grown.now + timedelta(days=1))
     assert sum(window.labelled for window in windows) == 20 + 2

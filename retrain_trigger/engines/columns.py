@@ -5,7 +5,10 @@ from typing import Any
 
 import duckdb
 
-from retrain_trigger.world.tables import kind_of, quoted, text
+from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.engines import portable
+from retrain_trigger.engines.portable import DUCKDB
+from retrain_trigger.engines.tables import kind_of, quoted
 
 _QUANTILES = tuple(step / 10 for step in range(1, 10))
 _ATOM = 0.1  # a value that holds this share of the rows has a bin of its own
@@ -39,44 +42,26 @@ def histograms(
     connection: duckdb.DuckDBPyConnection,
     relation: str,
     where: str,
-    plan: Mapping[str, Mapping[str, Any]],
+    columns: Mapping[str, Bins],
     *,
     half: str,
-) -> dict[str, list[int]]:
-    """Count the rows in each bin of each column; a column of the plan must be there.
+) -> dict[str, Histogram]:
+    """Count the rows in each bin of each column; a column that is counted must be there.
 
     Categories are counted on the rows outside the `half` that their bins were chosen on: values chosen for being
     frequent there would hold more rows there than anywhere else, and the next window would seem to have moved.
     """
-    if not plan:
-        return {}
-    others = f"FILTER (NOT ({half}))"
-    chosen = ", ".join(
-        f"histogram({place(quoted(name), cut)}) {others if 'values' in cut else ''}" for name, cut in plan.items()
-    )
-    row = connection.execute(f"SELECT {chosen} FROM {relation} WHERE {where}").fetchone() or ()
-    return {
-        name: [int((counts or {}).get(number, 0)) for number in range(cut["size"])]
-        for (name, cut), counts in zip(plan.items(), row, strict=True)
-    }
-
-
-def place(column: str, cut: Mapping[str, Any]) -> str:
-    """Return SQL for the place of the bin that a value falls into; the last place is that of missing values.
-
-    `cut` is `{"bounds": [[bound, takes], ...], "size": n}` for numbers, `{"values": [...], "size": n}` for categories.
-    """
-    missing = cut["size"] - 1
-    if "values" in cut:
-        chosen = " ".join(f"WHEN {text(value)} THEN {number}" for number, value in enumerate(cut["values"]))
-        other = len(cut["values"])
-        named = f"CASE {column}::VARCHAR {chosen} ELSE {other} END" if chosen else str(other)
-        return f"CASE WHEN {column} IS NULL THEN {missing} ELSE {named} END"
-    number = f"try_cast({column} AS DOUBLE)"
-    above = " + ".join(
-        f"({number} {'>' if takes else '>='} {bound!r}::DOUBLE)::INTEGER" for bound, takes in cut["bounds"]
-    )
-    return f"CASE WHEN {number} IS NULL OR isnan({number}) THEN {missing} ELSE {above or '0'} END"
+    found: dict[str, Histogram] = {}
+    for name, bins in columns.items():
+        column = f"try_cast({quoted(name)} AS DOUBLE)" if bins.numeric_column else f"{quoted(name)}::VARCHAR"
+        others = "" if bins.numeric_column else f" AND NOT ({half})"
+        place = f"CAST({portable.place(DUCKDB, column, bins)} AS VARCHAR)"
+        query = f"SELECT {place}, count(*) FROM {relation} WHERE ({where}){others} GROUP BY 1"
+        counts = [0] * bins.size
+        for value, rows in connection.execute(query).fetchall():
+            counts[portable.number(bins, value)] += rows
+        found[name] = Histogram(tuple(counts))
+    return found
 
 
 def _numeric(connection: duckdb.DuckDBPyConnection, relation: str, where: str, column: str) -> dict[str, Any]:

@@ -14,10 +14,13 @@ from typing import Any, BinaryIO, Self
 import duckdb
 import pytest
 
+from retrain_trigger.engines import labelled, parts, past, prediction_log, shadow_log
+from retrain_trigger.engines.counted import Counted
+from retrain_trigger.engines.plan import ORIGIN, Plan
 from retrain_trigger.errors import CannotJudgeError, DataError
-from retrain_trigger.world import labelled, metrics_log, parts, past, prediction_log, shadow_log
+from retrain_trigger.records import decoded, encoded
+from retrain_trigger.world import metrics_log
 from retrain_trigger.world.log_record import Wanted
-from retrain_trigger.world.tally import Plan
 
 OLD, NEW = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 15, tzinfo=UTC)
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -31,7 +34,6 @@ Change = Callable[[], None]
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut files of a few kilobytes into many parts."""
     monkeypatch.setattr(parts, "LARGEST", 1400)
-    monkeypatch.setattr(parts, "SMALL", 500)
 
 
 def rows(since: datetime, *, count: int = ROWS, kind: str = "jsonl") -> bytes:
@@ -46,17 +48,19 @@ def rows(since: datetime, *, count: int = ROWS, kind: str = "jsonl") -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in found)
 
 
-def days(pieces: prediction_log.Pieces) -> dict[str, int]:
+def days(counted: Counted) -> dict[str, int]:
     """Return how many rows each day has."""
     found: dict[str, int] = {}
-    for window in [window for piece in pieces.values() for window in piece["windows"]]:
-        found[window["start"][:10]] = found.get(window["start"][:10], 0) + window["rows"]
+    for tally in (*(piece.tally for piece in counted.pieces), *counted.matched.values()):
+        for (window, *_), n in tally.cells.items():
+            day = str((ORIGIN + timedelta(days=window or 0)).date())
+            found[day] = found.get(day, 0) + n
     return found
 
 
-def count(source: Path, known: prediction_log.Pieces | None = None) -> prediction_log.Pieces:
-    plan = plan_of(source)
-    return prediction_log.count(plan, now=NOW, known=json.loads(json.dumps(known or {})))
+def count(source: Path, known: Counted | None = None) -> Counted:
+    kept = decoded(Counted, json.loads(json.dumps(encoded(known or Counted()))))
+    return prediction_log.count(plan_of(source), now=NOW, known=kept)
 
 
 def plan_of(source: Path, labels: Path | None = None) -> Plan:
@@ -212,9 +216,9 @@ def test_labels_that_are_replaced_while_they_are_read_are_joined_as_they_are_the
         (tmp_path / "labels.new").replace(labels)
 
     with at_read(3, replace):
-        pieces = prediction_log.count(plan_of(log, labels), now=NOW, known={})
-    found = [cell for piece in pieces.values() for window in piece["windows"] for cell in window["confusion"]]
-    assert {label for label, _, _ in found} == {"0"}
+        pieces = prediction_log.count(plan_of(log, labels), now=NOW)
+    found = [cell for tally in pieces.matched.values() for cell in tally.cells]
+    assert {label for _, _, _, label, *_ in found} == {"0"}
 
 
 def test_a_replay_is_of_one_log(tmp_path: Path) -> None:
@@ -249,8 +253,8 @@ def test_parquet_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path)
         (tmp_path / "new").replace(tmp_path / "log.parquet")
 
     with at_read(1, replace):
-        pieces = prediction_log.count(plan_of(tmp_path / "log.parquet", tmp_path / "labels.jsonl"), now=NOW, known={})
-    assert [piece["file"][1][1] for piece in pieces.values()] == [(tmp_path / "log.parquet").stat().st_ino]
+        pieces = prediction_log.count(plan_of(tmp_path / "log.parquet", tmp_path / "labels.jsonl"), now=NOW)
+    assert [piece.file.inode[1] for piece in pieces.pieces] == [(tmp_path / "log.parquet").stat().st_ino]
     assert min(days(pieces)) > "2026-01-10"
 
 
@@ -423,7 +427,7 @@ def tried(read: Callable[[], set[Any]], *, times: int) -> list[set[Any]]:
 def test_a_prediction_log_that_is_rotated_without_end_is_of_one_day_whenever_it_is_counted(tmp_path: Path) -> None:
     line = '{"timestamp": "2026-01-%(day)02dT01:00:00", "id": "r%(n)d", "prediction": 1, "label": 1}'
     log = tmp_path / "log.jsonl"
-    known: prediction_log.Pieces = {}
+    known = Counted()
 
     def read() -> set[Any]:
         nonlocal known

@@ -1,5 +1,7 @@
 """Files of rows as DuckDB reads them: which files there are, and what their columns mean."""
 
+import gzip
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, cast
 
 import duckdb
 
@@ -21,23 +23,19 @@ EARLIEST, LATEST = "TIMESTAMP '1970-01-01'", "TIMESTAMP '2286-01-01'"
 """As SQL: a time before or after is none. Programs write the year 1 or 9999 where they know no time."""
 
 FORMATS = {
-    ".parquet": "read_parquet({files}, union_by_name = true{options})",
-    ".csv": "read_csv({files}, union_by_name = true, sample_size = -1, quote = '\"', escape = '\"'{options}, ignore_errors = {growing}, null_padding = {growing}, max_line_size = 2000000, buffer_size = 8000000)",
-    ".jsonl": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1{options}, ignore_errors = {growing})",
-    ".ndjson": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1{options}, ignore_errors = {growing})",
+    "parquet": "read_parquet({files}, union_by_name = true)",
+    "csv": "read_csv({files}, union_by_name = true, sample_size = -1, quote = '\"', escape = '\"'{options}, "
+    "auto_type_candidates = ['BIGINT', 'DOUBLE', 'DATE', 'TIMESTAMP', 'TIMESTAMPTZ', 'VARCHAR'], "
+    "max_line_size = 2000000, buffer_size = 8000000)",
+    "json": "read_json({files}, format = 'newline_delimited', union_by_name = true, sample_size = -1, ignore_errors = true)",
 }
-"""How rows are read, by the ending of the file name; a growing text file may end in half a line."""
+"""How rows are read whose columns nobody knows, by what files hold. Words are words: yes, t and F are no booleans."""
+
+ENDINGS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json"}
+"""What files hold, by the ending of their name; text may be packed, too, as in log.csv.gz."""
 
 BAD_SHARE = 0.01
 """The share of lines that may be no JSON: one line can always be half written."""
-
-_AS_WRITTEN = {
-    ".parquet": "",
-    ".csv": ", auto_type_candidates = ['BOOLEAN', 'BIGINT', 'DOUBLE', 'VARCHAR']",
-    ".jsonl": ", dateformat = '#%Y', timestampformat = '#%Y'",
-    ".ndjson": ", dateformat = '#%Y', timestampformat = '#%Y'",
-}
-"""Options that leave times as text: of `03/10/2025` a reader makes what it guesses, March or October."""
 
 _KINDS = {"boolean": "boolean", "varchar": "text", "date": "time", "time": "time"}
 _NUMBERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "ubig", "uint", "usm", "utiny", "uhuge", "float")
@@ -53,9 +51,7 @@ NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 """When a label arrives whose time cannot be read."""
 
 _OWN = "retrain-check "
-AT, LABEL, HASH, ROW_HASH, ROW, FILE = (
-    f'"{_OWN}{name}"' for name in ("at", "label", "hash", "row hash", "row", "file")
-)
+AT, LABEL, HASH, ROW_HASH = (f'"{_OWN}{name}"' for name in ("at", "label", "hash", "row hash"))
 """Columns of our own beside those of the data, as SQL; no column of a user has such a name."""
 
 
@@ -68,10 +64,6 @@ class FileState:
     size: int
     changed: int
 
-    def to_json(self) -> list[Any]:
-        """Return the state as a JSON list."""
-        return [self.path, list(self.inode), self.size, self.changed]
-
 
 def files_of(source: str, *, key: str) -> list[FileState]:
     """Return the files of one kind at a path: a file, a folder (read with those below it), or a glob; sorted.
@@ -80,41 +72,45 @@ def files_of(source: str, *, key: str) -> list[FileState]:
     """
     path = Path(source)
     if path.is_dir():
-        found = [file for file in path.rglob("*") if file.suffix in FORMATS and file.is_file() and file.name[0] != "."]
+        found = [file for file in path.rglob("*") if kind(file) and file.is_file() and file.name[0] != "."]
     elif path.is_file():
         found = [path]
     else:
         found = [Path(name) for name in glob(source, recursive=True)] if has_magic(source) else []  # noqa: PTH207  (the pattern is absolute)
-    kinds = {file.suffix for file in found}
+    kinds = {kind(file) for file in found}
     if not found:
         raise DataError(f"there are no rows at {source}; {key} names a file, a folder or a glob")
-    if len(kinds) > 1 or not kinds <= set(FORMATS):
-        raise DataError(f"{source} holds {', '.join(sorted(kinds))}; one of {', '.join(FORMATS)} can be read")
+    if len(kinds) > 1 or None in kinds:
+        held = ", ".join(sorted({file.suffix for file in found}))
+        raise DataError(f"{source} holds {held}; one of {', '.join(ENDINGS)} can be read")
     for file in found:
         if not _is_utf8(file):
             raise DataError(f"{source} holds a file whose name is not UTF-8 ({str(file)!a}); rename it")
     return [state for file in sorted(found) if (state := _state(file)) is not None]
 
 
-def reading(
-    files: Sequence[FileState], *, growing: bool = False, as_written: bool = False, numbered: bool = False
-) -> str:
-    """Return the SQL table function that reads files of one kind; `growing` text may end in half a line.
+def kind(path: str | Path) -> str | None:
+    """Return what a file holds, by the ending of its name; None for what cannot be read.
 
-    `as_written` leaves times as text; `numbered` adds the column FILE, and to Parquet `file_row_number`.
+    >>> kind("log.csv.gz"), kind("log.ndjson"), kind("log.parquet"), kind("log.xlsx")
+    ('csv', 'json', 'parquet', None)
     """
-    names = "[" + ", ".join(text(_literal(file.path)) for file in files) + "]"
-    suffix = Path(files[0].path).suffix
-    options = _delimiter(files[0].path) if _is_csv(files) else ""
-    options += _AS_WRITTEN[suffix] if as_written else ""
-    options += f", filename = {text(FILE.strip(chr(34)))}" if numbered else ""
-    options += ", file_row_number = true" if numbered and is_columnar(files) else ""
-    return FORMATS[suffix].format(files=names, growing=str(growing).lower(), options=options)
+    return ENDINGS.get(Path(str(path).removesuffix(".gz")).suffix)
+
+
+def opened(path: str) -> BinaryIO:
+    """Open a file of text to be read, unpacked."""
+    return cast("BinaryIO", gzip.open(path, "rb")) if path.endswith(".gz") else Path(path).open("rb")
+
+
+def separator_of(header: bytes) -> str:
+    """Return what separates the names in the first line of a CSV file: a guess over all lines is slow."""
+    return max(",;\t|", key=lambda each: header.count(each.encode()))
 
 
 def header_of(path: str) -> bytes:
     """Return the first line of a CSV file. Raises DataError where it is longer than LONGEST_HEADER, or no text."""
-    with Path(path).open("rb") as file:
+    with opened(path) as file:
         header = file.readline(LONGEST_HEADER + 1)
     for start, why in _NO_HEADERS.items():
         if header.startswith(start):
@@ -142,58 +138,53 @@ def told(error: Exception, files: Sequence[FileState] = ()) -> str:
 
 @contextmanager
 def connected() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a database in memory that knows times in UTC and fetches nothing."""
+    """Open a database in memory that knows times in UTC, fetches nothing, and leaves half of the cores to the service."""
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": False}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET threads = {max(1, (os.cpu_count() or 1) // 2)}")
         connection.execute(f"SET temp_directory = {text(str(scratch.spill()))}")
         yield connection
 
 
 def create_view(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    files: Sequence[FileState],
-    *,
-    as_written: bool = False,
-    numbered: bool = False,
+    connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[FileState], *, nested: bool = False
 ) -> None:
-    """Make a view of files of one kind; nested `features` become columns of their own.
+    """Make a view of files of one kind; what is nested in `features`, or (`nested`) in any column, becomes columns.
 
-    Half a line at the end of a growing JSONL file is left out. `as_written` leaves times as text, and so are those of
-    `numbered` rows, which have the columns FILE and ROW: a number that grows from row to row of a file. Raises
-    DataError where more than 1 % of the lines are not JSON.
+    Half a line at the end of a growing JSONL file is left out. Raises DataError where more than 1 % of the lines are
+    not JSON.
     """
-    source = reading(files, growing=not _is_csv(files), as_written=as_written or numbered, numbered=numbered)
-    place = "file_row_number" if is_columnar(files) else "row_number() OVER () - 1"
-    own = " EXCLUDE (file_row_number)" if is_columnar(files) else ""
-    chosen = f"*{own}, {place} AS {ROW}" if numbered else "*"
     try:
-        connection.execute(f"CREATE OR REPLACE VIEW {name}_raw AS SELECT {chosen} FROM {source}")
+        connection.execute(f"CREATE OR REPLACE VIEW {name}_raw AS SELECT * FROM {_reading(files)}")
     except duckdb.Error as error:
         raise DataError(f"{files[0].path} cannot be read: {told(error, files)}") from error
-    text = not is_columnar(files) and not _is_csv(files)
-    flatten(connection, name, json=text)
-    if text:
-        check_lines(files[0].path, *lines(connection, name))
-
-
-def flatten(connection: duckdb.DuckDBPyConnection, name: str, *, json: bool) -> None:
-    """Make the view `name` of the relation `name_raw`: nested `features` as columns, lines that are no `json` left out."""
     types = types_of(connection, f"{name}_raw")
-    nested = types.get("features", "").startswith("STRUCT")
-    chosen = "* EXCLUDE (features), features.*" if nested else "*"
-    whole = f"WHERE {_whole(types)}" if json else ""
-    connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen} FROM {name}_raw {whole}")
-
-
-def lines(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[int, int]:
-    """Return how many lines of the relation `name_raw` are no JSON objects, and how many there are."""
-    whole = _whole(types_of(connection, f"{name}_raw"))
-    bad, total = connection.execute(f"SELECT count(*) FILTER (NOT ({whole})), count(*) FROM {name}_raw").fetchone() or (
-        0,
-        0,
+    json = kind(files[0].path) == "json"
+    whole = f"NOT ({' AND '.join(f'{quoted(column)} IS NULL' for column in types)})" if json else "true"
+    if json:
+        ((bad, total),) = connection.execute(
+            f"SELECT count(*) FILTER (NOT ({whole})), count(*) FROM {name}_raw"
+        ).fetchall()
+        check_lines(files[0].path, bad, total)
+    objects = [column for column, holds in types.items() if holds.startswith("STRUCT") and not holds.endswith("]")]
+    spread = [column for column in objects if nested or column == "features"]
+    truths = _truths(connection, f"{name}_raw", types) if kind(files[0].path) == "csv" else []
+    replaced = (
+        f" REPLACE ({', '.join(f'lower({each}) = {chr(39)}true{chr(39)} AS {each}' for each in map(quoted, truths))})"
     )
-    return bad, total
+    chosen = "*" + (f" EXCLUDE ({', '.join(map(quoted, spread))})" if spread else "") + (replaced if truths else "")
+    chosen += "".join(f", {quoted(column)}.*" for column in spread)
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {chosen} FROM {name}_raw WHERE {whole}")
+
+
+def _truths(connection: duckdb.DuckDBPyConnection, relation: str, types: Mapping[str, str]) -> list[str]:
+    """Return the columns of text that hold nothing but true and false."""
+    texts = [name for name, holds in types.items() if holds == "VARCHAR"]
+    if not texts:
+        return []
+    asked = ", ".join(f"coalesce(bool_and(lower({quoted(name)}) IN ('true', 'false')), false)" for name in texts)
+    found = connection.execute(f"SELECT {asked} FROM {relation}").fetchall()[0]
+    return [name for name, is_truth in zip(texts, found, strict=True) if is_truth]
 
 
 def check_lines(path: str, bad: int, total: int) -> None:
@@ -204,7 +195,7 @@ def check_lines(path: str, bad: int, total: int) -> None:
 
 def is_columnar(files: Sequence[FileState]) -> bool:
     """Say whether reading some columns costs only those: then a view is as good as a table."""
-    return files[0].path.endswith(".parquet")
+    return kind(files[0].path) == "parquet"
 
 
 def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -215,7 +206,9 @@ def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, 
 
 def has(types: Mapping[str, str]) -> str:
     """Say which columns there are, for a message that one is missing."""
-    if list(types) == ["json"]:  # DuckDB's name for lines of which one is a list or a number, and for no line at all
+    if not types or list(types) == [
+        "json"
+    ]:  # DuckDB's name for lines of which one is a list or a number, and for no line at all
         return "it is empty, or a line of it is JSON but no object, as {...} is"
     return f"it has {', '.join(types)}"
 
@@ -233,9 +226,10 @@ def create_labelled(
     labels: Sequence[FileState],
     columns: Mapping[str, str],
     now: datetime,
+    nested: bool = False,
 ) -> dict[str, str]:
     """Make the view `name` of files and, joined by id, what is known at `now` of any files of labels; return its types."""
-    create_view(connection, "plain", files)
+    create_view(connection, "plain", files, nested=nested)
     rows = "plain"
     if labels:
         rows = joined_labels(connection, "plain", labels, columns=columns, now=now, key="logs.labels")
@@ -246,21 +240,18 @@ def create_labelled(
 def joined_labels(
     connection: duckdb.DuckDBPyConnection,
     rows: str,
-    labels: Sequence[FileState] | None,
+    labels: Sequence[FileState],
     *,
     columns: Mapping[str, str],
     now: datetime,
     key: str,
-    as_written: bool = False,
 ) -> str:
     """Return SQL for `rows` with the label of each id as known at `now` from files of labels: the latest one counts.
 
-    Where `labels` is None, `load_labels` has made the table of them. Raises DataError where the files lack the id or
-    the label column.
+    Ids are compared as text. Raises DataError where the files lack the id or the label column.
     """
-    if labels is not None:
-        create_view(connection, "read_labels", labels, as_written=as_written)
-        connection.execute(f"CREATE OR REPLACE VIEW labels AS {_own_names(connection, columns, key)}")
+    create_view(connection, "read_labels", labels)
+    connection.execute(f"CREATE OR REPLACE VIEW labels AS {_own_names(connection, columns, key)}")
     known, own = types_of(connection, "labels"), types_of(connection, rows)
     identity, label, arrived = (quoted(columns[role]) for role in ("id", "label", "labelled_at"))
     if columns["id"] not in own:
@@ -268,41 +259,21 @@ def joined_labels(
     dated = columns["labelled_at"] in known
     at = arrival(columns["labelled_at"], known[columns["labelled_at"]]) if dated else "TIMESTAMP '1970-01-01'"
     when = f"(({at}) IS NULL OR ({at}) <= {moment(now)})" if dated else "true"
-    # A part of a log has few of all ids, and to find the latest label of each costs more than to look for the part's.
-    these = f" AND {identity} IN (SELECT {identity} FROM {rows})" if labels is None else ""
     replaced = [quoted(columns[role]) for role in ("label", "labelled_at") if columns[role] in own]
     rest = f"r.* EXCLUDE ({', '.join(replaced)})" if replaced else "r.*"
     stamp = f", l._labelled_at AS {arrived}" if dated else ""
     earlier = f"coalesce(l._label, r.{label})" if columns["label"] in own else "l._label"
+    order = f"{{'at': coalesce({at}, TIMESTAMP '1970-01-01'), 'nth': _nth}}"
     return (
-        f"(SELECT {rest}, {earlier} AS {label}{stamp} FROM {rows} AS r LEFT JOIN (SELECT {identity} AS _id, "
-        f"arg_max({label}, coalesce({at}, TIMESTAMP '1970-01-01')) AS _label, max({at}) AS _labelled_at FROM labels WHERE {when}{these} GROUP BY ALL) AS l "
-        f"ON r.{identity} = l._id)"
+        f"(SELECT {rest}, {earlier} AS {label}{stamp} FROM {rows} AS r LEFT JOIN (SELECT {_plain_id(identity)} AS _id, "
+        f"arg_max({label}, {order}) AS _label, max({at}) AS _labelled_at "
+        f"FROM (SELECT *, row_number() OVER () AS _nth FROM labels) WHERE {when} GROUP BY 1) AS l "
+        f"ON {_plain_id(f'r.{identity}')} = l._id)"
     )
 
 
-def load_labels(
-    connection: duckdb.DuckDBPyConnection, labels: Sequence[FileState], *, columns: Mapping[str, str], key: str
-) -> None:
-    """Make the table `labels` of the columns that labels need: read once, it may be joined often. Raises DataError."""
-    if is_columnar(labels):
-        create_view(connection, "read_labels", labels, as_written=True)
-    else:
-        json = not _is_csv(labels)
-        _load(connection, "read_labels_raw", labels, growing=json)  # text: parsed only once
-        flatten(connection, "read_labels", json=json)
-        if json:
-            check_lines(labels[0].path, *lines(connection, "read_labels"))
-    connection.execute(f"CREATE OR REPLACE TABLE labels AS {_own_names(connection, columns, key)}")
-
-
-def _load(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[FileState], *, growing: bool) -> None:
-    try:
-        connection.execute(
-            f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM {reading(files, growing=growing, as_written=True)}"
-        )
-    except duckdb.Error as error:
-        raise DataError(f"{files[0].path} cannot be read: {told(error, files)}") from error
+def _plain_id(column: str) -> str:
+    return f"regexp_replace(trim({column}::VARCHAR), '^([0-9]+)\\.0$', '\\1')"
 
 
 def arrival(name: str, kind: str, form: str | None = None) -> str:
@@ -322,16 +293,26 @@ def as_time(name: str, kind: str, form: str | None = None) -> str:
     of the `form` that strptime takes, or a date such as 31/08/2026, 8/31/2026 or 31.08.2026 where only one reading is
     a date: 03/04/2026 is none without a `form`.
     """
-    at = _time(quoted(name), kind, form)
-    return f"(CASE WHEN {at} >= {EARLIEST} AND {at} < {LATEST} THEN {at} END)"
+    at = zoned(quoted(name), kind, form)
+    return at if time_type(kind) == "TIMESTAMP" else f"({at} AT TIME ZONE 'UTC')"
+
+
+def zoned(column: str, kind: str, form: str | None) -> str:
+    """Return SQL for a column as a time, as `as_time` reads it: with zone (see `time_type`), if it may have one."""
+    at, own = _time(column, kind, form), time_type(kind)
+    return f"(CASE WHEN {at} BETWEEN {EARLIEST}::{own} AND {LATEST}::{own} THEN {at} END)"
+
+
+def time_type(kind: str) -> str:
+    """Return the type that `zoned` gives: times without zone are UTC, and to give them one is slow."""
+    plain = kind.startswith("TIMESTAMP") and "ZONE" not in kind
+    return "TIMESTAMP" if plain or kind == "DATE" else "TIMESTAMPTZ"
 
 
 def _time(column: str, kind: str, form: str | None) -> str:
     column, kind = _plain(column, kind)
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return f"({column} AT TIME ZONE 'UTC')"
     if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return f"{column}::TIMESTAMP"
+        return f"{column}::{time_type(kind)}"
     if kind == "VARCHAR":
         formed = [f"try_strptime({column}, {_forms(form)})::TIMESTAMPTZ"] if form else []
         number = _of_number(
@@ -343,10 +324,10 @@ def _time(column: str, kind: str, form: str | None) -> str:
             number,
             f"try_cast({_as_iso(column)} AS TIMESTAMPTZ)",
         ]
-        return f"(coalesce({', '.join(readings)}) AT TIME ZONE 'UTC')"
+        return f"coalesce({', '.join(readings)})"
     if kind_of(kind) == "number":
-        return f"({_of_number(column)} AT TIME ZONE 'UTC')"
-    return "NULL::TIMESTAMP"
+        return _of_number(column)
+    return "NULL::TIMESTAMPTZ"
 
 
 def _forms(form: str) -> str:
@@ -379,11 +360,6 @@ def _as_iso(column: str) -> str:
     )
 
 
-def as_text(name: str, kind: str) -> str:
-    """Return SQL for a column as it was written."""
-    return f"({_plain(quoted(name), kind)[0]})::VARCHAR"
-
-
 def is_missing(name: str, kind: str) -> str:
     """Return the SQL condition for a column without a value: NULL, NaN or infinite."""
     absent = f"{quoted(name)} IS NULL"
@@ -400,12 +376,9 @@ def canonical(column: str, kind: str) -> str:
         return f"{column}::INTEGER::VARCHAR"
     if kind in {"FLOAT", "DOUBLE"}:
         column = f"CASE WHEN isfinite({column}) THEN {column} END"
-    return f"regexp_replace(({column})::VARCHAR, '^(-?[0-9]+)\\.0+$', '\\1')"
-
-
-def hashed(column: str) -> str:
-    """Return SQL for the hash of an id that is kept in its place, the same in every version of DuckDB."""
-    return f"md5_number_lower({column}::VARCHAR)"
+    said = f"trim(({column})::VARCHAR)"
+    truth = f"CASE lower({said}) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE {said} END"
+    return f"regexp_replace({truth}, '^(-?[0-9]+)\\.0+$', '\\1')"
 
 
 def kind_of(type_name: str) -> str:
@@ -440,16 +413,11 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def name_in_labels(columns: Mapping[str, str], role: str) -> str:
-    """Return the name that a column has in files of labels."""
-    return columns.get(f"labels.{role}", columns[role])
-
-
 def _own_names(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str], key: str) -> str:
     """Return SQL for the columns of `read_labels` that labels need, under the names that they have in the log."""
     known, chosen = types_of(connection, "read_labels"), []
     for role in ("id", "label", "labelled_at"):
-        name = name_in_labels(columns, role)
+        name = columns.get(f"labels.{role}", columns[role])
         if name in known:
             chosen.append(f"{quoted(name)} AS {quoted(columns[role])}")
         elif role != "labelled_at":
@@ -459,25 +427,25 @@ def _own_names(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]
     return f"SELECT {', '.join(chosen)} FROM read_labels"
 
 
-def _whole(types: Mapping[str, str]) -> str:
-    return f"NOT ({' AND '.join(f'{quoted(column)} IS NULL' for column in types)})"
-
-
 def _plain(column: str, kind: str) -> tuple[str, str]:
     """Return a column and its type, as text where rows of JSON hold values of several types in it."""
     return (f"({column} ->> '$')", "VARCHAR") if kind == "JSON" else (column, kind)
 
 
-def _literal(path: str) -> str:
+def literal(path: str) -> str:
     """Return a path as a pattern that only this path fits: DuckDB takes every name for a pattern."""
     return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 
-def _delimiter(path: str) -> str:
-    """Return the option for what separates the names in the first line of a CSV file, as a guess over all lines is slow."""
-    header = header_of(path)
-    separator = max(",;\t|", key=lambda each: header.count(each.encode()))
-    return f", delim = {text(separator)}" if separator.encode() in header else ""
+def _reading(files: Sequence[FileState]) -> str:
+    """Return the SQL table function that reads files of one kind."""
+    names = "[" + ", ".join(text(literal(file.path)) for file in files) + "]"
+    options, holds = "", kind(files[0].path) or ""
+    if holds == "csv":
+        header = header_of(files[0].path)
+        separator = separator_of(header)
+        options = f", delim = {text(separator)}" if separator.encode() in header else ""
+    return FORMATS[holds].format(files=names, options=options)
 
 
 def _ends_whole(path: str) -> bool:
@@ -505,7 +473,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _is_csv(files: Sequence[FileState]) -> bool:
-    return files[0].path.endswith(".csv")
+    return kind(files[0].path) == "csv"
 
 
 _NO_HEADERS = {

@@ -5,9 +5,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from retrain_trigger.world import labelled
-from retrain_trigger.world.description import NOTHING_KNOWN, Known
-from retrain_trigger.world.tables import AT
+from retrain_trigger.engines import labelled
+from retrain_trigger.engines.description import NOTHING_KNOWN, Known
+from retrain_trigger.engines.tables import AT
 
 ROLES = {role: role for role in ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")}
 

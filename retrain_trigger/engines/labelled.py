@@ -11,14 +11,14 @@ from typing import Any
 
 import duckdb
 
-from retrain_trigger.errors import DataError
-from retrain_trigger.events import Span
-from retrain_trigger.world import columns as columns_of
-from retrain_trigger.world import tables
-from retrain_trigger.world.description import NOTHING_KNOWN, Known, described
-from retrain_trigger.world.rotation import undisturbed
-from retrain_trigger.world.shadow_log import COLUMNS as SHADOW
-from retrain_trigger.world.tables import (
+from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.engines import columns as columns_of
+from retrain_trigger.engines import tables
+from retrain_trigger.engines.description import NOTHING_KNOWN, Known, described
+from retrain_trigger.engines.plan import ORIGIN
+from retrain_trigger.engines.rotation import undisturbed
+from retrain_trigger.engines.shadow_log import COLUMNS as SHADOW
+from retrain_trigger.engines.tables import (
     AT,
     HASH,
     LABEL,
@@ -32,7 +32,8 @@ from retrain_trigger.world.tables import (
     text,
     utc,
 )
-from retrain_trigger.world.tally import bucket
+from retrain_trigger.errors import DataError
+from retrain_trigger.events import Span
 
 _HALF = f"{HASH} % 2 = 0"  # the lowest bit of the hash: the hold-out goes by the highest ones
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this
@@ -113,7 +114,7 @@ class LabelledRows:
 
     def reached(self, where: str, rows: int, *, window: timedelta, now: datetime) -> datetime | None:
         """Return the end of the first window, over at `now`, up to which so many rows fulfil a condition."""
-        start = bucket(AT, window)
+        start = f"time_bucket(INTERVAL '{int(window.total_seconds())} seconds', {AT}, {moment(ORIGIN)})"
         counts = self._rows(f"SELECT {start}, count(*) FROM known WHERE {where} GROUP BY 1 ORDER BY 1")
         total = 0
         for begun, count in counts:
@@ -169,9 +170,9 @@ class LabelledRows:
         """Describe how each feature and each role that models answer with is spread, for `columns.cuts`' bins."""
         return columns_of.cuts(self.connection, "watched", where, self._watched(), half=_HALF)
 
-    def histograms(self, where: str, plan: Mapping[str, Mapping[str, Any]]) -> dict[str, list[int]]:
-        """Count the rows in each bin of a plan's columns."""
-        return columns_of.histograms(self.connection, "watched", where, plan, half=_HALF)
+    def histograms(self, where: str, columns: Mapping[str, Bins]) -> dict[str, Histogram]:
+        """Count the rows in each bin of columns."""
+        return columns_of.histograms(self.connection, "watched", where, columns, half=_HALF)
 
     def _watched(self) -> dict[str, str]:
         """Make the view `watched`: features under their names, and roles under theirs; return its types."""
@@ -226,7 +227,9 @@ def opened(
         with tables.connected() as connection:
 
             def load(files: Sequence[FileState], truth: Sequence[FileState]) -> dict[str, str]:
-                types = tables.create_labelled(connection, "source", files, labels=truth, columns=columns, now=now)
+                types = tables.create_labelled(
+                    connection, "source", files, labels=truth, columns=columns, now=now, nested=not labelled
+                )
                 _check_roles(columns, types, source=source, labelled=labelled, dated=not undated)
                 kind = "VIEW" if tables.is_columnar(files) else "TABLE"
                 _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled, timed=timed)

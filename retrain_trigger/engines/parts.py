@@ -4,20 +4,23 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
+from retrain_trigger.engines import tables
+from retrain_trigger.engines.tables import FileState
 from retrain_trigger.errors import DataError
-from retrain_trigger.world import tables
-from retrain_trigger.world.tables import FileState
+from retrain_trigger.world import files
 
-LARGEST = 4 << 20
+LARGEST = 8 << 20
 """Bytes of a part, where a line does not need more: a part is counted as a whole, and copied to be read."""
 
-SMALL = 1 << 20
-"""A part under so many bytes is counted again with what follows it, or an hourly tick would leave thousands."""
+QUIET = 10.0
+"""Seconds without a change after which a file is not being written."""
 
 LONGEST = 16 << 20
 """Bytes that a row may have; a file of one endless line must not fill the memory."""
@@ -38,17 +41,18 @@ class Span:
     closed: bool = True
 
 
-def is_text(file: FileState) -> bool:
+def grows(file: FileState) -> bool:
     """Say whether a file is one line a row, so that it can grow and be read in parts."""
-    return not file.path.endswith(".parquet")
+    return not file.path.endswith((".parquet", ".gz"))
 
 
-def mark(span: Span, data: bytes) -> str:
-    """Return the fingerprint of a part whose bytes are at hand (see `fingerprint`)."""
-    seen = hashlib.sha256()
-    for start, length in _blocks(span.end - span.start):
-        seen.update(data[start : start + length])
-    return seen.hexdigest()
+def is_quiet(file: FileState) -> bool:
+    """Say whether a file of text can be read where it lies: nothing has been written for a while, and it ends whole."""
+    if time.time() - file.changed / 1e9 <= QUIET:
+        return False
+    with Path(file.path).open("rb") as text:
+        whole = text.read(1) != b"\0" and os.pread(text.fileno(), 1, file.size - 1) == b"\n"
+        return whole and (_header(file) is None or _quotes(text.fileno(), file.size) % 2 == 0)
 
 
 def fingerprint(path: str, span: Span) -> str:
@@ -64,15 +68,14 @@ def fingerprint(path: str, span: Span) -> str:
     return seen.hexdigest()
 
 
-def goes_on(before: Sequence[object], file: FileState, marks: Sequence[tuple[Span, str]]) -> bool:
-    """Say whether a file is what it was `before` (the JSON of its state), with nothing but more bytes at the end."""
-    if before == file.to_json():
+def goes_on(before: FileState, file: FileState, marks: Sequence[tuple[Span, str]]) -> bool:
+    """Say whether a file is what it was `before`, with nothing but more bytes at the end."""
+    if before == file:
         return True
-    _, inode, size, _ = before
     return (
-        inode == list(file.inode)
-        and isinstance(size, int)
-        and file.size > size
+        grows(file)
+        and before.inode == file.inode
+        and file.size > before.size
         and all(fingerprint(file.path, span) == seen for span, seen in marks)
     )
 
@@ -107,8 +110,12 @@ def line_number(file: FileState, offset: int) -> int:
         return _line_number(source.fileno(), offset)
 
 
-def places(lines: Iterable[bytes], rows: Collection[int], *, quoted: bool) -> dict[int, int]:
+def places(
+    lines: Iterable[bytes], rows: Collection[int], *, quoted: bool, rejected: Collection[int] = ()
+) -> dict[int, int]:
     r"""Return in which of the lines rows begin, both counted from 0: empty lines are no rows, and a row of CSV may go on.
+
+    Lines that are `rejected` are no rows, either.
 
     >>> places([b"a,b\n", b"\n", b'"x\n', b'y",1\n', b"z,2\n"], {1, 2}, quoted=True)
     {1: 2, 2: 4}
@@ -116,7 +123,7 @@ def places(lines: Iterable[bytes], rows: Collection[int], *, quoted: bool) -> di
     found: dict[int, int] = {}
     row, last, begins = 0, max(rows, default=-1), True
     for number, line in enumerate(lines):
-        if begins and line.strip(b"\0\r\n"):
+        if begins and number not in rejected and line.strip(b"\0\r\n"):
             if row in rows:
                 found[row] = number
             if row == last:
@@ -134,14 +141,26 @@ def last_line(file: FileState) -> int:
 
 
 @contextmanager
-def readable(file: FileState, span: Span, data: bytes, *, scratch: Path | None) -> Iterator[FileState]:
-    """Write a part to a file of its own in `scratch`, below the header that a CSV file has, for as long as it is read."""
+def folder(within: Path | None = None) -> Iterator[str]:
+    """Make a folder for parts that are copied to be read, for as long as they are."""
+    if within is not None:
+        files.make_folder(within, mode=0o700)
+    with tempfile.TemporaryDirectory(prefix="retrain-check-", dir=within) as made:
+        yield made
+
+
+def copied(file: FileState, span: Span, data: bytes, folder: Path) -> Path:
+    """Write a part to a file of its own in a folder, below the header that a CSV file has."""
     header = _header(file)
-    with tempfile.TemporaryDirectory(prefix="retrain-check-", dir=scratch) as folder:
-        path = Path(folder) / f"part{Path(file.path).suffix}"
-        text = data.replace(b"\0", b"")  # a crash leaves NULs where a line begins; no text has them
-        path.write_bytes((header or b"") + text if span.start else text)
-        yield FileState(str(path), (0, 0), path.stat().st_size, 0)
+    path = folder / f"{uuid4().hex}{Path(file.path).suffix}"
+    text = data.replace(b"\0", b"")  # a crash leaves NULs where a line begins; no text has them
+    path.write_bytes((header or b"") + text if span.start else text)
+    return path
+
+
+def _quotes(descriptor: int, size: int) -> int:
+    """Count the quotation marks of a table: after an odd number of them a newline ends no row."""
+    return sum(os.pread(descriptor, LARGEST, at).count(b'"') for at in range(0, size, LARGEST))
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:

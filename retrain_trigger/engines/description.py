@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from retrain_trigger.world.tables import AT, kind_of, moment, quoted, text, utc
+from retrain_trigger.engines.tables import AT, kind_of, moment, quoted, text, utc
 
 CATEGORIES = 100
 """A text column with more values than this holds names, not categories; its values are not kept."""

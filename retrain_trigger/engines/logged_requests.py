@@ -9,9 +9,9 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.engines import labelled, tallies
+from retrain_trigger.engines.tables import AT, as_time, canonical, is_missing, moment, quoted, text
 from retrain_trigger.errors import DataError
-from retrain_trigger.world import labelled, tallies
-from retrain_trigger.world.tables import AT, as_time, canonical, is_missing, moment, quoted, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from retrain_trigger.engines.tallies import golden_tally, sliced_counts, write_golden
 from retrain_trigger.errors import PromotionError
-from retrain_trigger.world.tallies import golden_tally, sliced_counts, write_golden
 
 COLUMNS = {"id": "id", "label": "label"}
 

@@ -1,0 +1,1 @@
+"""The same counts from any engine that holds the rows."""

@@ -1,0 +1,89 @@
+"""A prediction log as it was known at earlier times: read once, asked often."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from retrain_trigger.counts.tally import Tally, total
+from retrain_trigger.engines import parts, portable, tables
+from retrain_trigger.engines.counted import Counted
+from retrain_trigger.engines.plan import Plan, micros
+from retrain_trigger.engines.portable import DUCKDB
+from retrain_trigger.engines.prediction_log import Counting
+from retrain_trigger.engines.rotation import undisturbed
+from retrain_trigger.engines.tables import FileState
+from retrain_trigger.engines.waiting import Waiting
+from retrain_trigger.errors import CannotJudgeError, DataError
+
+
+@contextmanager
+def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
+    """Read a log once, to be asked what was known at any time up to `until`. Raises CannotJudgeError."""
+    with tables.connected() as connection, ExitStack() as stack:
+        folder = Path(stack.enter_context(parts.folder()))
+
+        def read(files: Sequence[FileState], labels: Sequence[FileState]) -> "Past":
+            waiting = Waiting(connection, plan, folder, folder, everything=True)
+            counting = Counting(connection, plan, until, Counted(), waiting, scratch=folder)
+            return Past(connection, plan, counting.of(files, labels), counting)
+
+        try:
+            yield undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, read)
+        except (duckdb.Error, DataError) as error:
+            raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
+
+
+class Past:
+    """A log that was read, as it was known at earlier times."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, plan: Plan, counted: Counted, counting: Counting) -> None:
+        self._connection, self._plan, self._counted, self._counting = connection, plan, counted, counting
+        self._final = total(counted.matched.values())
+        relation = counting.matched(counted, counting.now)
+        query = f"SELECT w, max(greatest(us, coalesce(label_us, us))) FROM ({relation}) WHERE own GROUP BY w"
+        length = micros(plan.start(1)) - micros(plan.start(0))
+        self._settled = {w: max(at, micros(plan.start(w)) + length) for w, at in self._ask(query)}
+
+    def ends(self) -> list[datetime]:
+        """Return the ends of all windows, in order."""
+        return [self._plan.start(window + 1) for window in sorted(self._settled)]
+
+    def at(self, now: datetime) -> Counted:
+        """Return what counting would have come to at `now`.
+
+        Windows whose labels had all come by then are as they are now; the others are counted again.
+        """
+        present, over = micros(now), self._plan.number(now)
+        done = {window for window, at in self._settled.items() if window < over and at <= present}
+        waiting = [window for window in self._settled if window < over and window not in done]
+        found = [_only(self._final, done)]
+        if waiting:
+            listed = ", ".join(map(str, waiting))
+            relation = f"SELECT * FROM ({self._counting.matched(self._counted, now)}) WHERE w IN ({listed})"
+            found += portable.cells(self._ask, DUCKDB, relation, slices=self._plan.slices).values()
+        pieces = tuple(replace(piece, tally=_before(piece.tally, over)) for piece in self._counted.pieces)
+        return replace(self._counted, pieces=pieces, matched={"": total(found)}, late=0)
+
+    def _ask(self, query: str) -> list[Any]:
+        return self._connection.execute(query).fetchall()
+
+
+def _only(tally: Tally, windows: set[int]) -> Tally:
+    """Return the counts of some windows."""
+    return Tally(
+        cells={key: rows for key, rows in tally.cells.items() if key[0] in windows},
+        slices={key: rows for key, rows in tally.slices.items() if key[0] in windows},
+        rows_until={key: at for key, at in tally.rows_until.items() if key[0] in windows},
+        labels_until={key: at for key, at in tally.labels_until.items() if key[0] in windows},
+    )
+
+
+def _before(tally: Tally, window: int) -> Tally:
+    """Return a tally of watched columns up to a window."""
+    kept = {key: counts for key, counts in tally.histograms.items() if key[0] is not None and key[0] < window}
+    return replace(tally, histograms=kept)
