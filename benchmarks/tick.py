@@ -1,24 +1,28 @@
 """What a tick costs: the first, which counts a whole prediction log, against the next ones, which count what came since.
 
 The log has ROWS rows over DAYS days and labels in a file of their own that come --late days later and are missing for one row
-in twenty, as one JSONL file and as a folder of daily files. Timed is retrain_trigger.world.prediction_log.count with
+in twenty, as one JSONL file and as a folder of daily files. Timed is retrain_trigger.engines.prediction_log.count with
 what the ledger would have kept, `--repeat` times, the least counting: seconds of processor time, of all threads together. They depend on the machine; their
 ratios to the first tick, measured in the same run, hardly do.
 """
 
 import json
+import os
 import tempfile
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 import duckdb
 
-from retrain_trigger.world import prediction_log
-from retrain_trigger.world.tally import Plan
+from retrain_trigger.counts.histograms import Bins
+from retrain_trigger.counts.windows import WindowCounts
+from retrain_trigger.engines import prediction_log, reading
+from retrain_trigger.engines.counted import Counted
+from retrain_trigger.engines.plan import Plan
+from retrain_trigger.records import decoded, encoded
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 NAMES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
@@ -70,9 +74,9 @@ def _times(folder: Path, rows: int, days: int, late: int | None, *, daily: bool,
         columns={name: name for name in NAMES},
         window=timedelta(days=1),
         bins={
-            "age": {"bounds": [[float(10 * cut), True] for cut in range(1, 10)], "size": 11},
-            "income": {"bounds": [[float(10 * cut), True] for cut in range(1, 10)], "size": 11},
-            "city": {"values": ["north", "south"], "size": 4},
+            "age": Bins.numeric([10.0 * cut for cut in range(1, 10)], [], low=0.0, high=100.0),
+            "income": Bins.numeric([10.0 * cut for cut in range(1, 10)], [], low=0.0, high=100.0),
+            "city": Bins.categorical({"north": 2, "south": 1}),
         },
         score_edges=tuple(cut / 20 for cut in range(1, 20)),
     )
@@ -82,17 +86,23 @@ def _times(folder: Path, rows: int, days: int, late: int | None, *, daily: bool,
         _append(log / "all.jsonl", ROW, 0, days * step, step)
     if late is not None:
         _append(truth, LABEL.replace("{late}", str(late)), 0, (days - late) * step, step, where=LABELLED)
-    now = START + timedelta(days=days, hours=1)
+    now, kept = START + timedelta(days=days, hours=1), folder / "kept"
+    for path in (*log.iterdir(), truth):
+        if path.exists():
+            os.utime(path, (0, 0))  # nobody is writing it any more
     times = {}
-    times["first"], known = _timed(plan, now, {}, repeat)
-    times["next, nothing came"], known = _timed(plan, now + timedelta(minutes=5), known, repeat)
+    times["first"], known = _timed(plan, now, Counted(), kept, repeat)
+    times["next, nothing came"], known = _timed(plan, now + timedelta(minutes=5), known, kept, repeat)
     _append(log / (f"{days:04}.jsonl" if daily else "all.jsonl"), ROW, days * step, step, step)
     if late is not None:
         _append(truth, LABEL.replace("{late}", str(late)), (days - late) * step, step, step, where=LABELLED)
-    times["next, a day came"], known = _timed(plan, now + timedelta(days=1), known, repeat)
-    whole = prediction_log.count(plan, now=now + timedelta(days=1), known={})
-    if _rows(known) != _rows(whole):
-        raise click.ClickException(f"the next ticks counted {_rows(known)}, at once it is {_rows(whole)}")
+    later = now + timedelta(days=1)
+    times["next, a day came"], known = _timed(plan, later, known, kept, repeat)
+    whole = prediction_log.count(plan, now=later)
+    if _windows(plan, known, later) != _windows(plan, whole, later):
+        raise click.ClickException("the next ticks counted otherwise than one count of all")
+    promoted = replace(plan, since=later, version="next")
+    times["first after a promotion"], _ = _timed(promoted, later + timedelta(minutes=5), known, kept, repeat)
     return times
 
 
@@ -109,20 +119,20 @@ def _append(path: Path, columns: str, start: int, rows: int, step: int, *, where
             file.write(part.read_bytes())
 
 
-def _timed(plan: Plan, now: datetime, known: Mapping[str, Any], repeat: int) -> tuple[float, dict[str, Any]]:
+def _timed(plan: Plan, now: datetime, known: Counted, kept: Path, repeat: int) -> tuple[float, Counted]:
     """Return the least time of some counts from the same state, and what was counted, as the ledger keeps it."""
-    least, kept = float("inf"), json.dumps(known)
+    least, body = float("inf"), json.dumps(encoded(known))
     for _ in range(repeat):
         begun = time.process_time()
-        pieces = prediction_log.count(plan, now=now, known=json.loads(kept))
-        told = json.dumps(pieces)
+        before = decoded(Counted, json.loads(body))
+        counted = prediction_log.count(plan, now=now, known=before, store=kept, keep=kept, scratch=kept)
+        told = json.dumps(encoded(counted))
         least = min(least, time.process_time() - begun)
-    return least, json.loads(told)
+    return least, decoded(Counted, json.loads(told))
 
 
-def _rows(pieces: Mapping[str, Any]) -> tuple[int, int]:
-    windows = [window for piece in pieces.values() for window in piece["windows"]]
-    return sum(window["rows"] for window in windows), sum(window["labelled"] for window in windows)
+def _windows(plan: Plan, counted: Counted, now: datetime) -> list[WindowCounts]:
+    return reading.seen(plan, counted, now=now, told=lambda *_: "").windows
 
 
 if __name__ == "__main__":

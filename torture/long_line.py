@@ -31,17 +31,17 @@ try:
         from retrain_trigger.world.log_record import Wanted
         metrics_log.read([log], wanted=Wanted("f1"), now=None)
     elif how == "labelled":
-        from retrain_trigger.world import labelled
+        from retrain_trigger.engines import labelled
         with labelled.opened(str(log), columns=COLUMNS, now=NOW):
             pass
     else:
-        from retrain_trigger.world import past, prediction_log
-        from retrain_trigger.world.tally import Plan
+        from retrain_trigger.engines import past, prediction_log
+        from retrain_trigger.engines.plan import Plan
         plan = Plan(
             predictions=str(log), labels=labels, columns=COLUMNS, window=timedelta(days=1), bins={}, score_edges=()
         )
         if how == "counted":
-            prediction_log.count(plan, now=NOW, known={})
+            prediction_log.count(plan, now=NOW)
         else:
             with past.replaying(plan, until=NOW):
                 pass
