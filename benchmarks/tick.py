@@ -79,6 +79,7 @@ def _times(folder: Path, rows: int, days: int, late: int | None, *, daily: bool,
             "city": Bins.categorical({"north": 2, "south": 1}),
         },
         score_edges=tuple(cut / 20 for cut in range(1, 20)),
+        coverage=0.8,
     )
     for day in range(days) if daily else ():
         _append(log / f"{day:04}.jsonl", ROW, day * step, step, step)

@@ -218,6 +218,7 @@ _MOST = 1_000_000_000
 _BOUNDS = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "under", "maximum": "at most"}
 _WRITTEN = {
     "all": "duration, or `all`",
+    "auto": "duration, or `auto`",
     "24h": "duration",
     "20%": "percent",
     "2 of 3": "count such as `2 of 3`",

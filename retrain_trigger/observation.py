@@ -166,6 +166,8 @@ def _plan(config: Config, registry: Registry, champion: Champion | None, found: 
         classes=_classes(config, registry, champion),
         date_format=config.logs.date_format,
         decimal=config.logs.decimal,
+        coverage=config.trigger.label_coverage,
+        horizon=config.logs.label_horizon,
         known_as=champion.known_as if champion else None,
         earlier=champion.earlier if champion else None,
     )

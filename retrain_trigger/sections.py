@@ -183,6 +183,7 @@ Texts = Annotated[tuple[Text, ...], BeforeValidator(_list)]
 Count = Annotated[int, units.COUNT]
 Whole = Annotated[int, units.WHOLE]
 Duration = Annotated[timedelta, units.DURATION]
+Horizon = Annotated[timedelta | None, units.HORIZON]
 DurationIfAny = Annotated[timedelta | None, units.optional(units.DURATION)]
 Reach = Annotated[timedelta | None, units.REACH]
 Threshold = Annotated[float, units.share("0.85 or 85%")]
@@ -275,6 +276,8 @@ class Logs(Section):
     """Names of the columns that have a role."""
     label_columns: LabelColumns = default({})
     """Names that differ in logs.labels; null: the same as in logs.columns."""
+    label_horizon: Horizon = default("auto")
+    """How long after its end a window waits for more labels, once label_coverage is reached. auto: twice as long as 99 % of the labels take, and at least 30d."""
     decimal: DecimalMark = None
     """The decimal mark of numbers in text; null: found from the values, if they are unambiguous."""
     date_format: DateFormat = None

@@ -138,6 +138,13 @@ def reach(value: object) -> timedelta | None:
     return None if value == "all" else duration(value)
 
 
+def horizon(value: object) -> timedelta | None:
+    """Read how long something is waited for: a duration, or None for `auto`."""
+    if not isinstance(value, str):
+        needs("a duration with its unit such as 30d, or auto", value)
+    return None if value == "auto" else duration(value)
+
+
 def patience(value: object) -> Patience:
     """Read `2 of 3`."""
     match = _PATIENCE.fullmatch(value) if isinstance(value, str) else None
@@ -199,5 +206,6 @@ COUNT = Form(count, {"type": "integer", "minimum": 1, "maximum": _MOST})
 WHOLE = Form(lambda value: count(value, least=0), {"type": "integer", "minimum": 0, "maximum": _MOST})
 DURATION = Form(duration, {"type": "string", "pattern": f"^{_DURATION.pattern}$"})
 REACH = Form(reach, {"type": "string", "pattern": f"^(all|{_DURATION.pattern})$"})
+HORIZON = Form(horizon, {"type": "string", "pattern": f"^(auto|{_DURATION.pattern})$"})
 PATIENCE = Form(patience, {"type": "string", "pattern": f"^{_PATIENCE.pattern}$"})
 BUDGET = Form(budget, {"type": "string", "pattern": f"^[0-9]{{1,12}} per {_DURATION.pattern}$"})

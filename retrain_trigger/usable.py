@@ -95,6 +95,11 @@ def _once_more(aside: Aside) -> Iterator[str]:
             f"no id in logs.labels is an id in logs.predictions (such as {label!r} there and {row!r} here); "
             "ids are compared as text: write them alike"
         )
+    if aside.after:
+        yield (
+            f"{_number(aside.after, 'label')} came after the window was settled and {'is' if aside.after == 1 else 'are'} "
+            "not counted: raise logs.label_horizon to wait longer"
+        )
     for container, columns in aside.nested:
         yield f"{container} in logs.predictions holds nested columns, watched by their own names: {', '.join(columns)}"
 

@@ -47,7 +47,8 @@ class Aside:
 
     `unplaced` are rows without a time in files without any, `lines` those that are no rows, `ahead` the rows that are
     dated after the present window. `repeated` are rows whose id had been counted, `copies` files that are others once
-    more, and these, `strangers` an id of the labels and one of the rows, if no label is of a row, and `nested` columns
+    more, and these, `strangers` an id of the labels and one of the rows, if no label is of a row, `after` labels that came
+    after their window was settled, and `nested` columns
     in which others are, and these.
     """
 
@@ -57,6 +58,7 @@ class Aside:
     repeated: int = 0
     copies: tuple[tuple[str, str], ...] = ()
     strangers: tuple[str, str] | None = None
+    after: int = 0
     nested: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 

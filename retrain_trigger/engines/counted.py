@@ -81,7 +81,9 @@ class Counted:
 
     `copies` maps files that are others once more, and were left out, to these. `rows` and `labels` are kept for those
     still to come, `truth` says how far the files of labels were read. `matched` holds, by the key of a piece, what its
-    rows came to with the labels from other files: they are in no other tally. Of these labels, `late` come after now,
+    rows came to with the labels from other files: they are in no other tally. `settled` is the same of windows before the
+    number `settled_until`, whose rows are not looked at again; `after` labels came for these. `source` names how labels
+    were read. Of these labels, `late` come after now,
     and `delays` counts the others by the hours that they took. `strangers` are an id of the labels and one of the rows,
     if no id of the labels is one of the rows.
     """
@@ -92,7 +94,11 @@ class Counted:
     rows: tuple[Kept, ...] = ()
     labels: tuple[Kept, ...] = ()
     truth: tuple[Truth, ...] = ()
+    source: str = ""
     matched: Mapping[str, Tally] = field(default_factory=dict)
+    settled: Mapping[str, Tally] = field(default_factory=dict)
+    settled_until: int | None = None
+    after: int = 0
     late: int = 0
     delays: tuple[tuple[float, int], ...] = ()
     strangers: tuple[str, str] | None = None

@@ -26,7 +26,9 @@ class Plan:
     name that this is `known_as` in the log, or lies in the `earlier` time of that version, up to its end. `score_edges`
     cuts the score. `slices` are columns each of whose values is counted by itself. `classes` are those of the model,
     None if they are not known; `date_format` is that of its times, if it is not ISO 8601, and `decimal` the mark of its
-    numbers, if the user says so.
+    numbers, if the user says so. A window is settled, and a label that comes later is not counted, when it is over,
+    `coverage` of its rows have a label, and `horizon` has passed since; None: twice as long as 99 % of labels take, and at
+    least 30 days.
     """
 
     predictions: str
@@ -43,6 +45,8 @@ class Plan:
     decimal: str | None = None
     known_as: str | None = None
     earlier: tuple[datetime, datetime] | None = None
+    coverage: float = 1.0
+    horizon: timedelta | None = None
 
     def digest(self) -> str:
         """Name the plan: what was counted by another one cannot be used."""
@@ -60,10 +64,19 @@ class Plan:
             self.date_format,
             self.decimal,
             self.known_as,
+            self.coverage,
+            self.horizon and self.horizon.total_seconds(),
             LAYOUT,
             *(at.isoformat() for at in self.earlier or ()),
         ]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    def truth(self) -> str:
+        """Name how labels from other files are read: what another plan read of them can be used if it is the same."""
+        columns = {
+            role: self.columns.get(f"labels.{role}", self.columns.get(role)) for role in ("id", "label", "labelled_at")
+        }
+        return json.dumps([self.labels, columns, self.date_format, LAYOUT])
 
     def is_before(self, at: datetime) -> bool:
         """Say whether a row of a time that does not name the champion is none of its own: it is from before."""

@@ -1,10 +1,10 @@
 """Prediction logs and late labels, counted per window by DuckDB: rows stay here, counts leave."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count as count_from
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.counts.histograms import Bins
-from retrain_trigger.counts.tally import Tally, Where
+from retrain_trigger.counts.tally import Tally, Where, total
 from retrain_trigger.counts.vocabulary import Vocabulary, agreed
 from retrain_trigger.counts.windows import Spoilt
 from retrain_trigger.counts.words import word
@@ -94,10 +94,14 @@ class Counting:
         self._digest, self._waiting = plan.digest(), waiting
         self._waits = waiting.everything or plan.labels is not None
         waiting.rows, waiting.labels = [*known.rows], [*known.labels]
-        if known.plan != self._digest or _labels_until(known) > micros(now) or not waiting.is_whole():
-            waiting.rows, waiting.labels = [], []
-            delays = () if _labels_until(known) > micros(now) else known.delays
-            known = replace(known, plan="", truth=(), matched={}, delays=delays)
+        back = _labels_until(known) > micros(now)
+        if back or known.source != plan.truth() or not waiting.is_whole():
+            waiting.labels, known = [], replace(known, truth=(), plan="")
+        if known.plan != self._digest:
+            waiting.rows = []
+            known = replace(
+                known, plan="", matched={}, settled={}, settled_until=None, delays=() if back else known.delays
+            )
         self._known = known
         self._index: dict[str, list[Piece]] = {}
         for piece in known.pieces:
@@ -115,7 +119,7 @@ class Counting:
                 found[piece.key] = _together(found[piece.key], piece, self._plan) if piece.key in found else piece
         pieces = tuple(sorted(found.values(), key=lambda piece: (piece.file.path, piece.start)))
         _check_lines(pieces)
-        counted = Counted(plan=self._digest, pieces=pieces, copies=copies)
+        counted = Counted(plan=self._digest, pieces=pieces, copies=copies, source=self._plan.truth())
         if self._waits:
             counted = self._with_labels(counted, labels, changed=bool(fresh))
         self._waiting.put_together([piece.key for piece in pieces], [each.key for each in counted.truth])
@@ -184,10 +188,17 @@ class Counting:
         try:
             for group in spelled.groups(self._connection, [part.lines for part in batch], self._plan):
                 own = [by_path[each.path] for each in group.files]
-                reading = _Reading(self._connection, self._plan, self._now, group, own, self._waiting)
+                reading = _Reading(self._connection, self._plan, self._now, group, own, self._waiting, self._own_key)
                 yield from list(reading.pieces(live))
         except (duckdb.Error, DataError) as error:
             raise DataError(_named(tables.told(error), batch)) from error
+
+    def _own_key(self, part: _Part, first: int | None) -> str:
+        """Return the key of the piece that a part belongs to: one of its own if it reaches back into settled windows."""
+        until = self._known.settled_until
+        if until is None or first is None or part.key not in self._known.settled:
+            return part.key
+        return part.key if first >= micros(self._plan.start(until)) else str(next(self._keys))
 
     def _with_labels(self, counted: Counted, labels: Sequence[FileState], *, changed: bool) -> Counted:
         """Take in what is new of the files of labels, and count the rows that are kept with the labels known now."""
@@ -195,39 +206,91 @@ class Counting:
         keys, sources = [piece.key for piece in counted.pieces], [each.key for each in truth]
         same = not (changed or fresh or self._known.late) and keys == [piece.key for piece in self._known.pieces]
         if same and sources == [each.key for each in self._known.truth]:
-            known = self._known
-            return replace(
-                counted,
-                truth=truth,
-                matched=known.matched,
-                late=known.late,
-                delays=known.delays,
-                strangers=known.strangers,
+            kept = self._known
+            return self._with_settled(
+                replace(
+                    counted,
+                    truth=truth,
+                    matched=kept.matched,
+                    settled=kept.settled,
+                    settled_until=kept.settled_until,
+                    after=kept.after,
+                    late=kept.late,
+                    delays=kept.delays,
+                    strangers=kept.strangers,
+                )
             )
         known_labels = self._waiting.known_labels(sources)
         if self._waiting.known_rows(keys) is None:
             return replace(counted, truth=truth)
-        relation = self.matched(replace(counted, truth=truth), self._now)
+        settled = {key: tally for key, tally in self._known.settled.items() if key in keys}
+        counted = replace(
+            counted,
+            truth=truth,
+            settled=settled,
+            settled_until=self._known.settled_until,
+            after=self._known.after + self._after(counted, sources),
+        )
+        relation = self.matched(counted, self._now)
         self._connection.execute(f"CREATE OR REPLACE TEMP VIEW matched AS {relation}")
         tallies = portable.cells(self.ask, DUCKDB, "SELECT * FROM matched", slices=self._plan.slices)
         hours = _HOURS.format(us="label_us")
         delays = self.ask(
             f"SELECT {hours}, count(*) FROM matched WHERE label IS NOT NULL AND label_us IS NOT NULL GROUP BY ALL"
         )
-        return replace(
+        counted = replace(
             counted,
-            truth=truth,
             matched={str(key): tally for key, tally in tallies.items()},
             late=self._late(known_labels),
             delays=tuple(sorted(delays)) or self._known.delays,
-            strangers=None if any(map(_has_label, tallies.values())) else self._strangers(counted, known_labels),
         )
+        if not any(_has_label(tally) for tally in (*settled.values(), *tallies.values())):
+            counted = replace(counted, strangers=self._strangers(counted, known_labels))
+        return self._with_settled(counted)
 
     def matched(self, counted: Counted, now: datetime) -> str:
-        """Return a query for the rows that are kept, with the labels known at `now`."""
+        """Return a query for the rows that are kept, with the labels known at `now`; settled windows are left out."""
         rows = self._waiting.known_rows(piece.key for piece in counted.pieces)
         labels = self._waiting.known_labels(each.key for each in counted.truth)
+        if rows is not None and counted.settled_until is not None:
+            rows = f"(SELECT * FROM {rows} WHERE NOT ({_is_settled(counted)}))"
+            labels = labels and f"(SELECT l.* FROM {labels} AS l SEMI JOIN {rows} AS w ON l.id = w.id)"
         return portable.known(f"SELECT * FROM {rows or _NO_ROWS}", labels, now=now)
+
+    def _after(self, counted: Counted, sources: Sequence[str]) -> int:
+        """Count the labels that are new and of rows of windows that are settled."""
+        settled = self._known.settled_until
+        fresh = self._waiting.new_labels(sources, len(self._known.labels))
+        rows = self._waiting.known_rows(piece.key for piece in counted.pieces)
+        if settled is None or fresh is None or rows is None:
+            return 0
+        older = f"SELECT id FROM {rows} WHERE w < {settled}"
+        return int(self.ask(f"SELECT count(*) FROM {fresh} AS l SEMI JOIN ({older}) AS r ON l.id = r.id")[0][0])
+
+    def _with_settled(self, counted: Counted) -> Counted:
+        """Settle the windows, from the oldest on, whose labels have come and for which no more are waited."""
+        if self._waiting.everything:
+            return counted
+        horizon = self._plan.horizon or max(_LEAST_HORIZON, 2 * timedelta(hours=_most(counted.delays)))
+        rows, labelled = Counter[int](), Counter[int]()
+        for tally in counted.matched.values():
+            for (window, _, _, label, *_), n in tally.cells.items():
+                if window is not None:
+                    rows[window] += n
+                    labelled[window] += n * (label is not None)
+        until = counted.settled_until
+        for window in sorted(each for each in rows if until is None or each >= until):
+            over = self._plan.start(window + 1) + horizon <= self._now
+            if not over or labelled[window] < self._plan.coverage * rows[window]:
+                break
+            until = window + 1
+        if until == counted.settled_until or until is None:
+            return counted
+        matched, settled = {}, {}
+        for key in {*counted.matched, *counted.settled}:
+            done, open_ones = _parted(counted.matched.get(key, Tally()), until)
+            matched[key], settled[key] = open_ones, total((counted.settled.get(key, Tally()), done))
+        return replace(counted, matched=matched, settled=settled, settled_until=until)
 
     def _labels(self, labels: Sequence[FileState]) -> tuple[tuple[Truth, ...], bool]:
         """Read what is new of the files of labels; return how far they are read, and whether anything was new."""
@@ -301,6 +364,7 @@ class _Reading:
     group: Group
     parts: Sequence[_Part]
     waiting: Waiting
+    key_of: Callable[[_Part, int | None], str]
 
     def pieces(self, live: Iterable[str]) -> Iterator[Piece]:
         """Count each part; `live` are the keys of the pieces whose rows are counted already."""
@@ -314,7 +378,11 @@ class _Reading:
         tallies = self._tallies({name: self.plan.bins[name] for name in rows.features})
         models = self._models() if "model" in rows.roles else {}
         delays = self._delays() if "labelled" in rows.roles else {}
-        for number, part in enumerate(self.parts):
+        parted = [
+            replace(part, key=self.key_of(part, ends[n].first if n in ends else None))
+            for n, part in enumerate(self.parts)
+        ]
+        for number, part in enumerate(parted):
             found, tally = ends.get(number, _Ends()), tallies.get(number, Tally())
             bad = rejected.get(part.lines.path, [])
             self._check_found(part, found)
@@ -345,7 +413,7 @@ class _Reading:
                 else piece
             )
         if "id" in rows.roles or self.waiting.everything:
-            self.waiting.add_rows(self._keyed(), now=self.now)
+            self.waiting.add_rows(self._keyed(parted), now=self.now)
 
     def _once(self, live: Iterable[str], *, with_ids: bool) -> dict[int, int]:
         """Make `placed`: each id once in a window. Return how many rows are left out, by the number of the part."""
@@ -383,9 +451,9 @@ class _Reading:
             found[path] = replace(found.get(path, Tally()), histograms=each)
         return found
 
-    def _keyed(self) -> str:
+    def _keyed(self, own: Sequence[_Part]) -> str:
         """Return SQL for the placed rows with the key of their piece in the place of the path, and a hash for the id."""
-        keys = ", ".join(text(part.key) for part in self.parts)
+        keys = ", ".join(text(part.key) for part in own)
         replaced = f"[{keys}][p.file + 1] AS file, CASE WHEN p.id IS NOT NULL THEN hash(p.id) END AS id"
         return f"(SELECT p.* REPLACE ({replaced}) FROM placed AS p)"
 
@@ -566,13 +634,47 @@ def _is_spoilt(piece: Piece, plan: Plan) -> bool:
     )
 
 
+def _is_settled(counted: Counted) -> str:
+    """Return the SQL condition for rows of settled windows; rows of a file that came later are none."""
+    keys = ", ".join(text(key) for key in counted.settled)
+    return f"w < {counted.settled_until} AND file IN ({keys})" if keys else "false"
+
+
+def _most(delays: Sequence[tuple[float, int]]) -> float:
+    """Return the hours that 99 % of labels take at most; 0 if that is not known."""
+    needed = 0.99 * sum(labels for _, labels in delays)
+    for hours, labels in delays:
+        needed -= labels
+        if needed <= 0:
+            return hours
+    return 0.0
+
+
+def _parted(tally: Tally, window: int) -> tuple[Tally, Tally]:
+    """Return the counts of windows before one, and the others."""
+    return _part_of(tally, window, before=True), _part_of(tally, window, before=False)
+
+
+def _part_of(tally: Tally, window: int, *, before: bool) -> Tally:
+    return Tally(
+        cells={key: n for key, n in tally.cells.items() if _is_before(key[0], window) is before},
+        slices={key: n for key, n in tally.slices.items() if _is_before(key[0], window) is before},
+        rows_until={key: at for key, at in tally.rows_until.items() if _is_before(key[0], window) is before},
+        labels_until={key: at for key, at in tally.labels_until.items() if _is_before(key[0], window) is before},
+    )
+
+
+def _is_before(window: int | None, other: int) -> bool:
+    return window is not None and window < other
+
+
 def _has_label(tally: Tally) -> bool:
     return any(cell[3] is not None for cell in tally.cells)
 
 
 def _labels_until(counted: Counted) -> int:
     """Return when the newest label came that was counted: an earlier moment knows less."""
-    tallies = (*(piece.tally for piece in counted.pieces), *counted.matched.values())
+    tallies = (*(piece.tally for piece in counted.pieces), *counted.matched.values(), *counted.settled.values())
     return max((at for tally in tallies for at in tally.labels_until.values()), default=0)
 
 
@@ -667,6 +769,8 @@ def _check_lines(pieces: Iterable[Piece]) -> None:
 
 
 _NO_ROWS = "(SELECT NULL::VARCHAR AS file, 0::BIGINT AS us, 0::BIGINT AS labelled_us, 0::BIGINT AS w, true AS own, NULL::VARCHAR AS said, NULL::VARCHAR AS truth, NULL::VARCHAR AS model, NULL::BOOLEAN AS exposed, NULL::INTEGER AS place, NULL::UBIGINT AS id WHERE false)"
+
+_LEAST_HORIZON = timedelta(days=30)
 
 MOST_MODELS = 100
 """Names of models of a file that are kept."""

@@ -34,7 +34,7 @@ def seen(plan: Plan, counted: Counted, *, now: datetime, told: Callable[[str, Ex
     """Return what a count comes to at `now`; `told` says in a sentence what is wrong with a row of a file."""
     present = plan.number(now)
     timeless, unplaced, examples = _timeless(plan, counted.pieces, told)
-    tally = _renamed(total([*_watched(counted.pieces), *counted.matched.values()]), plan)
+    tally = _renamed(total([*_watched(counted.pieces), *counted.matched.values(), *counted.settled.values()]), plan)
     closed = replace(
         tally,
         cells={key: rows for key, rows in tally.cells.items() if key[0] is not None and key[0] < present},
@@ -65,6 +65,7 @@ def seen(plan: Plan, counted: Counted, *, now: datetime, told: Callable[[str, Ex
             repeated=sum(piece.repeated for piece in counted.pieces),
             copies=tuple(sorted(counted.copies.items())),
             strangers=counted.strangers,
+            after=counted.after,
             nested=_nested(plan, counted.pieces),
         ),
         labelled=any(piece.labelled for piece in counted.pieces) or plan.labels is not None,

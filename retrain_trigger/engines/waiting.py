@@ -54,6 +54,10 @@ class Waiting:
         """Return SQL for the labels that are kept of files, None if there are none."""
         return self._relation(self.labels, keys)
 
+    def new_labels(self, keys: Iterable[str], known: int) -> str | None:
+        """Return SQL for the labels that are new, given how many files of them were known; None if there are none."""
+        return self._relation(self.labels[known:], keys)
+
     def add_rows(self, placed: str, *, now: datetime) -> None:
         """Keep placed rows that have an id: all that a label from another file can change, else the latest ids."""
         chosen, which = "file, w, model, id", f" AND own AND w >= {self.plan.number(now) - RECENT}"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.engines import parts, prediction_log, reading, tables, waiting
 from retrain_trigger.engines.counted import Counted
-from retrain_trigger.engines.plan import Plan
+from retrain_trigger.engines.plan import ORIGIN, Plan
 from retrain_trigger.records import decoded, encoded
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -245,3 +245,53 @@ def test_a_label_whose_time_cannot_be_read_never_arrives(tmp_path: Path, monkeyp
     counted, _ = grown.next_tick(monkeypatch)
     windows, *_ = told(grown.plan, counted, grown.now + timedelta(days=1))
     assert sum(window.labelled for window in windows) == 20 + 2
+
+
+def settled(tmp_path: Path, *, days: int) -> tuple[Grown, Counted, datetime]:
+    """Return a log whose rows of ten days all have their label, counted so many days after."""
+    tmp_path.mkdir(exist_ok=True)
+    grown = Grown(tmp_path, labels=True)
+    grown.label(*range(20, 40))
+    now = grown.now + timedelta(days=days)
+    return grown, again(grown.plan, now, grown.known, grown.kept), now
+
+
+def test_a_window_is_settled_when_its_labels_have_come_and_the_horizon_has_passed(tmp_path: Path) -> None:
+    _, young, _ = settled(tmp_path / "young", days=15)
+    _, old, now = settled(tmp_path / "old", days=60)
+    assert young.settled_until is None
+    assert old.settled_until == (START + timedelta(days=10) - ORIGIN).days
+    assert not any(tally.rows for tally in old.matched.values())
+    (tmp_path / "bare").mkdir()
+    grown = Grown(tmp_path / "bare", labels=True)
+    bare = again(grown.plan, now, grown.known, grown.kept)
+    assert bare.settled_until == (START + timedelta(days=5) - ORIGIN).days, "a window without labels is not settled"
+
+
+def test_what_is_settled_counts_on_and_a_label_that_comes_later_is_counted_as_such(tmp_path: Path) -> None:
+    grown, old, now = settled(tmp_path, days=60)
+    assert told(grown.plan, old, now) == told(grown.plan, prediction_log.count(grown.plan, now=now), now)
+    grown.label(3, label=0)
+    later = again(grown.plan, now, old, grown.kept)
+    assert told(grown.plan, later, now)[0] == told(grown.plan, old, now)[0]
+    assert (old.after, later.after) == (0, 1)
+    longer = replace(grown.plan, horizon=timedelta(days=365))
+    assert told(longer, again(longer, now, later, grown.kept), now)[0] != told(grown.plan, old, now)[0]
+
+
+def test_rows_of_a_settled_window_that_come_later_are_counted(tmp_path: Path) -> None:
+    grown, old, now = settled(tmp_path, days=60)
+    row = json.loads(grown.lines[3])
+    with grown.log.open("a") as file:
+        file.write(json.dumps({**row, "id": "late"}) + "\n")
+    with grown.labels.open("a") as file:
+        file.write('{"id": "late", "label": 1}\n')
+    found = again(grown.plan, now, old, grown.kept)
+    assert told(grown.plan, found, now) == told(grown.plan, prediction_log.count(grown.plan, now=now), now)
+    assert again(grown.plan, now, found, grown.kept) == found
+
+
+def test_labels_are_not_read_again_after_a_promotion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = Grown(tmp_path, labels=True)
+    grown.plan = replace(grown.plan, since=grown.now, version="v2")
+    assert grown.next_tick(monkeypatch)[1] == []
