@@ -194,7 +194,7 @@ def _logged(folder: Path) -> tuple[int, int]:
     """Return how many rows were logged, and on how many the prediction is not the version."""
     with duckdb.connect() as connection:
         found = connection.execute(
-            f"SELECT count(*), count(*) FILTER (prediction <> model) FROM read_json('{folder}/*.jsonl')"  # noqa: S608  (a folder of our own)
+            f"SELECT count(*), count(*) FILTER (prediction <> model) FROM read_json('{folder}/*.jsonl')"
         ).fetchone()
     assert found is not None
     return found[0], found[1]

@@ -47,7 +47,7 @@ def main(folder: Path, only: str) -> None:
 def row(path: Path) -> str:
     """Replay one stream; return its line of the table."""
     with duckdb.connect() as connection:
-        table = connection.sql(f"SELECT * FROM '{path}' ORDER BY t").df()  # noqa: S608  (a folder of one's own)
+        table = connection.sql(f"SELECT * FROM '{path}' ORDER BY t").df()
     table["window"] = np.arange(len(table)) * WINDOWS // len(table)
     labels = table["y"].astype(str)
     positive = (

@@ -113,7 +113,7 @@ def _append(path: Path, columns: str, start: int, rows: int, step: int, *, where
         part = Path(folder) / "part.jsonl"
         gap = 86_400_000_000 / step
         chosen = (
-            f"SELECT {columns.format(gap=gap)} FROM range({start}, {start + rows}) AS t(n) WHERE {where} ORDER BY n"  # noqa: S608  (numbers)
+            f"SELECT {columns.format(gap=gap)} FROM range({start}, {start + rows}) AS t(n) WHERE {where} ORDER BY n"
         )
         connection.execute(f"COPY ({chosen}) TO '{part}' (FORMAT json)")
         with path.open("ab") as file:
