@@ -55,8 +55,18 @@ def count(
     def counted(log: Sequence[FileState], labels: Sequence[FileState]) -> Counted:
         with tables.connected() as connection, ExitStack() as stack:
             own = scratch or Path(stack.enter_context(parts.folder()))
-            waiting = Waiting(connection, plan, store or own, keep or own)
-            return Counting(connection, plan, now, known or Counted(), waiting, scratch=own).of(log, labels)
+
+            def anew(before: Counted) -> Counted:
+                waiting = Waiting(connection, plan, store or own, keep or own)
+                return Counting(connection, plan, now, before, waiting, scratch=own).of(log, labels)
+
+            try:
+                return anew(known or Counted())
+            except (duckdb.Error, DataError):
+                if known is None or not (known.rows or known.labels):
+                    raise
+            # What was kept may be damaged, or have been put together by a run meanwhile: all of it can be counted again.
+            return anew(Counted())
 
     try:
         return undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, counted)

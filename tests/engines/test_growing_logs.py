@@ -212,10 +212,18 @@ def test_a_label_that_comes_or_is_corrected_has_no_row_read_again(
     assert grown.next_tick(monkeypatch)[1] == [("labels.jsonl", size)]
 
 
-def test_rows_that_were_kept_and_are_lost_are_counted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["lost", "shorter", "damaged"])
+def test_rows_that_were_kept_and_are_lost_are_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     grown = Grown(tmp_path, labels=True)
-    next((grown.kept / waiting.FOLDER).iterdir()).unlink()
-    assert {start for _, start in grown.next_tick(monkeypatch)[1]} == {0}
+    grown.label(33)
+    for path in (grown.kept / waiting.FOLDER).iterdir():
+        content = path.read_bytes()
+        path.unlink()
+        if how != "lost":
+            path.write_bytes(content[:-9] if how == "shorter" else b"\0" * len(content))
+    assert {("log.jsonl", 0), ("labels.jsonl", 0)} <= {*grown.next_tick(monkeypatch)[1]}
 
 
 def test_after_a_promotion_what_lies_before_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
