@@ -59,12 +59,13 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """How far a file of labels was read; `key` names what was read of it among all labels kept."""
+    """How far a file of labels was read; `key` names what was read of it among all labels kept, `tail` a last line without an end."""
 
     key: str
     file: FileState
     end: int
     mark: str = ""
+    tail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

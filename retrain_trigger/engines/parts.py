@@ -230,7 +230,7 @@ def _tail(file: FileState) -> int:
 
 def _header(file: FileState) -> bytes | None:
     """Return the first line of a CSV file, None for JSON lines."""
-    if not file.path.endswith(".csv"):
+    if tables.kind(file.path) != "csv":
         return None
     return tables.header_of(file.path)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import duckdb
+
 from retrain_trigger.counts.histograms import Bins
 
 ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
@@ -67,6 +69,7 @@ class Plan:
             self.coverage,
             self.horizon and self.horizon.total_seconds(),
             LAYOUT,
+            duckdb.__version__,  # it hashes ids
             *(at.isoformat() for at in self.earlier or ()),
         ]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
@@ -76,7 +79,7 @@ class Plan:
         columns = {
             role: self.columns.get(f"labels.{role}", self.columns.get(role)) for role in ("id", "label", "labelled_at")
         }
-        return json.dumps([self.labels, columns, self.date_format, LAYOUT])
+        return json.dumps([self.labels, columns, self.date_format, LAYOUT, duckdb.__version__])
 
     def is_before(self, at: datetime) -> bool:
         """Say whether a row of a time that does not name the champion is none of its own: it is from before."""

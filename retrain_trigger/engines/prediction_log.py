@@ -122,6 +122,9 @@ class Counting:
         """Count the files of a log, and take in what is new of files of labels."""
         copies = _copies(log)
         held = {file.path: self._held(file) for file in log if file.path not in copies}
+        if {piece.key for piece in self._known.pieces} - {piece.key for pieces in held.values() for piece in pieces}:
+            # What repeated a row of a piece that is gone is now the only one there: it is counted again.
+            held = {path: [] if any(piece.repeated for piece in pieces) else pieces for path, pieces in held.items()}
         found = {piece.key: piece for pieces in held.values() for piece in pieces}
         fresh = [file for file in log if file.path in held and file.size > _end(held[file.path])]
         for batch in self._batches([(file, held[file.path]) for file in fresh]):
@@ -132,7 +135,7 @@ class Counting:
         counted = Counted(plan=self._digest, pieces=pieces, copies=copies, source=self._plan.truth())
         if self._waits:
             counted = self._with_labels(counted, labels, changed=bool(fresh))
-        self._waiting.put_together([piece.key for piece in pieces], [each.key for each in counted.truth])
+        self._waiting.put_together([piece.key for piece in pieces], _keys(counted.truth), now=self._now)
         return replace(counted, rows=tuple(self._waiting.rows), labels=tuple(self._waiting.labels))
 
     def _held(self, file: FileState) -> list[Piece]:
@@ -213,9 +216,9 @@ class Counting:
     def _with_labels(self, counted: Counted, labels: Sequence[FileState], *, changed: bool) -> Counted:
         """Take in what is new of the files of labels, and count the rows that are kept with the labels known now."""
         truth, fresh = self._labels(labels)
-        keys, sources = [piece.key for piece in counted.pieces], [each.key for each in truth]
+        keys, sources = [piece.key for piece in counted.pieces], _keys(truth)
         same = not (changed or fresh or self._known.late) and keys == [piece.key for piece in self._known.pieces]
-        if same and sources == [each.key for each in self._known.truth]:
+        if same and sources == _keys(self._known.truth):
             kept = self._known
             return self._with_settled(
                 replace(
@@ -261,7 +264,7 @@ class Counting:
     def matched(self, counted: Counted, now: datetime) -> str:
         """Return a query for the rows that are kept, with the labels known at `now`; settled windows are left out."""
         rows = self._waiting.known_rows(piece.key for piece in counted.pieces)
-        labels = self._waiting.known_labels(each.key for each in counted.truth)
+        labels = self._waiting.known_labels(_keys(counted.truth))
         if rows is not None and counted.settled_until is not None:
             rows = f"(SELECT * FROM {rows} WHERE NOT ({_is_settled(counted)}))"
             labels = labels and f"(SELECT l.* FROM {labels} AS l SEMI JOIN {rows} AS w ON l.id = w.id)"
@@ -315,12 +318,14 @@ class Counting:
                 if before and not parts.goes_on(before.file, file, [(Span(0, before.end), before.mark)]):
                     before = None
                 start, key = (before.end, before.key) if before else (0, str(next(keys)))
-                end = start
-                for lines, upto in self._new_lines(file, start, folder):
-                    fresh.append((key, lines))
-                    end = max(end, upto)
+                end, tail = start, before.tail if before and before.file == file else ""
+                if not tail:
+                    for lines, upto in self._new_lines(file, start, folder):
+                        tail = f"{key} from {upto}" if upto == end and lines.path != file.path else ""
+                        fresh.append((tail or key, lines))
+                        end = max(end, upto)
                 mark = parts.fingerprint(file.path, Span(0, end)) if parts.grows(file) else ""
-                truth.append(Truth(key=key, file=file, end=end, mark=mark))
+                truth.append(Truth(key=key, file=file, end=end, mark=mark, tail=tail))
             if fresh:
                 try:
                     self._waiting.add_labels(fresh, "logs.labels")
@@ -335,7 +340,7 @@ class Counting:
             yield Readable(file.path, file.path), file.size
             return
         for span, data in parts.spans(file, start, file.size):
-            # A last line without an end is read again when it has one: of two labels alike the later counts.
+            # A last line without an end is read again when it has one, and is kept under a key of its own until then.
             yield (
                 Readable(file.path, str(parts.copied(file, span, data, folder))),
                 span.end if span.closed else span.start,
@@ -502,7 +507,7 @@ class _Reading:
 
     def _check_found(self, part: _Part, found: "_Ends") -> None:
         """Raise DataError if no line of JSON has a column that must be there."""
-        if self.group.kind != "json" or not found.lines:
+        if self.group.kind != "json" or not found.lines or part.start:
             return
         if found.blank == found.lines > 1:
             tables.check_lines(part.file.path, found.blank, found.lines)
@@ -644,6 +649,11 @@ def _is_spoilt(piece: Piece, plan: Plan) -> bool:
     )
 
 
+def _keys(truth: Sequence[Truth]) -> list[str]:
+    """Return the keys of all labels that are read of files, also those of last lines without an end."""
+    return [key for each in truth for key in (each.key, each.tail) if key]
+
+
 def _is_settled(counted: Counted) -> str:
     """Return the SQL condition for rows of settled windows; rows of a file that came later are none."""
     keys = ", ".join(text(key) for key in counted.settled)
@@ -752,17 +762,16 @@ def _passed_over(piece: Piece, file: FileState) -> Piece:
     )
 
 
-def _copies(files: Sequence[FileState]) -> dict[str, str]:
+def _copies(log: Sequence[FileState]) -> dict[str, str]:
     """Return the files that are others once more, by another name or as a copy, with these; the first counts."""
     found: dict[str, str] = {}
     inodes: dict[tuple[int, int], str] = {}
     sizes: dict[tuple[int, str], str] = {}
-    alike = Counter(file.size for file in files)
-    for file in files:
+    alike = Counter(file.size for file in log)
+    for file in log:
         first = inodes.setdefault(file.inode, file.path)
         if first == file.path and file.size and alike[file.size] > 1:
-            mark = parts.fingerprint(file.path, Span(0, file.size))
-            first = sizes.setdefault((file.size, mark), file.path)
+            first = sizes.setdefault((file.size, files.sha256(Path(file.path))), file.path)
         if first != file.path:
             found[file.path] = first
     return found
@@ -775,7 +784,7 @@ def _check_lines(pieces: Iterable[Piece]) -> None:
         bad, lines = files.get(piece.file.path, (0, 0))
         files[piece.file.path] = bad + piece.bad, lines + piece.lines
     for path, (bad, lines) in files.items():
-        tables.check_lines(path, bad, lines)
+        tables.check_lines(path, bad, lines, csv=tables.kind(path) == "csv")
 
 
 _NO_ROWS = "(SELECT NULL::VARCHAR AS file, 0::BIGINT AS us, 0::BIGINT AS labelled_us, 0::BIGINT AS w, true AS own, NULL::VARCHAR AS said, NULL::VARCHAR AS truth, NULL::VARCHAR AS model, NULL::BOOLEAN AS exposed, NULL::INTEGER AS place, NULL::UBIGINT AS id WHERE false)"

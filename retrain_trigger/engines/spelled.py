@@ -13,6 +13,7 @@ from retrain_trigger.engines import tables
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.portable import Rows
 from retrain_trigger.engines.tables import kind_of, quoted, text
+from retrain_trigger.errors import DataError
 
 FILE = "file_index"
 """The number, from 0, of the file that a row is from, among those of its group: a name is slow to group by."""
@@ -65,7 +66,7 @@ class Group:
             roles=roles,
             features={own: self._binned(name, plan.bins[own], plan) for own, name in named.items() if self.has(name)},
             slices={name: self.text_of(name) if self.has(name) else "CAST(NULL AS VARCHAR)" for name in plan.slices},
-            file=f"CAST({FILE} AS INTEGER)",
+            file=self._file(),
             more={"blank": self._blank()},
         )
 
@@ -89,10 +90,36 @@ class Group:
     def numbered(self) -> str:
         """Return SQL for the rows, each with its place in its file, from 0, as `nth`."""
         place = "file_row_number" if self.kind == "parquet" else "row_number() OVER () - 1"
-        return f"(SELECT *, {FILE} AS {FILE}, {place} AS nth FROM {self._relation(numbered=self.kind == 'parquet')})"
+        own = "" if self._hides else f", {FILE} AS {FILE}"
+        return f"(SELECT *{own}, {place} AS nth FROM {self._relation(numbered=self.kind == 'parquet')})"
+
+    def _file(self) -> str:
+        """Return SQL for the number of the file; DuckDB's own column of it may be hidden by one of the user."""
+        if not self._hides:
+            return f"CAST({FILE} AS INTEGER)"
+        paths = ", ".join(text(each.path) for each in self.files)
+        return f"CAST(list_position([{paths}], {quoted(_NAMED)}) - 1 AS INTEGER)"
+
+    @property
+    def _hides(self) -> bool:
+        return self.kind != "csv" and any(name.lower() == FILE for name in self._asked())
+
+    def check_lines(self, connection: duckdb.DuckDBPyConnection, setting: str) -> None:
+        """Raise DataError if too many lines of a table that was just read are no rows."""
+        if self.kind != "csv":
+            return
+        ((bad,),) = connection.execute("SELECT count(DISTINCT line) FROM reject_errors").fetchall()
+        connection.execute("DELETE FROM reject_errors")
+        connection.execute("DELETE FROM reject_scans")
+        if bad:
+            ((rows,),) = connection.execute(f"SELECT count(*) FROM {self._relation()}").fetchall()
+            connection.execute("DELETE FROM reject_errors")
+            connection.execute("DELETE FROM reject_scans")
+            tables.check_lines(f"{setting} {self.files[0].file}", bad, rows + bad, csv=True)
 
     def _relation(self, *, numbered: bool = False) -> str:
         paths = "[" + ", ".join(text(tables.literal(each.path)) for each in self.files) + "]"
+        paths += ", hive_partitioning = false" + (f", filename = {text(_NAMED)}" if self._hides else "")
         if self.kind == "parquet":
             return f"read_parquet({paths}{', file_row_number = true' if numbered else ''})"
         if self.kind == "csv":
@@ -166,7 +193,7 @@ class Group:
         if kind_of(kind) == "number":
             whole = f"CAST(CAST({column} AS HUGEINT) AS VARCHAR)"
             number = f"CAST({column} AS VARCHAR)"
-            integral = f"{column} = floor({column}) AND abs({column}) < 1e15"
+            integral = f"{column} = floor({column}) AND abs(CAST({column} AS DOUBLE)) < 1e15"
             return f"(CASE WHEN NOT isfinite(CAST({column} AS DOUBLE)) THEN NULL WHEN {integral} THEN {whole} ELSE {number} END)"
         return f"lower({self.text_of(name)})" if _TRUTH.issuperset(bins.values) and bins.values else self.text_of(name)
 
@@ -221,7 +248,7 @@ def keys(file: str) -> dict[str, Any]:
 def beginning(path: str) -> bytes:
     """Return the first SAMPLE bytes of a file of text, unpacked."""
     with tables.opened(path) as file:
-        return file.read(SAMPLE)
+        return tables.unpacked(path, lambda: file.read(SAMPLE))
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable]) -> Iterator[Group]:
@@ -259,11 +286,15 @@ def _csv(files: Sequence[Readable]) -> Iterator[Group]:
             continue
         separator = tables.separator_of(header)
         line = header.decode("utf-8-sig", errors="replace").rstrip("\r\n")
-        names = next(csv.reader([line], delimiter=separator))
+        try:
+            names = next(csv.reader([line], delimiter=separator))
+        except csv.Error as error:
+            raise DataError(f"{some[0].file} cannot be read: its first line is no row of names ({error})") from error
         types: dict[str, str] = {}
         for n, name in enumerate(names):
             types[name if name and name not in types else f"column{n}"] = "VARCHAR"
-        sample = csv.reader(beginning(some[-1].path).decode(errors="replace").splitlines()[1:2], delimiter=separator)
+        first = beginning(some[-1].path).decode(errors="replace").splitlines()[1:2]
+        sample = csv.reader([line.replace("\r", "") for line in first], delimiter=separator)
         inner: dict[str, str] = {}
         for name, value in zip(list(types), next(sample, []), strict=False):
             inner |= dict.fromkeys((key for key in _object(value) if key not in types and key not in inner), name)
@@ -287,6 +318,12 @@ def _json(files: Sequence[Readable], plan: Plan) -> Group:
             types[name] = "DOUBLE" if plan.bins[own].numeric_column and not _comma(value) else "VARCHAR"
         if within is not None and name != within:
             inner[name] = within
+    seen: dict[str, str] = {}
+    for name in types:
+        if seen.setdefault(name.lower(), name) != name:
+            raise DataError(
+                f"{files[0].file}: columns {seen[name.lower()]!r} and {name!r} differ only in the case of letters; rename one"
+            )
     return Group("json", tuple(files), types, inner)
 
 
@@ -312,6 +349,7 @@ def _comma(value: Any) -> bool:
     return isinstance(value, str) and "," in value
 
 
+_NAMED = "retrain-check file"
 _OWN = {"prediction": "said", "label": "truth", "labelled_at": "labelled"}
 _CSV = (
     "auto_detect = false, header = true, quote = '\"', escape = '\"', null_padding = true, store_rejects = true, "

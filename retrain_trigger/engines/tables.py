@@ -3,7 +3,8 @@
 import gzip
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,6 +104,14 @@ def opened(path: str) -> BinaryIO:
     return cast("BinaryIO", gzip.open(path, "rb")) if path.endswith(".gz") else Path(path).open("rb")
 
 
+def unpacked(path: str, read: Callable[[], bytes]) -> bytes:
+    """Return what is read of a file. Raises DataError for a packed one that was cut short or is damaged."""
+    try:
+        return read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} cannot be read: it is no whole gzip file ({error})") from error
+
+
 def separator_of(header: bytes) -> str:
     """Return what separates the names in the first line of a CSV file: a guess over all lines is slow."""
     return max(",;\t|", key=lambda each: header.count(each.encode()))
@@ -111,7 +120,7 @@ def separator_of(header: bytes) -> str:
 def header_of(path: str) -> bytes:
     """Return the first line of a CSV file. Raises DataError where it is longer than LONGEST_HEADER, or no text."""
     with opened(path) as file:
-        header = file.readline(LONGEST_HEADER + 1)
+        header = unpacked(path, lambda: file.readline(LONGEST_HEADER + 1))
     for start, why in _NO_HEADERS.items():
         if header.startswith(start):
             raise DataError(f"{path} cannot be read: {why}")
@@ -187,10 +196,11 @@ def _truths(connection: duckdb.DuckDBPyConnection, relation: str, types: Mapping
     return [name for name, is_truth in zip(texts, found, strict=True) if is_truth]
 
 
-def check_lines(path: str, bad: int, total: int) -> None:
-    """Raise DataError where more than 1 % of the lines, and more than one, are no JSON objects."""
+def check_lines(path: str, bad: int, total: int, *, csv: bool = False) -> None:
+    """Raise DataError if more than 1 % of the lines, and more than one, are no rows."""
     if bad > max(1, BAD_SHARE * total):
-        raise DataError(f"{path} cannot be read: {bad:,} of {total:,} lines are not JSON objects")
+        why = "have more fields than the first, or an open quotation mark" if csv else "are not JSON objects"
+        raise DataError(f"{path} cannot be read: {bad:,} of {total:,} lines {why}")
 
 
 def is_columnar(files: Sequence[FileState]) -> bool:

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import duckdb
 
+from retrain_trigger.counts.words import NOTHING
 from retrain_trigger.engines import spelled, tables
 from retrain_trigger.engines.counted import Kept
 from retrain_trigger.engines.plan import Plan
@@ -23,8 +24,8 @@ FOLDER = "rows"
 MOST_FILES = 20
 """So many files are kept beside each other; more are put together."""
 
-RECENT = 2
-"""Windows before the present one whose ids are kept: a retry comes soon, and so does a copy of a file."""
+RECENT = timedelta(days=7)
+"""How long ids are kept, and for two windows at least: a retry comes soon, and so does a copy of a file."""
 
 COLUMNS = "file, us, labelled_us, w, own, said, truth, model, exposed, place, id"
 """What is kept of a row; of its id a hash."""
@@ -60,7 +61,7 @@ class Waiting:
 
     def add_rows(self, placed: str, *, now: datetime) -> None:
         """Keep placed rows that have an id: all that a label from another file can change, else the latest ids."""
-        chosen, which = "file, w, model, id", f" AND own AND w >= {self.plan.number(now) - RECENT}"
+        chosen, which = "file, w, model, id", f" AND own AND w >= {self._oldest(now)}"
         if self.everything or self.plan.labels is not None:  # rows from before the champion tell how long labels take
             chosen, which = ", ".join([COLUMNS, *(f"s{n}" for n in range(len(self.plan.slices)))]), ""
         where = f"w IS NOT NULL{which}{'' if self.everything else ' AND id IS NOT NULL'}"
@@ -71,7 +72,9 @@ class Waiting:
         keys = {each.path: key for key, each in labels}
         own = {role: self.plan.columns.get(f"labels.{role}", self.plan.columns[role]) for role in _ROLES}
         plan = replace(self.plan, columns={**self.plan.columns, **own}, bins={}, slices=())
-        order = len(self.labels) << 40
+        before = self._relation(self.labels, None)
+        (last,) = self.connection.execute(f"SELECT max(nth) FROM {before}").fetchall()[0] if before else (0,)
+        order = ((last or 0) >> 40) + 1 << 40  # what comes later counts, also after files were put together
         for group in spelled.groups(self.connection, [each for _, each in labels], plan):
             for role in ("id", "label"):
                 if not group.holds(own[role]):
@@ -87,25 +90,36 @@ class Waiting:
                 f"epoch_us({arrived}) AS labelled_us, {order} + row_number() OVER () AS nth, {found.roles['id']} AS name "
                 f"FROM {found.relation}"
             )
-            self.labels.append(self._write(f"SELECT * FROM ({query}) WHERE name IS NOT NULL AND label IS NOT NULL"))
+            nothing = ", ".join(text(word) for word in sorted(NOTHING))
+            given = f"name IS NOT NULL AND label IS NOT NULL AND lower(trim(label)) NOT IN ({nothing})"
+            self.labels.append(self._write(f"SELECT * FROM ({query}) WHERE {given}"))
+            group.check_lines(self.connection, setting)
 
-    def put_together(self, live: Sequence[str], truth: Sequence[str]) -> None:
-        """Write many files as one, without the rows and labels of files that are no longer there."""
-        for kept, keys in ((self.rows, live), (self.labels, truth)):
-            if len(kept) > MOST_FILES:
-                kept[:] = [self._write(f"SELECT * FROM {self._relation(kept, keys)}")]
+    def put_together(self, live: Sequence[str], truth: Sequence[str], *, now: datetime) -> None:
+        """Write many files as one, without the rows and labels of files that are no longer there, and old ids."""
+        recent = "" if self.everything or self.plan.labels is not None else f" WHERE w >= {self._oldest(now)}"
+        for kept, keys, which in ((self.rows, live, recent), (self.labels, truth, "")):
+            relation = self._relation(kept, keys) if len(kept) > MOST_FILES else None
+            if relation is not None:
+                kept[:] = [self._write(f"SELECT * FROM {relation}{which}")]
+
+    def _oldest(self, now: datetime) -> int:
+        """Return the first window whose ids are kept for those that carry them again."""
+        return min(self.plan.number(now - RECENT), self.plan.number(now) - 2)
 
     def is_whole(self) -> bool:
         """Say whether all that is kept is there."""
         sizes = ((self._path(each), each.size) for each in (*self.rows, *self.labels))
         return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
-    def _relation(self, kept: Sequence[Kept], keys: Iterable[str]) -> str | None:
-        listed = ", ".join(text(key) for key in keys)
-        if not kept or not listed:
+    def _relation(self, kept: Sequence[Kept], keys: Iterable[str] | None) -> str | None:
+        """Return SQL for what is kept of the files with these keys, None: of all."""
+        listed = "" if keys is None else ", ".join(text(key) for key in keys)
+        if not kept or not (listed or keys is None):
             return None
+        which = "" if keys is None else f" WHERE file IN ({listed})"
         paths = ", ".join(text(tables.literal(str(self._path(each)))) for each in kept)
-        return f"(SELECT * FROM read_parquet([{paths}]) WHERE file IN ({listed}))"
+        return f"(SELECT * FROM read_parquet([{paths}]){which})"
 
     def _path(self, kept: Kept) -> Path:
         own = self.target / FOLDER / kept.name

@@ -303,3 +303,48 @@ def test_labels_are_not_read_again_after_a_promotion(tmp_path: Path, monkeypatch
     grown = Grown(tmp_path, labels=True)
     grown.plan = replace(grown.plan, since=grown.now, version="v2")
     assert grown.next_tick(monkeypatch)[1] == []
+
+
+def test_a_label_that_comes_late_counts_also_after_files_were_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MOST_FILES", 2)
+    grown = Grown(tmp_path, labels=True)
+    for number in range(20, 26):
+        grown.label(number)
+        grown.known = again(grown.plan, grown.now, grown.known, grown.kept)
+    grown.label(3, label=0)
+    grown.next_tick(monkeypatch)
+
+
+def test_rows_are_counted_again_when_the_file_that_had_them_first_is_gone(tmp_path: Path) -> None:
+    grown = Grown(tmp_path)
+    plan = replace(grown.plan, predictions=str(tmp_path / "log*.jsonl"))
+    now = grown.now + timedelta(days=1)
+    known = again(plan, now, Counted(), grown.kept)
+    (tmp_path / "log-2.jsonl").write_bytes(b"".join(grown.lines[20:60]))
+    known = again(plan, now, known, grown.kept)
+    assert sum(piece.repeated for piece in known.pieces) == 20
+    grown.log.unlink()
+    found = again(plan, now, known, grown.kept)
+    assert told(plan, found, now) == told(plan, prediction_log.count(plan, now=now), now)
+    assert sum(piece.tally.rows for piece in found.pieces) == 40
+
+
+def test_half_a_last_label_is_read_again_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = Grown(tmp_path)
+    grown.log.write_bytes(b"".join(lines_of("jsonl", rows=40, labelled=False, seed=1)))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("label,id\n1,r30\n0,r1")
+    grown.plan = replace(grown.plan, labels=str(labels))
+    grown.known = again(grown.plan, grown.now, Counted(), grown.kept)
+    with labels.open("a") as file:
+        file.write("2\n")
+    grown.next_tick(monkeypatch)
+
+
+def test_a_line_without_a_column_harms_no_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = Grown(tmp_path)
+    with grown.log.open("a") as file:
+        file.write('{"event": "restart"}\n')
+    grown.next_tick(monkeypatch)

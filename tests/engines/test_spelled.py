@@ -19,6 +19,7 @@ from retrain_trigger.counts.tally import Tally, total
 from retrain_trigger.engines import prediction_log, reading
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import Plan
+from retrain_trigger.errors import CannotJudgeError
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 NAMES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
@@ -191,3 +192,37 @@ def test_words_of_two_vocabularies_are_matched_or_not_used(
     right = sum(n for window in seen.windows for (label, said), n in window.confusion.cells.items() if label == said)
     assert right == f1_rows
     assert sum(window.unusable.rows for window in seen.windows) == 60 - f1_rows
+
+
+@pytest.mark.parametrize("form", ["log.parquet", "log.jsonl"])
+def test_a_column_may_have_the_name_that_the_reader_gives_its_own(tmp_path: Path, form: str) -> None:
+    rows = [{**row, "file_index": n} for n, row in enumerate(ROWS)]
+    (tmp_path / form).write_bytes(parquet(rows) if form.endswith("parquet") else lines(rows))
+    (tmp_path / "plain.jsonl").write_bytes(lines(ROWS))
+    plan = replace(PLAN, bins={**PLAN.bins, "file_index": Bins.numeric([30.0], [], low=0.0, high=60.0)})
+    found = total(piece.tally for piece in counted(tmp_path / form, plan).pieces)
+    assert found.cells == tally(tmp_path / "plain.jsonl").cells
+    assert sum(found.histograms[next(key for key in found.histograms if key[2] == "file_index")]) == 20
+
+
+def test_files_that_differ_in_the_middle_only_are_no_copies(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    many = [{**row, "id": f"{n}-{row['id']}"} for n in range(40) for row in ROWS]
+    (log / "a.jsonl").write_bytes(lines(many))
+    (log / "b.jsonl").write_bytes(lines(many).replace(b'"20-r7"', b'"20-x7"'))
+    assert not counted(log).copies
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("log.csv.gz", gzip.compress(table(ROWS))[:-30], "no whole gzip file"),
+        ("log.jsonl.gz", b"{}\n", "no whole gzip file"),
+        ("log.csv", table(ROWS).replace(b"\r\n", b"\r"), "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, why: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CannotJudgeError, match=why):
+        counted(tmp_path / name)
