@@ -1,7 +1,7 @@
 """What the rows of a prediction log come to before anybody judges them: the same from every engine."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 Cell = tuple[int | None, str | None, str | None, str | None, int | None, bool | None]
@@ -38,6 +38,26 @@ class Tally:
 
     def __add__(self, other: "Tally") -> "Tally":
         return total((self, other))
+
+    @property
+    def words(self) -> tuple[set[str], set[str]]:
+        """The words that occur as predictions, and those that occur as labels."""
+        said = {cell[2] for cell in self.cells if cell[2] is not None}
+        return said, {cell[3] for cell in self.cells if cell[3] is not None}
+
+    def only(self, kept: Callable[[int | None], bool]) -> "Tally":
+        """Return the counts of the windows for whose number `kept` is true.
+
+        >>> Tally(cells={(0, None, "1", "1", None, None): 3, (1, None, "1", "1", None, None): 4}).only(bool).rows
+        4
+        """
+        return Tally(
+            cells={key: rows for key, rows in self.cells.items() if kept(key[0])},
+            slices={key: rows for key, rows in self.slices.items() if kept(key[0])},
+            histograms={key: counts for key, counts in self.histograms.items() if kept(key[0])},
+            rows_until={key: at for key, at in self.rows_until.items() if kept(key[0])},
+            labels_until={key: at for key, at in self.labels_until.items() if kept(key[0])},
+        )
 
     @property
     def rows(self) -> int:

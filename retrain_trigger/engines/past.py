@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from retrain_trigger.counts.tally import Tally, total
+from retrain_trigger.counts.tally import total
 from retrain_trigger.engines import parts, portable, tables
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import Plan, micros
@@ -61,29 +61,16 @@ class Past:
         present, over = micros(now), self._plan.number(now)
         done = {window for window, at in self._settled.items() if window < over and at <= present}
         waiting = [window for window in self._settled if window < over and window not in done]
-        found = [_only(self._final, done)]
+        found = [self._final.only(done.__contains__)]
         if waiting:
             listed = ", ".join(map(str, waiting))
             relation = f"SELECT * FROM ({self._counting.matched(self._counted, now)}) WHERE w IN ({listed})"
             found += portable.cells(self._ask, DUCKDB, relation, slices=self._plan.slices).values()
-        pieces = tuple(replace(piece, tally=_before(piece.tally, over)) for piece in self._counted.pieces)
+        pieces = tuple(
+            replace(piece, tally=piece.tally.only(lambda window: window is not None and window < over))
+            for piece in self._counted.pieces
+        )
         return replace(self._counted, pieces=pieces, matched={"": total(found)}, late=0)
 
     def _ask(self, query: str) -> list[Any]:
         return self._connection.execute(query).fetchall()
-
-
-def _only(tally: Tally, windows: set[int]) -> Tally:
-    """Return the counts of some windows."""
-    return Tally(
-        cells={key: rows for key, rows in tally.cells.items() if key[0] in windows},
-        slices={key: rows for key, rows in tally.slices.items() if key[0] in windows},
-        rows_until={key: at for key, at in tally.rows_until.items() if key[0] in windows},
-        labels_until={key: at for key, at in tally.labels_until.items() if key[0] in windows},
-    )
-
-
-def _before(tally: Tally, window: int) -> Tally:
-    """Return a tally of watched columns up to a window."""
-    kept = {key: counts for key, counts in tally.histograms.items() if key[0] is not None and key[0] < window}
-    return replace(tally, histograms=kept)

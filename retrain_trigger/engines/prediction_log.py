@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.counts.histograms import Bins
-from retrain_trigger.counts.tally import Tally, Where, total
-from retrain_trigger.counts.vocabulary import Vocabulary, agreed
+from retrain_trigger.counts.tally import Tally, Where
+from retrain_trigger.counts.vocabulary import agreed
 from retrain_trigger.counts.windows import Spoilt
 from retrain_trigger.counts.words import word
 from retrain_trigger.engines import parts, portable, spelled, tables
@@ -162,7 +162,7 @@ class Counting:
             return False
         if plan.earlier is not None and piece.last >= micros(plan.earlier[0]):
             return False
-        return not {plan.version, plan.known_as} & set(piece.models)
+        return not {plan.version, plan.known_as, ANY} & set(piece.models)
 
     def _batches(self, fresh: Sequence[tuple[FileState, Sequence[Piece]]]) -> Iterator[list[_Part]]:
         """Yield what is to be read in portions; parts of files that may be growing are copied for as long as one takes."""
@@ -301,8 +301,9 @@ class Counting:
             return counted
         matched, settled = {}, {}
         for key in {*counted.matched, *counted.settled}:
-            done, open_ones = _parted(counted.matched.get(key, Tally()), until)
-            matched[key], settled[key] = open_ones, total((counted.settled.get(key, Tally()), done))
+            tally = counted.matched.get(key, Tally())
+            matched[key] = tally.only(lambda window: not _is_before(window, until))
+            settled[key] = counted.settled.get(key, Tally()) + tally.only(lambda window: _is_before(window, until))
         return replace(counted, matched=matched, settled=settled, settled_until=until)
 
     def _labels(self, labels: Sequence[FileState]) -> tuple[tuple[Truth, ...], bool]:
@@ -597,7 +598,7 @@ class _Spoilt:
     def _odd(self, tally: Tally) -> dict[Spoilt, tuple[int, str, str]]:
         """Find the first row of each kind that has no prediction, or words that are no classes."""
         plan = self.reading.plan
-        vocabulary = vocabulary_of([tally], plan)
+        vocabulary = agreed(*tally.words, plan.classes)
         found: dict[Spoilt, tuple[int, str, str]] = {}
         query = (
             "SELECT w, model, said, truth, min(nth) FROM numbered WHERE w IS NOT NULL AND own GROUP BY ALL ORDER BY 5"
@@ -631,18 +632,9 @@ class _Spoilt:
         return {place: first + found.get(place + quoted, 0) for place in places}
 
 
-def vocabulary_of(tallies: Iterable[Tally], plan: Plan) -> Vocabulary:
-    """Match the words of predictions and labels with the classes of the model, or with each other."""
-    said, labels = set[str](), set[str]()
-    for tally in tallies:
-        said |= {cell[2] for cell in tally.cells if cell[2] is not None}
-        labels |= {cell[3] for cell in tally.cells if cell[3] is not None}
-    return agreed(said, labels, plan.classes)
-
-
 def _is_spoilt(piece: Piece, plan: Plan) -> bool:
     """Say whether a row cannot be used."""
-    vocabulary = vocabulary_of([piece.tally], plan)
+    vocabulary = agreed(*piece.tally.words, plan.classes)
     return any(
         vocabulary.read(said) is None or vocabulary.odd & {vocabulary.read(said), vocabulary.read(label)}
         for _, _, said, label, *_ in piece.tally.cells
@@ -668,20 +660,6 @@ def _most(delays: Sequence[tuple[float, int]]) -> float:
         if needed <= 0:
             return hours
     return 0.0
-
-
-def _parted(tally: Tally, window: int) -> tuple[Tally, Tally]:
-    """Return the counts of windows before one, and the others."""
-    return _part_of(tally, window, before=True), _part_of(tally, window, before=False)
-
-
-def _part_of(tally: Tally, window: int, *, before: bool) -> Tally:
-    return Tally(
-        cells={key: n for key, n in tally.cells.items() if _is_before(key[0], window) is before},
-        slices={key: n for key, n in tally.slices.items() if _is_before(key[0], window) is before},
-        rows_until={key: at for key, at in tally.rows_until.items() if _is_before(key[0], window) is before},
-        labels_until={key: at for key, at in tally.labels_until.items() if _is_before(key[0], window) is before},
-    )
 
 
 def _is_before(window: int | None, other: int) -> bool:

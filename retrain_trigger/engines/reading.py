@@ -35,18 +35,10 @@ def seen(plan: Plan, counted: Counted, *, now: datetime, told: Callable[[str, Ex
     present = plan.number(now)
     timeless, unplaced, examples = _timeless(plan, counted.pieces, told)
     tally = _renamed(total([*_watched(counted.pieces), *counted.matched.values(), *counted.settled.values()]), plan)
-    closed = replace(
-        tally,
-        cells={key: rows for key, rows in tally.cells.items() if key[0] is not None and key[0] < present},
-        slices={key: rows for key, rows in tally.slices.items() if key[0] is not None and key[0] < present},
-        histograms={key: each for key, each in tally.histograms.items() if key[0] is not None and key[0] < present},
-    )
     ahead = sum(rows for key, rows in tally.cells.items() if key[0] is not None and key[0] > present)
-    said = {cell[2] for cell in tally.cells if cell[2] is not None}
-    labels = {cell[3] for cell in tally.cells if cell[3] is not None}
     windows = of_tally(
-        closed,
-        agreed(said, labels, plan.classes),
+        tally.only(lambda window: window is not None and window < present),
+        agreed(*tally.words, plan.classes),
         start=plan.start,
         bins=plan.bins,
         timeless={where: rows for where, rows in timeless.items() if where[0] is not None and where[0] < present},

@@ -348,3 +348,15 @@ def test_a_line_without_a_column_harms_no_tick(tmp_path: Path, monkeypatch: pyte
     with grown.log.open("a") as file:
         file.write('{"event": "restart"}\n')
     grown.next_tick(monkeypatch)
+
+
+def test_rows_of_so_many_models_that_their_names_are_not_kept_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "MOST_MODELS", 1)
+    grown = Grown(tmp_path)
+    rows = [json.loads(line) | {"model": f"v{number % 3}"} for number, line in enumerate(grown.lines[:40])]
+    grown.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    grown.known = again(grown.plan, grown.now, Counted(), grown.kept)
+    grown.plan = replace(grown.plan, since=grown.now, version="v2")
+    assert ("log.jsonl", 0) in grown.next_tick(monkeypatch)[1]
