@@ -6,9 +6,9 @@ from pathlib import Path
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import tables
 from retrain_trigger.engines.tables import as_time, kind_of, quoted, text
-from retrain_trigger.errors import DataError
 
 NAMED = 3
 """A message names at most so many rows."""

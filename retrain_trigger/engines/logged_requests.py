@@ -9,9 +9,9 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import labelled, tallies
 from retrain_trigger.engines.tables import AT, as_time, canonical, is_missing, moment, quoted, text
-from retrain_trigger.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

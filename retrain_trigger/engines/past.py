@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import CannotJudgeError, DataError
 from retrain_trigger.counts.tally import total
 from retrain_trigger.engines import parts, portable, tables
 from retrain_trigger.engines.counted import Counted
@@ -18,7 +19,6 @@ from retrain_trigger.engines.prediction_log import Counting
 from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.tables import FileState
 from retrain_trigger.engines.waiting import Waiting
-from retrain_trigger.errors import CannotJudgeError, DataError
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import CannotJudgeError, DataError
 from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.counts.tally import Tally, Where
 from retrain_trigger.counts.vocabulary import agreed
@@ -25,8 +26,7 @@ from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.spelled import Group, Readable
 from retrain_trigger.engines.tables import FileState, text
 from retrain_trigger.engines.waiting import Waiting
-from retrain_trigger.errors import CannotJudgeError, DataError
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 AT_ONCE = 128 << 20
 """Bytes of text that one query counts: what it needs of them is held in memory."""

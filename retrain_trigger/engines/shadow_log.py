@@ -6,10 +6,10 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import CannotJudgeError, DataError
 from retrain_trigger.engines import tables
 from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.tables import FileState, as_time, canonical, moment, quoted, text
-from retrain_trigger.errors import CannotJudgeError, DataError
 
 COLUMNS = PREDICTION, MODEL = "shadow_prediction", "shadow_model"
 """Columns of the prediction log, by these names: what the challenger said, and its version."""

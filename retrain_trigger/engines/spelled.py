@@ -8,12 +8,12 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.engines import tables
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.portable import Rows
 from retrain_trigger.engines.tables import kind_of, quoted, text
-from retrain_trigger.errors import DataError
 
 FILE = "file_index"
 """The number, from 0, of the file that a row is from, among those of its group: a name is slow to group by."""

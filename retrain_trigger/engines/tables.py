@@ -14,8 +14,8 @@ from typing import BinaryIO, cast
 
 import duckdb
 
-from retrain_trigger.errors import DataError
-from retrain_trigger.world import scratch
+from retrain_trigger.core.errors import DataError
+from retrain_trigger.store import scratch
 
 LONGEST_HEADER = 1 << 20
 """Bytes of the first line of a CSV file; more are no names of columns."""

@@ -9,14 +9,14 @@ from uuid import uuid4
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.counts.words import NOTHING
 from retrain_trigger.engines import spelled, tables
 from retrain_trigger.engines.counted import Kept
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.spelled import Readable
 from retrain_trigger.engines.tables import text
-from retrain_trigger.errors import DataError
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 FOLDER = "rows"
 """Where rows are kept, below the state folder; they can be counted again, so losing them loses nothing."""
