@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrain_trigger.engines import labelled, prediction_log, reading, tables
+from retrain_trigger.engines import labelled, prediction_log, reading, sources
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.errors import CannotJudgeError, DataError, PromotionError
 from retrain_trigger.pointer import Pointer
@@ -185,7 +185,7 @@ def test_a_file_name_means_that_file(tmp_path: Path, name: str) -> None:
 def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows\udcff.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="name is not UTF-8"):
-        tables.files_of(str(tmp_path), key="data.labelled")
+        sources.files_of(str(tmp_path), key="data.labelled")
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.counts.tally import total
-from retrain_trigger.engines import parts, portable, tables
+from retrain_trigger.engines import database, parts, portable
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import Plan, micros
 from retrain_trigger.engines.portable import DUCKDB
 from retrain_trigger.engines.prediction_log import Counting
 from retrain_trigger.engines.rotation import undisturbed
-from retrain_trigger.engines.tables import FileState
+from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.waiting import Waiting
 from retrain_trigger.errors import CannotJudgeError, DataError
 
@@ -24,7 +24,7 @@ from retrain_trigger.errors import CannotJudgeError, DataError
 @contextmanager
 def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
     """Read a log once, to be asked what was known at any time up to `until`. Raises CannotJudgeError."""
-    with tables.connected() as connection, ExitStack() as stack:
+    with database.connected() as connection, ExitStack() as stack:
         folder = Path(stack.enter_context(parts.folder()))
 
         def read(files: Sequence[FileState], labels: Sequence[FileState]) -> "Past":
@@ -35,7 +35,7 @@ def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
         try:
             yield undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, read)
         except (duckdb.Error, DataError) as error:
-            raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
+            raise CannotJudgeError(f"{plan.predictions} cannot be counted: {database.told(error)}") from error
 
 
 class Past:

@@ -16,14 +16,15 @@ from retrain_trigger.counts.tally import Tally, Where
 from retrain_trigger.counts.vocabulary import agreed
 from retrain_trigger.counts.windows import Spoilt
 from retrain_trigger.counts.words import word
-from retrain_trigger.engines import parts, portable, spelled, tables
+from retrain_trigger.engines import database, parts, portable, sources, spelled, tables, times
 from retrain_trigger.engines.counted import Counted, Example, Piece, Truth
 from retrain_trigger.engines.parts import Span
 from retrain_trigger.engines.plan import Plan, micros, moment
 from retrain_trigger.engines.portable import DUCKDB, File
 from retrain_trigger.engines.rotation import undisturbed
+from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.spelled import Group, Readable
-from retrain_trigger.engines.tables import FileState, text
+from retrain_trigger.engines.sql import text
 from retrain_trigger.engines.waiting import Waiting
 from retrain_trigger.errors import CannotJudgeError, DataError
 from retrain_trigger.world import files
@@ -53,7 +54,7 @@ def count(
     """
 
     def counted(log: Sequence[FileState], labels: Sequence[FileState]) -> Counted:
-        with tables.connected() as connection, ExitStack() as stack:
+        with database.connected() as connection, ExitStack() as stack:
             own = scratch or Path(stack.enter_context(parts.folder()))
 
             def anew(before: Counted) -> Counted:
@@ -71,7 +72,7 @@ def count(
     try:
         return undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, counted)
     except (duckdb.Error, DataError) as error:
-        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
+        raise CannotJudgeError(f"{plan.predictions} cannot be counted: {database.told(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,7 @@ class Counting:
                 reading = _Reading(self._connection, self._plan, self._now, group, own, self._waiting, self._own_key)
                 yield from list(reading.pieces(live))
         except (duckdb.Error, DataError) as error:
-            raise DataError(_named(tables.told(error), batch)) from error
+            raise DataError(_named(database.told(error), batch)) from error
 
     def _own_key(self, part: _Part, first: int | None) -> str:
         """Return the key of the piece that a part belongs to: one of its own if it reaches back into settled windows."""
@@ -331,7 +332,9 @@ class Counting:
                 try:
                     self._waiting.add_labels(fresh, "logs.labels")
                 except duckdb.Error as error:
-                    raise DataError(f"logs.labels {self._plan.labels} cannot be read: {tables.told(error)}") from error
+                    raise DataError(
+                        f"logs.labels {self._plan.labels} cannot be read: {database.told(error)}"
+                    ) from error
         return tuple(truth), bool(fresh)
 
     def _new_lines(self, file: FileState, start: int, folder: Path) -> Iterator[tuple[Readable, int]]:
@@ -625,7 +628,7 @@ class _Spoilt:
         """Return the line, from 1, in which each row stands: of CSV, the header comes first."""
         quoted = self.reading.group.kind == "csv"
         rejected = {line - 1 for line in self.rejected}
-        with tables.opened(self.part.lines.path) as file:
+        with sources.opened(self.part.lines.path) as file:
             found = parts.places(file, {place + quoted for place in places}, quoted=quoted, rejected=rejected)
         first = parts.line_number(self.part.file, self.part.start) if self.part.start else 1
         first -= quoted and self.part.start > 0  # the copy of a part begins with the header
@@ -762,7 +765,7 @@ def _check_lines(pieces: Iterable[Piece]) -> None:
         bad, lines = files.get(piece.file.path, (0, 0))
         files[piece.file.path] = bad + piece.bad, lines + piece.lines
     for path, (bad, lines) in files.items():
-        tables.check_lines(path, bad, lines, csv=tables.kind(path) == "csv")
+        tables.check_lines(path, bad, lines, csv=sources.kind(path) == "csv")
 
 
 _NO_ROWS = "(SELECT NULL::VARCHAR AS file, 0::BIGINT AS us, 0::BIGINT AS labelled_us, 0::BIGINT AS w, true AS own, NULL::VARCHAR AS said, NULL::VARCHAR AS truth, NULL::VARCHAR AS model, NULL::BOOLEAN AS exposed, NULL::INTEGER AS place, NULL::UBIGINT AS id WHERE false)"
@@ -775,7 +778,7 @@ MOST_MODELS = 100
 ANY = "*"
 """Stands for any name of a model."""
 
-_NEVER = micros(tables.NEVER)
+_NEVER = micros(times.NEVER)
 _HOURS = "round(greatest(({us} - us) / 3600e6, 0.01) / pow(10, floor(log10(greatest(({us} - us) / 3600e6, 0.01))) - 1)) * pow(10, floor(log10(greatest(({us} - us) / 3600e6, 0.01))) - 1)"
 """As SQL: the hours from a prediction to its label, to two digits."""
 

@@ -9,10 +9,10 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.counts.histograms import Bins
-from retrain_trigger.engines import tables
+from retrain_trigger.engines import database, sources, tables, times
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.portable import Rows
-from retrain_trigger.engines.tables import kind_of, quoted, text
+from retrain_trigger.engines.sql import kind_of, quoted, text
 from retrain_trigger.errors import DataError
 
 FILE = "file_index"
@@ -34,7 +34,7 @@ class Readable:
     @property
     def kind(self) -> str:
         """Return what the file is: parquet, csv or json."""
-        return tables.kind(self.path) or ""
+        return sources.kind(self.path) or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Group:
             tables.check_lines(f"{setting} {self.files[0].file}", bad, rows + bad, csv=True)
 
     def _relation(self, *, numbered: bool = False) -> str:
-        paths = "[" + ", ".join(text(tables.literal(each.path)) for each in self.files) + "]"
+        paths = "[" + ", ".join(text(sources.literal(each.path)) for each in self.files) + "]"
         paths += ", hive_partitioning = false" + (f", filename = {text(_NAMED)}" if self._hides else "")
         if self.kind == "parquet":
             return f"read_parquet({paths}{', file_row_number = true' if numbered else ''})"
@@ -209,12 +209,12 @@ class Group:
         return f"coalesce({plain}, CASE WHEN {comma} THEN try_cast(replace({column}, ',', '.') AS DOUBLE) END)"
 
     def _time(self, name: str, plan: Plan) -> str:
-        return tables.zoned(self._column(name), self.types[name], plan.date_format)
+        return times.zoned(self._column(name), self.types[name], plan.date_format)
 
     def _arrival(self, name: str, plan: Plan) -> str:
         """Return SQL for when a label came: never, if what is stated is no time."""
         stated = f"nullif(trim({self.text_of(name)}), '') IS NOT NULL"
-        never = f"CAST({tables.moment(tables.NEVER)} AS {tables.time_type(self.types[name])})"
+        never = f"CAST({times.moment(times.NEVER)} AS {times.time_type(self.types[name])})"
         return f"coalesce({self._time(name, plan)}, CASE WHEN {stated} THEN {never} END)"
 
 
@@ -247,15 +247,15 @@ def keys(file: str) -> dict[str, Any]:
 
 def beginning(path: str) -> bytes:
     """Return the first SAMPLE bytes of a file of text, unpacked."""
-    with tables.opened(path) as file:
-        return tables.unpacked(path, lambda: file.read(SAMPLE))
+    with sources.opened(path) as file:
+        return sources.unpacked(path, lambda: file.read(SAMPLE))
 
 
 def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable]) -> Iterator[Group]:
     """Yield a group for each schema."""
     if not files:
         return
-    paths = "[" + ", ".join(text(tables.literal(each.path)) for each in files) + "]"
+    paths = "[" + ", ".join(text(sources.literal(each.path)) for each in files) + "]"
     query = f"SELECT file_name, name, type, converted_type, CAST(logical_type AS VARCHAR), num_children FROM parquet_schema({paths})"
     schemas: dict[str, list[Any]] = {}
     for file, *column in connection.execute(query).fetchall():
@@ -264,12 +264,12 @@ def _parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable]) -
     for each in files:
         alike.setdefault(tuple(schemas[each.path]), []).append(each)
     for some in alike.values():
-        types = tables.types_of(connection, f"(SELECT * FROM read_parquet({text(tables.literal(some[0].path))}))")
+        types = database.types_of(connection, f"(SELECT * FROM read_parquet({text(sources.literal(some[0].path))}))")
         inner: dict[str, str] = {}
         for container, holds in list(types.items()):
             if holds.startswith("STRUCT") and not holds.endswith("]"):
-                source = f"(SELECT {quoted(container)}.* FROM read_parquet({text(tables.literal(some[0].path))}))"
-                found = tables.types_of(connection, source)
+                source = f"(SELECT {quoted(container)}.* FROM read_parquet({text(sources.literal(some[0].path))}))"
+                found = database.types_of(connection, source)
                 members = {name: own for name, own in found.items() if name not in types}
                 types |= members
                 inner |= dict.fromkeys(members, container)
@@ -280,11 +280,11 @@ def _csv(files: Sequence[Readable]) -> Iterator[Group]:
     """Yield a group for each header."""
     alike: dict[bytes, list[Readable]] = {}
     for each in files:
-        alike.setdefault(tables.header_of(each.path), []).append(each)
+        alike.setdefault(sources.header_of(each.path), []).append(each)
     for header, some in alike.items():
         if not header.strip():
             continue
-        separator = tables.separator_of(header)
+        separator = sources.separator_of(header)
         line = header.decode("utf-8-sig", errors="replace").rstrip("\r\n")
         try:
             names = next(csv.reader([line], delimiter=separator))

@@ -10,11 +10,11 @@ from uuid import uuid4
 import duckdb
 
 from retrain_trigger.counts.words import NOTHING
-from retrain_trigger.engines import spelled, tables
+from retrain_trigger.engines import sources, spelled
 from retrain_trigger.engines.counted import Kept
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.spelled import Readable
-from retrain_trigger.engines.tables import text
+from retrain_trigger.engines.sql import text
 from retrain_trigger.errors import DataError
 from retrain_trigger.world import files
 
@@ -118,7 +118,7 @@ class Waiting:
         if not kept or not (listed or keys is None):
             return None
         which = "" if keys is None else f" WHERE file IN ({listed})"
-        paths = ", ".join(text(tables.literal(str(self._path(each)))) for each in kept)
+        paths = ", ".join(text(sources.literal(str(self._path(each)))) for each in kept)
         return f"(SELECT * FROM read_parquet([{paths}]){which})"
 
     def _path(self, kept: Kept) -> Path:

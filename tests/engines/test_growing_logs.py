@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from retrain_trigger.counts.histograms import Bins
-from retrain_trigger.engines import parts, prediction_log, reading, tables, waiting
+from retrain_trigger.engines import parts, prediction_log, reading, sources, waiting
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import ORIGIN, Plan
 from retrain_trigger.records import decoded, encoded
@@ -159,7 +159,7 @@ class Grown:
         """Count again, which must be right; return also which files were read, and from which byte on."""
         now, read, spans = self.now + timedelta(days=1), [], parts.spans
 
-        def watched(file: tables.FileState, start: int, end: int) -> Iterator[tuple[parts.Span, bytes]]:
+        def watched(file: sources.FileState, start: int, end: int) -> Iterator[tuple[parts.Span, bytes]]:
             read.append((Path(file.path).name, start))
             return spans(file, start, end)
 
