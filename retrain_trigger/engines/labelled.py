@@ -236,10 +236,7 @@ def _check_roles(
     needed = (*(["timestamp"] if dated else []), *(["label"] if labelled else []))
     for role in needed:
         if columns[role] not in types:
-            raise DataError(
-                f"column {columns[role]!r} ({role}) is missing in {source}; {tables.has(types)}. "
-                f"Name it in logs.columns.{role}"
-            )
+            raise DataError(tables.missing(columns[role], role, types, where=source))
 
 
 def _unwritten(error: Exception, target: Path) -> OSError:

@@ -14,6 +14,9 @@ from retrain_trigger.errors import DataError
 LONGEST_HEADER = 1 << 20
 """Bytes of the first line of a CSV file; more are no names of columns."""
 
+SAMPLE = 64 << 10
+"""Bytes from the beginning of a file of text in which is looked for what it holds."""
+
 ENDINGS = {".parquet": "parquet", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json"}
 """What files hold, by the ending of their name; text may be packed, too, as in log.csv.gz."""
 
@@ -64,6 +67,12 @@ def kind(path: str | Path) -> str | None:
 def opened(path: str) -> BinaryIO:
     """Open a file of text to be read, unpacked."""
     return cast("BinaryIO", gzip.open(path, "rb")) if path.endswith(".gz") else Path(path).open("rb")
+
+
+def beginning(path: str) -> bytes:
+    """Return the first SAMPLE bytes of a file of text, unpacked."""
+    with opened(path) as file:
+        return unpacked(path, lambda: file.read(SAMPLE))
 
 
 def unpacked(path: str, read: Callable[[], bytes]) -> bytes:

@@ -1,11 +1,12 @@
 """Tables whose columns nobody knows: their types are what DuckDB sees in the values, and labels are joined by id."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 import duckdb
 
 from retrain_trigger.engines.database import OWN, told, types_of
+from retrain_trigger.engines.plan import label_columns
 from retrain_trigger.engines.sources import FileState, header_of, kind, literal, separator_of
 from retrain_trigger.engines.sql import quoted, text
 from retrain_trigger.engines.times import arrival, moment
@@ -95,7 +96,7 @@ def joined_labels(
     known, own = types_of(connection, "labels"), types_of(connection, rows)
     identity, label, arrived = (quoted(columns[role]) for role in ("id", "label", "labelled_at"))
     if columns["id"] not in own:
-        raise DataError(f"{missing(columns, 'id', own)}; labels of {key} are joined by it")
+        raise DataError(f"{missing(columns['id'], 'id', own)}; labels of {key} are joined by it")
     dated = columns["labelled_at"] in known
     at = arrival(columns["labelled_at"], known[columns["labelled_at"]]) if dated else "TIMESTAMP '1970-01-01'"
     when = f"(({at}) IS NULL OR ({at}) <= {moment(now)})" if dated else "true"
@@ -128,18 +129,17 @@ def is_columnar(files: Sequence[FileState]) -> bool:
     return kind(files[0].path) == "parquet"
 
 
-def has(types: Mapping[str, str]) -> str:
+def has(names: Collection[str]) -> str:
     """Say which columns there are, for a message that one is missing."""
-    if not types or list(types) == [
-        "json"
-    ]:  # DuckDB's name for lines of which one is a list or a number, and for no line at all
+    if not names or list(names) == ["json"]:  # DuckDB's name for lines that are no objects, and for no line at all
         return "it is empty, or a line of it is JSON but no object, as {...} is"
-    return f"it has {', '.join(types)}"
+    return f"it has {', '.join(names)}"
 
 
-def missing(columns: Mapping[str, str], role: str, types: Mapping[str, str]) -> str:
+def missing(name: str, role: str, names: Collection[str], *, where: str = "", key: str = "logs.columns") -> str:
     """Say that the column of a role is not there, and which key names it."""
-    return f"column {columns[role]!r} ({role}) is missing; {has(types)}. Name it in logs.columns.{role}"
+    within = f" in {where}" if where else ""
+    return f"column {name!r} ({role}) is missing{within}; {has(names)}. Name it in {key}.{role}"
 
 
 def _truths(connection: duckdb.DuckDBPyConnection, relation: str, types: Mapping[str, str]) -> list[str]:
@@ -155,14 +155,11 @@ def _truths(connection: duckdb.DuckDBPyConnection, relation: str, types: Mapping
 def _own_names(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str], key: str) -> str:
     """Return SQL for the columns of `read_labels` that labels need, under the names that they have in the log."""
     known, chosen = types_of(connection, "read_labels"), []
-    for role in ("id", "label", "labelled_at"):
-        name = columns.get(f"labels.{role}", columns[role])
+    for role, name in label_columns(columns).items():
         if name in known:
             chosen.append(f"{quoted(name)} AS {quoted(columns[role])}")
         elif role != "labelled_at":
-            raise DataError(
-                f"column {name!r} ({role}) is missing in {key}; {has(known)}. Name it in logs.label_columns.{role}"
-            )
+            raise DataError(missing(name, role, known, where=key, key="logs.label_columns"))
     return f"SELECT {', '.join(chosen)} FROM read_labels"
 
 
