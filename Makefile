@@ -2,18 +2,27 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ENGINES := $(VENV)/.engines
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check docs torture clean train-model
+.PHONY: demo test engines check docs torture clean train-model
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group dev --editable .
+	$(INSTALL) --upgrade pip
+	$(INSTALL) --group dev --editable .
+	touch $@
+
+$(ENGINES): $(READY)
+	$(INSTALL) --group engines
 	touch $@
 
 test: $(READY)
 	$(BIN)/python -m compileall -q retrain_trigger
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not spark"
+
+engines: $(ENGINES)
+	$(BIN)/python -m pytest -m spark tests/engines
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from retrain_trigger.core.findings import Finding
 from retrain_trigger.counts.histograms import NUMERIC_BINS, Bins, Histogram
-from retrain_trigger.findings import Finding
-from retrain_trigger.judge import drift
-from retrain_trigger.judge.pooling import EXPECTED_ROWS
+from retrain_trigger.judge.checks import drift
+from retrain_trigger.judge.checks.pooling import EXPECTED_ROWS
 
 Counts = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]

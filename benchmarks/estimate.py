@@ -4,7 +4,7 @@ FOLDER holds synthetic_car_loan_reference.csv, synthetic_car_loan_analysis.csv a
 synthetic_car_loan_analysis_target.csv, as NannyML ships them (nannyml/datasets/data). The model answers the reference
 with labels; the analysis rows, in order and in chunks, are estimated without theirs.
 
-`ours` is retrain_trigger.judge.estimate, on counts. `CBPE` is NannyML itself, with its defaults, where it is installed
+`ours` is retrain_trigger.judge.checks.estimate, on counts. `CBPE` is NannyML itself, with its defaults, where it is installed
 beside this project; `CBPE twin` is the same method written down again: isotonic regression of the label on each single
 score (scikit-learn), and the metric of the summed probabilities. NannyML calibrates only where that lowers the expected
 calibration error in cross-validation, as it does here; the twin always does.
@@ -27,7 +27,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.scores import ScoreCounts, bin_of
-from retrain_trigger.judge.estimate import calibration, estimated
+from retrain_trigger.judge.checks.estimate import calibration, estimated
 from retrain_trigger.judge.metrics import score
 
 Numbers = npt.NDArray[np.float64]

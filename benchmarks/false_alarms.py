@@ -21,10 +21,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from retrain_trigger.findings import Verdict
-from retrain_trigger.judge import evidence, performance
+from retrain_trigger.core.findings import Verdict
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.judge.checks import evidence, point
 from retrain_trigger.judge.policy import Patience
-from retrain_trigger.measurements import Measurement
 
 Flags = npt.NDArray[np.bool_]
 Table = npt.NDArray[np.int64]
@@ -169,8 +169,8 @@ def check_twin(windows: Table) -> None:
     """Raise RuntimeError unless the twin says of one stream, window by window, what the product says of it."""
     counts = [(int(tp), int(fp), int(fn), int(tn)) for tp, fp, fn, tn in windows]
     for patience in (Patience(1, 1), Patience(2, 3)):
-        point = PointTwin(1, patience)
-        if [bool(point(window[None])[0]) for window in windows] != list(_point(counts, patience)):
+        twin = PointTwin(1, patience)
+        if [bool(twin(window[None])[0]) for window in windows] != list(_point(counts, patience)):
             raise RuntimeError(f"the twin of the point rule, {patience}, is not the product's")
 
 
@@ -179,7 +179,7 @@ def _point(counts: Sequence[evidence.Counts], patience: Patience) -> Iterator[bo
     seen: list[Measurement] = []
     for number, window in enumerate(counts):
         seen.append(Measurement(value=None, where=f"line {number}", file="", end=number, counts=window))
-        finding = performance.check(
+        finding = point.check(
             seen, metric="f1", threshold=THRESHOLD, direction="higher_is_better", min_rows=0, patience=patience
         )
         breached = finding.verdict is Verdict.BREACH

@@ -2,7 +2,7 @@
 
 A champion has precision and recall F1; a challenger repeats its answer on a share of the rows, and answers the others
 by itself, as well as it takes for its own F1. Tables of counts are drawn as they would come out of n rows, and judged
-by the product's own code: `retrain_trigger.judge.comparison`, `gates` and `subgroups`. `plain margin` is the rule
+by the product's own code: `retrain_trigger.judge.gates.bootstrap`, `gates` and `subgroups`. `plain margin` is the rule
 "promote when the difference is at least promotion.margin", on the same tables. Where that says no the gate does, too,
 so its interval is not drawn; each kind checks that, and `subgroups.judge`, on its first tables.
 """
@@ -15,11 +15,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from retrain_trigger.core.findings import Verdict
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.findings import Verdict
-from retrain_trigger.judge import comparison, gates, subgroups
+from retrain_trigger.judge.gates import bootstrap, gates
+from retrain_trigger.judge.gates import slices as subgroups
+from retrain_trigger.judge.gates.slices import Slice
 from retrain_trigger.judge.metrics import score
-from retrain_trigger.judge.subgroups import Slice
 
 Numbers = npt.NDArray[np.float64]
 
@@ -158,7 +159,7 @@ def promoted(
     joint: JointCounts, margin: float, *, challengers: int, seed: int, whole: bool = False
 ) -> tuple[bool, bool]:
     """Say whether the plain margin promotes, and whether the gate does."""
-    plain = f1_gain(joint) >= margin - comparison.TOLERANCE
+    plain = f1_gain(joint) >= margin - bootstrap.TOLERANCE
     if not (plain or whole):
         return False, False
     found = compared(joint, challengers=challengers, seed=seed)
@@ -196,10 +197,10 @@ def compared(
     challengers: int,
     seed: int,
     certainty: float = CERTAINTY,
-    resamples: int = comparison.RESAMPLES,
-) -> comparison.Comparison:
+    resamples: int = bootstrap.RESAMPLES,
+) -> bootstrap.Comparison:
     """Compare by F1 as the product does."""
-    return comparison.compare(
+    return bootstrap.compare(
         joint,
         metric="f1",
         positive="1",

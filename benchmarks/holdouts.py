@@ -27,7 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.judge import comparison, gates, noninferiority
+from retrain_trigger.judge.gates import bootstrap, gates, noninferiority
 
 ROWS = 9_000
 WINDOWS = 60
@@ -77,7 +77,7 @@ class Stream:
         cells: dict[tuple[str, str, str], int] = {}
         for key in zip(self.labels[rows], self.said(champion)[rows], self.said(challenger)[rows], strict=True):
             cells[key] = cells.get(key, 0) + 1
-        return comparison.compare(
+        return bootstrap.compare(
             JointCounts(cells),
             metric="f1_macro" if self.positive is None else "f1",
             positive=self.positive or "",

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-from retrain_trigger.events import Standing, Window
-from retrain_trigger.findings import Verdict
-from retrain_trigger.judge import probation
-from retrain_trigger.judge.evidence import Counts, Detector
+from retrain_trigger.core.events import Standing, Window
+from retrain_trigger.core.findings import Verdict
+from retrain_trigger.judge.checks import probation
+from retrain_trigger.judge.checks.evidence import Counts, Detector
 
 THRESHOLD = 0.85
 HEALTHY, FALLEN = 0.88, 0.78

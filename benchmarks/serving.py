@@ -36,8 +36,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from retrain_trigger import serving
-from retrain_trigger.world import files
-from retrain_trigger.world.registry import Pointer, Registry
+from retrain_trigger.store import files
+from retrain_trigger.store.registry import Pointer, Registry
 
 ROOT = Path(__file__).resolve().parents[1]
 STALE = 2.0

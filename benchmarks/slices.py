@@ -3,7 +3,7 @@
 A stream is one window a day. Slices have unequal shares of its rows: proportional to 1, 1/2, 1/3, ... Precision and
 recall of each are equal, so F1 is their common value; it stays, or that of the largest or the middle slice falls after
 60 windows at t+0.03. False warnings are streams in which any slice was warned of, and the first of those per 1,000
-windows until then. The rule is the product's, retrain_trigger.judge.slices; a stream ends with its first warning.
+windows until then. The rule is the product's, retrain_trigger.judge.checks.slices; a stream ends with its first warning.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from false_alarms import FALSE_ALARM_EVERY, HEALTHY, THRESHOLD, Table
 
-from retrain_trigger.findings import Verdict
-from retrain_trigger.judge import slices
-from retrain_trigger.judge.evidence import Detector
-from retrain_trigger.judge.slices import Slice, Slices
+from retrain_trigger.core.findings import Verdict
+from retrain_trigger.judge.checks import slices
+from retrain_trigger.judge.checks.evidence import Detector
+from retrain_trigger.judge.checks.slices import Slice, Slices
 
 POSITIVE = 0.3
 

@@ -23,8 +23,9 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from retrain_trigger import config, replay
+from retrain_trigger.config import load
 from retrain_trigger.judge.policy import Action
+from retrain_trigger.questions import simulate
 
 WINDOWS = 60
 TRAINED = 6
@@ -108,7 +109,7 @@ def tell(folder: Path, metric: str, threshold: float, positive: str | None, on_d
         f"logs: {{predictions: log.parquet, reference: reference.parquet}}\n"
         f"trigger: {{on_drift: {on_drift}, min_rows: 50, patience: 2 of 3}}\n"
     )
-    found = replay.simulate(config.load(settings), [])
+    found = simulate.simulate(load.load(settings), [])
     acted: list[Any] = [
         (step.at - DAY_ONE).days for step in found.steps if step.at and step.decision.action is Action.RETRAIN
     ]

@@ -17,12 +17,12 @@ from pathlib import Path
 import click
 import duckdb
 
+from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.engines import prediction_log, reading
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import Plan
-from retrain_trigger.records import decoded, encoded
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 NAMES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from retrain_trigger.cli import cli
-from retrain_trigger.config import Config
-from retrain_trigger.judge import gates, metrics, quality
-from retrain_trigger.outcomes import ExitCode
-from retrain_trigger.world import log_formats
+from retrain_trigger.cli.commands import cli
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.outcomes import ExitCode
+from retrain_trigger.judge import metrics, rules
+from retrain_trigger.judge.gates import gates
+from retrain_trigger.logs import formats
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -87,12 +88,12 @@ def gate_table() -> str:
 
 def rule_table() -> str:
     """Return what each rule refuses."""
-    return _functions("rule", "what it does", quality.RULES, quality)
+    return _functions("rule", "what it does", rules.RULES, rules)
 
 
 def format_table() -> str:
     """Return the forms that a metrics log may have."""
-    return _functions("format", "what is read", log_formats.FORMATS, log_formats)
+    return _functions("format", "what is read", formats.FORMATS, formats)
 
 
 def _sections(schema: Mapping[str, Any], section: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -12,33 +12,12 @@ PACKAGE = Path(__file__).parents[1] / "retrain_trigger"
 FLOORS: tuple[tuple[set[str], ...], ...] = (
     ({"__main__"},),
     ({"cli"},),
-    ({"printing", "terminal"},),
-    (
-        {"controller", "replay", "recovery", "attempt", "trial", "preparation", "promotion", "judgement", "observation"}
-        | {
-            "artefact",
-            "detection",
-            "drifting",
-            "profile",
-            "data_check",
-            "holdouts",
-            "tick",
-            "sliced",
-            "usable",
-            "probation",
-            "shadow",
-            "staging",
-        }
-        | {"adopted", "audition", "guard", "without_ledger"}
-        | {"approval", "by_hand", "collection", "contest", "rehearsal"},
-        {"serving"},
-    ),
-    ({"config", "sections", "units", "document"},),
-    ({"judge"}, {"engines", "world"}),
-    (
-        {"findings", "outcomes", "errors", "entries", "events", "measurements", "pointer", "records"}
-        | {"comparisons", "redaction", "__init__"},
-    ),
+    ({"questions"},),
+    ({"pipeline"},),
+    ({"config"},),
+    ({"judge"}, {"engines"}, {"serving"}, {"process"}),
+    ({"store"}, {"logs"}),
+    ({"core", "__init__"},),
     ({"counts"},),
 )
 """From the top down. Each floor has rooms: a module imports from its own room and from any floor below."""
@@ -64,13 +43,14 @@ def test_the_judgement_has_no_clock_disk_process_or_unseeded_randomness() -> Non
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("judge/policy.py", "from retrain_trigger.world import files"),
+        ("judge/policy.py", "from retrain_trigger.process import tree"),
         ("judge/policy.py", "def late():\n    from retrain_trigger import config"),
-        ("world/files.py", "import retrain_trigger.judge.policy"),
-        ("world/files.py", "from ..judge import policy"),
-        ("findings.py", "if TYPE_CHECKING:\n    from retrain_trigger.world.files import write"),
-        ("config.py", "from retrain_trigger.controller import run"),
-        ("controller.py", "from retrain_trigger import printing"),
+        ("store/files.py", "import retrain_trigger.judge.policy"),
+        ("store/files.py", "from ..judge import policy"),
+        ("store/files.py", "from retrain_trigger.logs import formats"),
+        ("core/findings.py", "if TYPE_CHECKING:\n    from retrain_trigger.store.files import write"),
+        ("config/load.py", "from retrain_trigger.pipeline.run import run"),
+        ("pipeline/run.py", "from retrain_trigger.cli import printing"),
         ("attic.py", ""),
     ],
 )
@@ -85,8 +65,8 @@ def test_an_import_that_goes_upwards_is_found(tmp_path: Path, module: str, line:
 def test_a_circle_is_found(tmp_path: Path) -> None:
     house = a_house(tmp_path)
     assert cycle(house) == []
-    (house / "tick.py").write_text("def later():\n    from retrain_trigger import controller")
-    assert set(cycle(house)) == {"retrain_trigger.controller", "retrain_trigger.tick"}
+    (house / "pipeline/tick.py").write_text("def later():\n    from retrain_trigger.pipeline import run")
+    assert set(cycle(house)) == {"retrain_trigger.pipeline.run", "retrain_trigger.pipeline.tick"}
 
 
 @pytest.mark.parametrize(
@@ -115,15 +95,15 @@ def a_house(folder: Path) -> Path:
     house = folder / "retrain_trigger"
     modules = {
         "__init__.py": "__version__ = '1'",
-        "controller.py": "from retrain_trigger import __version__, tick",
-        "tick.py": "from retrain_trigger.world import files",
-        "printing.py": "from retrain_trigger.controller import run",
-        "config.py": "from retrain_trigger.judge.policy import Patience",
-        "judge/__init__.py": "",
-        "judge/policy.py": "from retrain_trigger.findings import Finding",
-        "world/__init__.py": "",
-        "world/files.py": "import os",
-        "findings.py": "",
+        "pipeline/run.py": "from retrain_trigger import __version__\nfrom retrain_trigger.pipeline import tick",
+        "pipeline/tick.py": "from retrain_trigger.store import files",
+        "cli/printing.py": "from retrain_trigger.pipeline.run import run",
+        "config/load.py": "from retrain_trigger.judge.policy import Patience",
+        "judge/policy.py": "from retrain_trigger.core.findings import Finding",
+        "process/tree.py": "from retrain_trigger.store import files",
+        "logs/formats.py": "",
+        "store/files.py": "import os",
+        "core/findings.py": "",
     }
     for name, text in modules.items():
         (house / name).parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import play
 import pytest
 import train as script
 
-from retrain_trigger.config import load
+from retrain_trigger.config.load import load
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "housing"

@@ -1,4 +1,4 @@
-"""All changes to files go through world/files.py, or through one of the few that are named here with their reason."""
+"""All changes to files go through store/files.py, or through one of the few that are named here with their reason."""
 
 import ast
 import os
@@ -7,44 +7,44 @@ from pathlib import Path
 
 import pytest
 
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 PACKAGE = Path(__file__).parents[1] / "retrain_trigger"
 
 ELSEWHERE = {
-    "world/files.py": "the place itself",
-    "world/scorer.py": "runs in the child that loads a model, below a scratch folder; a lost reply is a failed scoring",
+    "store/files.py": "the place itself",
+    "process/scoring/scorer.py": "runs in the child that loads a model, below a scratch folder; a lost reply is a failed scoring",
 }
 """Files in which changes may stand."""
 
 CALLS = {
-    ("cli.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug, for a person",
-    ("printing.py", "shutil.get_terminal_size"): "asks, and writes nothing",
-    ("world/registry.py", "rename"): "a folder in the pointer's place is put aside by a person's rollback",
+    ("cli/commands.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug, for a person",
+    ("cli/printing.py", "shutil.get_terminal_size"): "asks, and writes nothing",
+    ("store/registry.py", "rename"): "a folder in the pointer's place is put aside by a person's rollback",
     (
-        "world/rollback_record.py",
+        "store/rollback_record.py",
         "os.open",
     ): "lines are written into reserved room: a full disk has none to replace a file",
-    ("world/rollback_record.py", "os.pwrite"): "as above",
-    ("terminal.py", "os.open"): "/dev/null, in the place of an output that nobody reads any more",
-    ("terminal.py", "open"): "as above",
-    ("world/lock.py", "os.ftruncate"): "names the holder of a lock for a message; nothing reads it back",
-    ("world/lock.py", "os.pwrite"): "as above",
-    ("world/lock.py", "os.open"): "read-only, to ask whether the lock is held",
-    ("world/training.py", "os.ftruncate"): "as in world/lock.py",
-    ("world/training.py", "os.pwrite"): "as in world/lock.py",
-    ("world/ledger.py", "sqlite3.connect"): "SQLite writes and syncs its file by itself",
+    ("store/rollback_record.py", "os.pwrite"): "as above",
+    ("cli/terminal.py", "os.open"): "/dev/null, in the place of an output that nobody reads any more",
+    ("cli/terminal.py", "open"): "as above",
+    ("store/lock.py", "os.ftruncate"): "names the holder of a lock for a message; nothing reads it back",
+    ("store/lock.py", "os.pwrite"): "as above",
+    ("store/lock.py", "os.open"): "read-only, to ask whether the lock is held",
+    ("process/training.py", "os.ftruncate"): "as in store/lock.py",
+    ("process/training.py", "os.pwrite"): "as in store/lock.py",
+    ("store/ledger.py", "sqlite3.connect"): "SQLite writes and syncs its file by itself",
     (
-        "world/ledger.py",
+        "store/ledger.py",
         "tempfile.TemporaryDirectory",
     ): "a copy for a question, where the ledger's own disk is read-only",
     ("engines/labelled.py", "COPY TO"): "DuckDB writes training data and hold-out to the scratch of the run",
     ("engines/tallies.py", "COPY TO"): "as above, the golden rows",
     ("engines/logged_requests.py", "COPY TO"): "as above, the requests that a comparison asks again",
-    ("engines/waiting.py", "COPY TO"): "DuckDB writes rows that wait beside their place; world/files.py publishes them",
-    ("world/output.py", "os.fdopen"): "the reading end of a pipe",
+    ("engines/waiting.py", "COPY TO"): "DuckDB writes rows that wait beside their place; store/files.py publishes them",
+    ("process/output.py", "os.fdopen"): "the reading end of a pipe",
     (
-        "world/confinement.py",
+        "process/scoring/confinement.py",
         "write_text",
     ): "/proc: the child that loads a model is the first to go where memory runs out",
     (
@@ -52,12 +52,12 @@ CALLS = {
         "tempfile.TemporaryDirectory",
     ): "a part of a log for DuckDB to read, in the system's own temp folder",
     ("engines/parts.py", "write_bytes"): "as above",
-    ("world/scratch.py", "tempfile.TemporaryDirectory"): "what a question needs, in the system's own temp folder",
-    ("world/scratch.py", "tempfile.gettempdir"): "asks, and writes nothing",
+    ("store/scratch.py", "tempfile.TemporaryDirectory"): "what a question needs, in the system's own temp folder",
+    ("store/scratch.py", "tempfile.gettempdir"): "asks, and writes nothing",
     (
         "serving/written_log.py",
         "os.write",
-    ): "one line, one write, to a log that is opened by world/files.py; a lost row is counted",
+    ): "one line, one write, to a log that is opened by store/files.py; a lost row is counted",
 }
 """Calls that may stand elsewhere, by file."""
 
@@ -80,7 +80,7 @@ def test_every_change_to_a_file_goes_through_one_module(path: Path) -> None:
     if name in ELSEWHERE:
         return
     found = [(line, call) for line, call in changes(path.read_text()) if (name, call) not in CALLS]
-    assert found == [], f"{name} changes files by itself; use world/files.py"
+    assert found == [], f"{name} changes files by itself; use store/files.py"
 
 
 def test_every_exception_is_still_needed() -> None:

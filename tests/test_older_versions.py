@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from projects import Project, write_rows
 
-from retrain_trigger.records import encoded
-from retrain_trigger.world.ledger import Ledger
+from retrain_trigger.core.records import encoded
+from retrain_trigger.store.ledger import Ledger
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tar.xz"))
 """Projects of earlier versions, each cut off after an entry of a kind: see golden/make.py."""

@@ -17,10 +17,10 @@ from projects import Project
 from pydantic import BaseModel
 from test_architecture import FLOORS, room
 
-from retrain_trigger import config
-from retrain_trigger.cli import cli
-from retrain_trigger.outcomes import ExitCode, Word
-from retrain_trigger.world.training import LOCK_ID
+from retrain_trigger.cli.commands import cli
+from retrain_trigger.config import load
+from retrain_trigger.core.outcomes import ExitCode, Word
+from retrain_trigger.process.training import LOCK_ID
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -180,8 +180,8 @@ def test_every_key_is_in_the_table_with_its_default() -> None:
 
     table = (DOCS / "reference/config.md").read_text()
     shown = {name.strip("`") for name in first_column(table)}
-    assert shown - set(keys(config.Config)) == {"cost.fp", "cost.fn", "promotion.shadow.rows", "promotion.shadow.hours"}
-    assert set(keys(config.Config)) <= shown
+    assert shown - set(keys(load.Config)) == {"cost.fp", "cost.fn", "promotion.shadow.rows", "promotion.shadow.hours"}
+    assert set(keys(load.Config)) <= shown
     assert "| `trigger.cooldown` | duration | `24h` |" in table
 
 
@@ -191,7 +191,7 @@ SETTINGS = [(page, number) for page in PAGES for number in range(len(blocks(page
 @pytest.mark.parametrize(("page", "number"), SETTINGS, ids=lambda each: getattr(each, "name", each))
 def test_every_config_loads(page: Path, number: int, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(blocks(page, "yaml")[number][1])
-    config.load(tmp_path / "config.yaml")
+    load.load(tmp_path / "config.yaml")
 
 
 def test_every_make_target_that_is_named_exists() -> None:

@@ -12,10 +12,10 @@ from random import Random
 import pytest
 from projects import START
 
-from retrain_trigger import config as settings
-from retrain_trigger import printing
-from retrain_trigger.config import Config
-from retrain_trigger.replay import Replay, simulate
+from retrain_trigger.cli import printing
+from retrain_trigger.config import load as settings
+from retrain_trigger.config.load import Config
+from retrain_trigger.questions.simulate import Replay, simulate
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ["healthy.jsonl", "noisy_but_fine.jsonl", "decay.jsonl", "sudden_drop.csv", "dummy.log"]

@@ -17,14 +17,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from retrain_trigger import config
-from retrain_trigger.errors import CannotJudgeError, PromotionError, UsageError
-from retrain_trigger.measurements import Measurement
-from retrain_trigger.world import metrics_log
-from retrain_trigger.world.log_formats import Format, recognised
-from retrain_trigger.world.log_readings import reading
-from retrain_trigger.world.log_record import Wanted, draft, measurement, metric_names
-from retrain_trigger.world.registry import Registry
+from retrain_trigger.config import load
+from retrain_trigger.core.errors import CannotJudgeError, PromotionError, UsageError
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.logs import metrics_log
+from retrain_trigger.logs.formats import Format, recognised
+from retrain_trigger.logs.readings import reading
+from retrain_trigger.logs.record import Wanted, draft, measurement, metric_names
+from retrain_trigger.store.registry import Registry
 
 BLOCK = 5_000
 """Lines that one task reads."""
@@ -107,7 +107,7 @@ def settings_violations(folder: Path, text: str) -> list[str]:
 
     def read() -> Iterator[str]:
         try:
-            settings = config.load(path)
+            settings = load.load(path)
         except UsageError as error:
             if not str(error).startswith(str(path)):
                 yield f"a mistake without its place: {error}"

@@ -21,14 +21,14 @@ READ = """
 import re, sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from retrain_trigger.errors import RetrainCheckError
+from retrain_trigger.core.errors import RetrainCheckError
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 COLUMNS = {n: n for n in ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")}
 how, log, labels = sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None
 try:
     if how == "metrics":
-        from retrain_trigger.world import metrics_log
-        from retrain_trigger.world.log_record import Wanted
+        from retrain_trigger.logs import metrics_log
+        from retrain_trigger.logs.record import Wanted
         metrics_log.read([log], wanted=Wanted("f1"), now=None)
     elif how == "labelled":
         from retrain_trigger.engines import labelled

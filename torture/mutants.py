@@ -43,21 +43,21 @@ MUTANTS = (
     Mutant(
         "a promotion does not look at the bytes of the model",
         (
-            ("world/registry.py", 'if found != self.card(version).get("sha256"):', "if False:"),
-            ("by_hand.py", "if sealed and tick.registry.verified(version) != sealed[-1]:", "if False:"),
+            ("store/registry.py", 'if found != self.card(version).get("sha256"):', "if False:"),
+            ("pipeline/by_hand.py", "if sealed and tick.registry.verified(version) != sealed[-1]:", "if False:"),
         ),
         (("kills", "spoiled"),),
     ),
     Mutant(
         "a file is not synced",
-        (("world/files.py", "        os.fsync(file.fileno())\n", ""),),
+        (("store/files.py", "        os.fsync(file.fileno())\n", ""),),
         _POWER_LOSS,
     ),
     Mutant(
         "the pointer's folder is not synced",
         (
             (
-                "world/files.py",
+                "store/files.py",
                 "            beside.unlink(missing_ok=True)\n        raise\n    sync_folder(path.parent)\n",
                 "            beside.unlink(missing_ok=True)\n        raise\n",
             ),
@@ -68,7 +68,7 @@ MUTANTS = (
         "the pointer is written in place",
         (
             (
-                "world/registry.py",
+                "store/registry.py",
                 "files.write(self.pointer, pointer.encoded())",
                 "self.pointer.write_bytes(pointer.encoded())",
             ),
@@ -77,37 +77,40 @@ MUTANTS = (
     ),
     Mutant(
         "the intent to promote comes after the flip",
-        (("promotion.py", _INTENT + _FLIP, _FLIP + _INTENT),),
+        (("pipeline/promote.py", _INTENT + _FLIP, _FLIP + _INTENT),),
         _KILL,
     ),
     Mutant(
         "the outcome comes before the flip",
-        (("promotion.py", _FLIP + _OUTCOME, _OUTCOME + _FLIP),),
+        (("pipeline/promote.py", _FLIP + _OUTCOME, _OUTCOME + _FLIP),),
         _KILL,
     ),
     Mutant(
         "the intent to train comes after the training",
-        (("attempt.py", _BEGUN, ""), ("attempt.py", "    if not sealed:\n", f"{_BEGUN}    if not sealed:\n")),
+        (
+            ("pipeline/train.py", _BEGUN, ""),
+            ("pipeline/train.py", "    if not sealed:\n", f"{_BEGUN}    if not sealed:\n"),
+        ),
         (("kills", "breach"),),
     ),
     Mutant(
         "a version is built in its place, without a rename",
         (
-            ("world/registry.py", 'self.folder / f"{_STAGING}{version}"', "self.folder / version"),
-            ("world/files.py", "    staged.rename(target)\n", ""),
+            ("store/registry.py", 'self.folder / f"{_STAGING}{version}"', "self.folder / version"),
+            ("store/files.py", "    staged.rename(target)\n", ""),
         ),
         _KILL,
     ),
     Mutant(
         "a sealed version's own folder is not synced",
-        (("world/files.py", "    sync_folder(staged)\n", ""),),
+        (("store/files.py", "    sync_folder(staged)\n", ""),),
         _POWER_LOSS,
     ),
     Mutant(
         "the folder of the versions is not synced",
         (
             (
-                "world/files.py",
+                "store/files.py",
                 "    staged.rename(target)\n    sync_folder(target.parent)\n",
                 "    staged.rename(target)\n",
             ),
@@ -117,9 +120,9 @@ MUTANTS = (
     Mutant(
         "SEALED is recorded before the version is there",
         (
-            ("attempt.py", _SEALED, ""),
+            ("pipeline/train.py", _SEALED, ""),
             (
-                "attempt.py",
+                "pipeline/train.py",
                 "    try:\n        digest = tick.registry.seal(",
                 f"    digest = files.sha256(model)\n{_SEALED}    try:\n        digest = tick.registry.seal(",
             ),
@@ -128,43 +131,49 @@ MUTANTS = (
     ),
     Mutant(
         "the ledger has no journal",
-        (("world/ledger.py", "journal_mode=DELETE", "journal_mode=OFF"),),
+        (("store/ledger.py", "journal_mode=DELETE", "journal_mode=OFF"),),
         _KILL,
     ),
     Mutant(
         "the ledger's journal is removed without its folder being synced",
-        (("world/ledger.py", "synchronous=EXTRA", "synchronous=FULL"),),
+        (("store/ledger.py", "synchronous=EXTRA", "synchronous=FULL"),),
         _POWER_LOSS,
     ),
     Mutant(
         "the ledger is not synced at all",
-        (("world/ledger.py", "synchronous=EXTRA", "synchronous=OFF"),),
+        (("store/ledger.py", "synchronous=EXTRA", "synchronous=OFF"),),
         _POWER_LOSS,
     ),
     Mutant(
         "a run relies on what a killed one had not made durable",
-        (("world/ledger.py", "            files.sync_folder(path.parent)\n", ""),),
+        (("store/ledger.py", "            files.sync_folder(path.parent)\n", ""),),
         (("power", "by hand"),),
     ),
     Mutant(
         "a new ledger is made in its place",
-        (("world/ledger.py", 'beside = path.with_name(f".{path.name}.tmp")', "beside = path"),),
+        (("store/ledger.py", 'beside = path.with_name(f".{path.name}.tmp")', "beside = path"),),
         (("kills", "bootstrap"),),
     ),
     Mutant(
         "an interrupted promotion is given up without looking at the pointer",
-        (("recovery.py", "        return _promoted(tick, promoting.event)\n", '        return "it was cut off"\n'),),
+        (
+            (
+                "pipeline/recover.py",
+                "        return _promoted(tick, promoting.event)\n",
+                '        return "it was cut off"\n',
+            ),
+        ),
         _KILL,
     ),
     Mutant(
         "a training that outlived its run is not seen",
         (
             (
-                "recovery.py",
+                "pipeline/recover.py",
                 "    if begun is None or not training.is_alive(tick.run, tick.training_lock):\n        return\n",
                 "    return\n",
             ),
-            ("world/training.py", "lock.taken(descriptor, path)", "True"),
+            ("process/training.py", "lock.taken(descriptor, path)", "True"),
         ),
         (("kills", "slow"),),
     ),
@@ -172,7 +181,7 @@ MUTANTS = (
         "a flip that a killed run had made is relied on, and not synced",
         (
             (
-                "promotion.py",
+                "pipeline/promote.py",
                 "    tick.registry.point_at(target)  # also",
                 "    if found != target:\n        tick.registry.point_at(target)  # also",
             ),
@@ -181,14 +190,14 @@ MUTANTS = (
     ),
     Mutant(
         "a version that a killed run had sealed is relied on, and not synced",
-        (("recovery.py", "tick.registry.sync()  # a version", "pass  # a version"),),
+        (("pipeline/recover.py", "tick.registry.sync()  # a version", "pass  # a version"),),
         (("power", "bootstrap"),),
     ),
     Mutant(
         "a folder that a killed run had made is relied on, and not synced",
         (
             (
-                "world/files.py",
+                "store/files.py",
                 "            sync_folder(path.parent)\n        return\n",
                 "            pass\n        return\n",
             ),
@@ -199,7 +208,7 @@ MUTANTS = (
         "a promotion that a failing disk cut off is abandoned",
         (
             (
-                "recovery.py",
+                "pipeline/recover.py",
                 "return bool(unfinished) and (isinstance(error, PromotionError) or not shown)",
                 "return bool(unfinished)",
             ),
@@ -208,34 +217,40 @@ MUTANTS = (
     ),
     Mutant(
         "a shadow that a failing disk cut off is abandoned",
-        (("recovery.py", "_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,", "_SHOWN = frozenset({Kind.PROMOTING,"),),
+        (
+            (
+                "pipeline/recover.py",
+                "_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,",
+                "_SHOWN = frozenset({Kind.PROMOTING,",
+            ),
+        ),
         (("errors", "staged"),),
     ),
     Mutant(
         "the end of a shadow that a failing disk cut off is abandoned",
-        (("recovery.py", "entry.kind in _SHOWN or _ends_shadow(entry)", "entry.kind in _SHOWN"),),
+        (("pipeline/recover.py", "entry.kind in _SHOWN or _ends_shadow(entry)", "entry.kind in _SHOWN"),),
         (("errors", "judged"),),
     ),
     Mutant(
         "a challenger is named before the ledger means it",
-        (("staging.py", _STAGING + _NAMED, _NAMED + _STAGING),),
+        (("pipeline/staging.py", _STAGING + _NAMED, _NAMED + _STAGING),),
         (("kills", "staged"),),
     ),
     Mutant(
         "the end of a shadow is not synced",
-        (("staging.py", "    files.sync_folder(path(tick.registry).parent)\n", ""),),
+        (("pipeline/staging.py", "    files.sync_folder(path(tick.registry).parent)\n", ""),),
         (("power", "withdrawn,judged"),),
     ),
     Mutant(
         "what was half-written of a challenger's name stays",
-        (("recovery.py", "    files.clear_beside(staging.path(tick.registry))\n", ""),),
+        (("pipeline/recover.py", "    files.clear_beside(staging.path(tick.registry))\n", ""),),
         (("kills", "staged"),),
     ),
     Mutant(
         "an old version is removed in its place",
         (
             (
-                "world/registry.py",
+                "store/registry.py",
                 "            files.rename_folder(self.folder / version, hidden)\n",
                 "            files.remove_folder(self.folder / version)\n",
             ),
@@ -246,7 +261,7 @@ MUTANTS = (
         "an old version is removed without a word",
         (
             (
-                "collection.py",
+                "pipeline/collect.py",
                 "            tick.record(Removing(versions=tuple(free), keep=keep))\n",
                 "            pass\n",
             ),
@@ -255,14 +270,14 @@ MUTANTS = (
     ),
     Mutant(
         "a removal that a killed run had begun is relied on, and not synced",
-        (("world/registry.py", "            self.sync()  # the run", "            pass  # the run"),),
+        (("store/registry.py", "            self.sync()  # the run", "            pass  # the run"),),
         (("power", "pruned"),),
     ),
     Mutant(
         "a removal is recorded before it is safe",
         (
             (
-                "world/registry.py",
+                "store/registry.py",
                 'raise OSError(f"{hidden} is still there")\n        self.sync()\n',
                 'raise OSError(f"{hidden} is still there")\n',
             ),
@@ -273,7 +288,7 @@ MUTANTS = (
         "what was half-copied stays",
         (
             (
-                "world/registry.py",
+                "store/registry.py",
                 '        for staged in self.folder.glob(f"{_STAGING}*"):\n            files.remove_folder(staged)\n',
                 "",
             ),
@@ -282,12 +297,12 @@ MUTANTS = (
     ),
     Mutant(
         "the lock is shared",
-        (("world/lock.py", "how: int = fcntl.LOCK_EX", "how: int = fcntl.LOCK_SH"),),
+        (("store/lock.py", "how: int = fcntl.LOCK_EX", "how: int = fcntl.LOCK_SH"),),
         (("pairs", "breach"),),
     ),
     Mutant(
         "a cooldown follows the clock alone",
-        (("tick.py", "at=self.past.clock(self.now)", "at=self.now"),),
+        (("pipeline/tick.py", "at=self.past.clock(self.now)", "at=self.now"),),
         (("clocks", "breach"),),
     ),
 )

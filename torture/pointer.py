@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from retrain_trigger.pointer import Pointer
-from retrain_trigger.world import files
-from retrain_trigger.world.registry import Registry
+from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.store import files
+from retrain_trigger.store.registry import Registry
 
 READERS = 2
 VERSIONS = 8

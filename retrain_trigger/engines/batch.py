@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.counts.tally import Tally
 from retrain_trigger.engines import delays, json_lines, parts, portable, spoilt, tables
@@ -17,7 +18,6 @@ from retrain_trigger.engines.spelled import Group
 from retrain_trigger.engines.sql import text
 from retrain_trigger.engines.times import NEVER
 from retrain_trigger.engines.waiting import Waiting
-from retrain_trigger.errors import DataError
 
 MOST_MODELS = 100
 """Names of models of a file that are kept."""

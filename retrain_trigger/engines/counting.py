@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import formats, growth, late_labels, matching, parts
 from retrain_trigger.engines.batch import Batch
 from retrain_trigger.engines.counted import Counted, Piece
@@ -16,7 +17,6 @@ from retrain_trigger.engines.plan import micros
 from retrain_trigger.engines.portions import Portion, batches, portions
 from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.waiting import Waiting
-from retrain_trigger.errors import DataError
 
 
 class Counting:

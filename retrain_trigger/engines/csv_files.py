@@ -8,11 +8,11 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import sources
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.spelled import NTH, Column, Group, Readable, paths
 from retrain_trigger.engines.sql import quoted, text
-from retrain_trigger.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import duckdb
 
 from retrain_trigger.engines.sources import FileState, kind
 from retrain_trigger.engines.sql import text
-from retrain_trigger.world import scratch
+from retrain_trigger.store import scratch
 
 OWN = "retrain-check "
 """How the names of columns of our own begin; no column of a user has such a name."""

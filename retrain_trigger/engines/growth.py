@@ -11,7 +11,7 @@ from retrain_trigger.engines.counted import Counted, Piece
 from retrain_trigger.engines.parts import Span
 from retrain_trigger.engines.plan import Plan, micros, moment
 from retrain_trigger.engines.sources import FileState
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 ANY = "*"
 """Stands for any name of a model."""

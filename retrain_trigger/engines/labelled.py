@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
+from retrain_trigger.core.events import Span
 from retrain_trigger.counts.histograms import Bins, Histogram
 from retrain_trigger.engines import columns as columns_of
 from retrain_trigger.engines import database, tables, times
@@ -22,8 +24,6 @@ from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
 from retrain_trigger.engines.tables import AT, HASH, LABEL, ROW_HASH
 from retrain_trigger.engines.times import as_time, moment, utc
-from retrain_trigger.errors import DataError
-from retrain_trigger.events import Span
 
 _HALF = f"{HASH} % 2 = 0"  # the lowest bit of the hash: the hold-out goes by the highest ones
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this

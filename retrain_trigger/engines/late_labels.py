@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.counts.words import NOTHING
 from retrain_trigger.engines import formats, parts, tables
 from retrain_trigger.engines.counted import Counted, Truth
@@ -18,7 +19,6 @@ from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.spelled import Group
 from retrain_trigger.engines.sql import text
 from retrain_trigger.engines.waiting import Waiting
-from retrain_trigger.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import database
 from retrain_trigger.engines.sql import kind_of, quoted, text
 from retrain_trigger.engines.times import as_time
-from retrain_trigger.errors import DataError
 
 NAMED = 3
 """A message names at most so many rows."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import labelled, tallies
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
 from retrain_trigger.engines.tables import AT
 from retrain_trigger.engines.times import as_time, moment
-from retrain_trigger.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

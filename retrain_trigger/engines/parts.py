@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import sources
 from retrain_trigger.engines.sources import FileState
-from retrain_trigger.errors import DataError
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 LARGEST = 8 << 20
 """Bytes of a part, where a line does not need more: a part is counted as a whole, and copied to be read."""

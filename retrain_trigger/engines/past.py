@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 
+from retrain_trigger.core.errors import CannotJudgeError, DataError
 from retrain_trigger.counts.tally import total
 from retrain_trigger.engines import database, matching, parts, portable
 from retrain_trigger.engines.counted import Counted
@@ -17,7 +18,6 @@ from retrain_trigger.engines.portable import DUCKDB
 from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.waiting import Waiting
-from retrain_trigger.errors import CannotJudgeError, DataError
 
 
 @contextmanager

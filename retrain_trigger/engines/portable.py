@@ -290,7 +290,8 @@ def _slices(ask: Ask, atoms: Atoms, relation: str, slices: Sequence[str]) -> dic
         labelled = (
             f"SELECT file, w, model, s{n} AS part, said, label FROM ({relation}) AS r WHERE own AND label IS NOT NULL"
         )
-        ranked = f"SELECT part, COUNT(*) AS n FROM ({labelled}) AS l GROUP BY part ORDER BY n DESC, {atoms.ordered.format('part')} LIMIT {MOST_VALUES}"
+        order = f"n DESC, CASE WHEN part IS NULL THEN 1 ELSE 0 END, {atoms.ordered.format('part')}"  # NULL is first in Spark
+        ranked = f"SELECT part, COUNT(*) AS n FROM ({labelled}) AS l GROUP BY part ORDER BY {order} LIMIT {MOST_VALUES}"
         query = (
             f"SELECT file, w, model, l.part, said, label, COUNT(*) FROM ({labelled}) AS l JOIN ({ranked}) AS f "
             "ON l.part = f.part OR (l.part IS NULL AND f.part IS NULL) GROUP BY file, w, model, l.part, said, label"

@@ -8,7 +8,7 @@ from retrain_trigger.engines import parts
 from retrain_trigger.engines.parts import Span
 from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.spelled import Readable
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 AT_ONCE = 128 << 20
 """Bytes of text that one query counts: what it needs of them is held in memory."""

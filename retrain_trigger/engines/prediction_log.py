@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from retrain_trigger.core.errors import CannotJudgeError, DataError
 from retrain_trigger.engines import parts
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.counting import Counting
@@ -15,7 +16,6 @@ from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.waiting import Waiting
-from retrain_trigger.errors import CannotJudgeError, DataError
 
 
 def count(

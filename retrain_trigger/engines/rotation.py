@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import parts
 from retrain_trigger.engines.parts import Span
 from retrain_trigger.engines.sources import FileState, files_of
-from retrain_trigger.errors import DataError
 
 TRIES = 3
 """Times that files are read before it is said that they do not hold still: a rotation comes once an hour or a day."""

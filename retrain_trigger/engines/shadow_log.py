@@ -6,12 +6,12 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import CannotJudgeError, DataError
 from retrain_trigger.engines import database, tables
 from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.sql import canonical, quoted, text
 from retrain_trigger.engines.times import as_time, moment
-from retrain_trigger.errors import CannotJudgeError, DataError
 
 COLUMNS = PREDICTION, MODEL = "shadow_prediction", "shadow_model"
 """Columns of the prediction log, by these names: what the challenger said, and its version."""

@@ -9,7 +9,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from retrain_trigger.errors import DataError
+from retrain_trigger.core.errors import DataError
 
 LONGEST_HEADER = 1 << 20
 """Bytes of the first line of a CSV file; more are no names of columns."""

@@ -5,12 +5,12 @@ from datetime import datetime
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines.database import OWN, told, types_of
 from retrain_trigger.engines.plan import label_columns
 from retrain_trigger.engines.sources import FileState, header_of, kind, literal, separator_of
 from retrain_trigger.engines.sql import quoted, text
 from retrain_trigger.engines.times import arrival, moment
-from retrain_trigger.errors import DataError
 
 FORMATS = {
     "parquet": "read_parquet({files}, union_by_name = true)",

@@ -8,9 +8,9 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.core.errors import DataError, PromotionError
 from retrain_trigger.engines import database, sources, tables
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
-from retrain_trigger.errors import DataError, PromotionError
 
 _ID = '"retrain-check id"'
 _NAMED = 5

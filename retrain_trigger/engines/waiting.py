@@ -14,7 +14,7 @@ from retrain_trigger.engines import sources
 from retrain_trigger.engines.counted import Kept
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.sql import text
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 FOLDER = "rows"
 """Where rows are kept, below the state folder; they can be counted again, so losing them loses nothing."""

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from retrain_trigger.entries import Entry, Kind
-from retrain_trigger.events import Event
+from retrain_trigger.core.entries import Entry, Kind
+from retrain_trigger.core.events import Event
 
 AHEAD = timedelta(days=1)
 """How far two times may lie apart before one of them is doubted: clocks differ, and dates have time zones."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from retrain_trigger.entries import Entry, only
-from retrain_trigger.events import Event, Promoted
-from retrain_trigger.pointer import Pointer
+from retrain_trigger.core.entries import Entry, only
+from retrain_trigger.core.events import Event, Promoted
+from retrain_trigger.core.pointer import Pointer
 
 
 def served(entries: Iterable[Entry[Event]]) -> dict[str, Pointer]:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TypeVar
 
-from retrain_trigger.entries import Entry, Kind, says
-from retrain_trigger.events import (
+from retrain_trigger.core.entries import Entry, Kind, says
+from retrain_trigger.core.events import (
     Asked,
     Compared,
     Decided,
@@ -21,10 +21,10 @@ from retrain_trigger.events import (
     Standing,
     Training,
 )
+from retrain_trigger.core.measurements import Located, Mark
+from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.judge import clock
-from retrain_trigger.judge.wear import Use
-from retrain_trigger.measurements import Located, Mark
-from retrain_trigger.pointer import Pointer
+from retrain_trigger.judge.gates.wear import Use
 
 Observed = TypeVar("Observed", bound=Located)
 _ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.STAGED, Kind.ASKED, Kind.PROMOTED})

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from retrain_trigger.findings import Finding, Verdict
+from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.judge.memory import Memory
 
 LONGEST_COOLDOWN = timedelta(days=30)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from retrain_trigger.comparisons import Comparison, Trial
-from retrain_trigger.entries import Entry, only
-from retrain_trigger.events import Compared, Event, Promoted
-from retrain_trigger.findings import Verdict
+from retrain_trigger.core.comparisons import Comparison, Trial
+from retrain_trigger.core.entries import Entry, only
+from retrain_trigger.core.events import Compared, Event, Promoted
+from retrain_trigger.core.findings import Verdict
 from retrain_trigger.judge import clock, memory
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger.pointer import Pointer
+from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.serving.complaint import in_words
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 POINTER_SIZE = 1 << 16
 """Bytes that a pointer file may have."""

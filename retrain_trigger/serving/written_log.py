@@ -15,7 +15,7 @@ from uuid import uuid4
 from retrain_trigger.serving.champion import Answer
 from retrain_trigger.serving.complaint import Complaint, in_words
 from retrain_trigger.serving.shadow import Said
-from retrain_trigger.world import files
+from retrain_trigger.store import files
 
 
 class PredictionLog:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrain_trigger.counts.histograms import MOST_CATEGORIES, SINGLE, Bins, Histogram
-from retrain_trigger.judge.pooling import EXPECTED_ROWS, expected_scale, pooled
+from retrain_trigger.judge.checks.pooling import EXPECTED_ROWS, expected_scale, pooled
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-5, 5) | st.none()
 FINITE = st.floats(-100, 100) | st.integers(-5, 5).map(float)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.engines import batch, parts, portions, prediction_log, reading, sources, waiting
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import ORIGIN, Plan
-from retrain_trigger.records import decoded, encoded
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 NAMES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines.labelled import LabelledRows, opened
 from retrain_trigger.engines.tallies import joint_counts
-from retrain_trigger.errors import DataError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROLES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")

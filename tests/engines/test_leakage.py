@@ -4,9 +4,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from retrain_trigger.core.errors import DataError
+from retrain_trigger.core.events import Span
 from retrain_trigger.engines import labelled, leakage
-from retrain_trigger.errors import DataError
-from retrain_trigger.events import Span
 
 COLUMNS = {
     role: role for role in ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")

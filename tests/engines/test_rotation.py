@@ -14,13 +14,13 @@ from typing import Any, BinaryIO, Self
 import duckdb
 import pytest
 
+from retrain_trigger.core.errors import CannotJudgeError, DataError
+from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.engines import labelled, parts, past, prediction_log, shadow_log
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import ORIGIN, Plan
-from retrain_trigger.errors import CannotJudgeError, DataError
-from retrain_trigger.records import decoded, encoded
-from retrain_trigger.world import metrics_log
-from retrain_trigger.world.log_record import Wanted
+from retrain_trigger.logs import metrics_log
+from retrain_trigger.logs.record import Wanted
 
 OLD, NEW = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 15, tzinfo=UTC)
 NOW = datetime(2026, 2, 1, tzinfo=UTC)

@@ -14,12 +14,12 @@ from typing import Any
 import duckdb
 import pytest
 
+from retrain_trigger.core.errors import CannotJudgeError
 from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.counts.tally import Tally, total
 from retrain_trigger.engines import prediction_log, reading
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import Plan
-from retrain_trigger.errors import CannotJudgeError
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 NAMES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")

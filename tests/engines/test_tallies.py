@@ -3,8 +3,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.engines.tallies import golden_tally, sliced_counts, write_golden
-from retrain_trigger.errors import PromotionError
 
 COLUMNS = {"id": "id", "label": "label"}
 

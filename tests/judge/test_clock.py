@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from retrain_trigger.findings import ALERT, Finding, Verdict
+from retrain_trigger.core.findings import ALERT, Finding, Verdict
+from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.judge import clock
-from retrain_trigger.outcomes import ExitCode, Outcome, Word
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)

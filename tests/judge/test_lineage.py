@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.judge.lineage import earlier
-from retrain_trigger.pointer import Pointer
 
 names = st.sampled_from(["v1", "v2", "v3", "v4"])
 pointed = st.builds(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.entries import EVENTS, Entry, Kind, entry
-from retrain_trigger.events import (
+from retrain_trigger.core.entries import EVENTS, Entry, Kind, entry
+from retrain_trigger.core.events import (
     Compared,
     Decided,
     Event,
@@ -18,10 +18,10 @@ from retrain_trigger.events import (
     Standing,
     Training,
 )
+from retrain_trigger.core.measurements import Mark, Measurement
+from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.judge.memory import Champion, Memory, answered_for, fold, unspent
-from retrain_trigger.measurements import Mark, Measurement
-from retrain_trigger.pointer import Pointer
-from retrain_trigger.records import decoded, encoded
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

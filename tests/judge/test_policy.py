@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.core.measurements import Mark
 from retrain_trigger.judge.memory import Attempt, Memory
 from retrain_trigger.judge.policy import Action, Budget, Decision, cooldown_over, decide
-from retrain_trigger.measurements import Mark
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -3,14 +3,14 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.comparisons import Trial
+from retrain_trigger.core.comparisons import Trial
+from retrain_trigger.core.entries import Entry, entry
+from retrain_trigger.core.events import Compared, Event, Promoted
+from retrain_trigger.core.findings import at_least
+from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.entries import Entry, entry
-from retrain_trigger.events import Compared, Event, Promoted
-from retrain_trigger.findings import at_least
-from retrain_trigger.judge.comparison import compare
+from retrain_trigger.judge.gates.bootstrap import compare
 from retrain_trigger.judge.reigns import last_contest, reign_at
-from retrain_trigger.pointer import Pointer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

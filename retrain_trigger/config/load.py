@@ -1,0 +1,387 @@
+"""config.yaml becomes a Config: every setting typed, every default filled in, every mistake named with its place."""
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from retrain_trigger.config import values
+from retrain_trigger.config.document import BROKEN, Mistake, Node, Place, parse, quoted
+from retrain_trigger.config.sections import (
+    Cost,
+    Data,
+    Direction,
+    Distance,
+    Drift,
+    Evidence,
+    Label,
+    LocalPath,
+    Logs,
+    MetricName,
+    ModelFiles,
+    Promotion,
+    Section,
+    Threshold,
+    Train,
+    Trigger,
+    base,
+    default,
+    is_bounded,
+    is_error,
+    metric_name,
+)
+from retrain_trigger.config.values import WrongError, seen
+from retrain_trigger.core.errors import ConfigError, UsageError
+from retrain_trigger.judge.metrics import METRICS, RATIOS
+from retrain_trigger.logs.record import Wanted, normal
+
+LARGEST: Final = 1024 * 1024
+"""Bytes beyond which a file is not taken for a config.yaml."""
+
+TWO_LINES: Final = "`performance_threshold: 0.85` and `drift_threshold: 0.20`"
+
+
+class Config(Section):
+    """Every setting, with absolute paths."""
+
+    metric: MetricName = default("f1")
+    """The metric: f1, f1_macro, accuracy, balanced_accuracy, precision, recall, cost, any name in the metrics log, or a path in it such as current.f1."""
+    cost: Cost | None = Field(None, validate_default=True)
+    """The weights of `metric: cost`, e.g. {fp: 1, fn: 5}; lower is better."""
+    direction: Annotated[Direction, values.one_of(Direction)] = default("higher_is_better")
+    """Set lower_is_better for a metric that falls as it improves; rmse and other errors need it."""
+    performance_threshold: Threshold
+    """The metric must not fall below this (or rise above it, if lower is better)."""
+    drift_threshold: Distance = default(0.20)
+    """Drift of a column that reaches this is a breach: the PSI that is measured, or the drift that the metrics log states."""
+    positive: Label = None
+    """The positive label; null: 1, else true, else the rarest label of the first training data."""
+    logs: Logs = default({})
+    """The logs that monitoring writes."""
+    trigger: Trigger = default({})
+    """When a retraining starts."""
+    drift: Drift = default({})
+    """Which columns drift looks at."""
+    data: Data = default({})
+    """The rows to train on, and the rows that decide."""
+    train: Train = default({})
+    """The training command."""
+    promotion: Promotion = default({})
+    """What a challenger must show."""
+    model: ModelFiles = default({})
+    """Where the pointer and the sealed versions are."""
+    state: LocalPath = default(".retrain-check")
+    """The folder of the ledger and of temporary files."""
+
+    _file: Path | None = PrivateAttr(default=None)
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _metric_path: str | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The absolute path of the file this was read from; None for defaults."""
+        return self._file
+
+    @property
+    def folder(self) -> Path:
+        """The absolute folder that relative paths were resolved against."""
+        return self._folder
+
+    @property
+    def metric_path(self) -> str:
+        """Where in a record of the metrics log the metric is: its name, or a dotted path that ends in it."""
+        return self._metric_path or self.metric
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is looked for in the metrics log, and how it is written as far as the settings say."""
+        columns = self.logs.columns
+        return Wanted(self.metric_path, columns.timestamp, columns.model, self.logs.decimal, self.logs.date_format)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the effective settings in hexadecimal, independent of how they are written.
+
+        Paths below the folder count as relative ones: a project may stand elsewhere in a container than outside.
+        """
+        written = self.model_dump() | {"metric": self.metric_path}
+        settings = json.dumps(written, default=str, sort_keys=True, separators=(",", ":"))
+        settings = settings.replace(json.dumps(f"{self._folder}/")[1:-1], "")
+        return hashlib.sha256(settings.encode()).hexdigest()
+
+    @field_validator("cost")
+    @classmethod
+    def _is_weighed(cls, value: Cost | None, info: ValidationInfo) -> Cost | None:
+        if (info.data.get("metric") == "cost") != (value is not None):
+            raise WrongError(
+                "and `metric: cost` go together; write `cost: {fp: 1, fn: 5}` with the weights of your own"
+            )
+        return value
+
+    @field_validator("direction")
+    @classmethod
+    def _fits_metric(cls, value: Direction, info: ValidationInfo) -> Direction:
+        metric = info.data.get("metric")
+        if is_bounded(metric) and value is Direction.LOWER_IS_BETTER:
+            raise WrongError(f"is {value}, but {metric} is better when higher; leave it out, or name another metric")
+        chosen = (info.context or {}).get("directed", False)
+        if metric and is_error(metric) and value is Direction.HIGHER_IS_BETTER and not chosen:
+            raise WrongError(f"is {value} by default, but {metric} is an error or a loss; write {_LOWER}")
+        return value
+
+    @field_validator("logs")
+    @classmethod
+    def _can_give_the_metric(cls, value: Logs, info: ValidationInfo) -> Logs:
+        metric = info.data.get("metric")
+        logged = "metrics" in value.model_fields_set or value.metrics.exists()
+        if metric and metric not in METRICS and value.predictions and not logged:
+            raise WrongError(
+                f"cannot give {metric}: a prediction log gives only {', '.join(METRICS)}; set `metric` to one "
+                f"of these, or logs.metrics to a log that has {metric}"
+            )
+        return value
+
+    @field_validator("performance_threshold")
+    @classmethod
+    def _is_reachable(cls, value: float, info: ValidationInfo) -> float:
+        metric = info.data.get("metric")
+        if is_bounded(metric) and not 0 <= value <= 1:
+            raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.85 or 85%")
+        return value
+
+    @field_validator("trigger")
+    @classmethod
+    def _can_be_sequential(cls, value: Trigger, info: ValidationInfo) -> Trigger:
+        metric = info.data.get("metric", "f1")
+        if value.evidence is Evidence.SEQUENTIAL and metric not in RATIOS:
+            raise WrongError(
+                f"with evidence: sequential is for {', '.join(RATIOS)}, not {metric}; write evidence: auto"
+            )
+        return value
+
+    @field_validator("promotion")
+    @classmethod
+    def _has_rows_to_leave_out(cls, value: Promotion, info: ValidationInfo) -> Promotion:
+        data, logs = info.data.get("data"), info.data.get("logs")
+        if (
+            value.out_of_time
+            and data
+            and logs
+            and data.labelled is None
+            and (data.holdout_file or not logs.predictions)
+        ):
+            raise WrongError(
+                f"with out_of_time: {value.out_of_time} leaves rows out of the first training; set data.labelled, or "
+                f"logs.predictions with their labels, to train from"
+            )
+        return value
+
+    @property
+    def positive_label(self) -> str | None:
+        """The positive label in the form of the counts, in which 1, 1.0 and true are all '1'; None if it is not set."""
+        if self.positive is None:
+            return None
+        written = str(int(self.positive)) if isinstance(self.positive, bool) else str(self.positive)
+        return re.sub(r"^(-?[0-9]+)\.0+$", r"\1", written)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the metric gets worse as it rises, by `direction` or because it is a cost."""
+        return self.direction is Direction.LOWER_IS_BETTER or self.metric == "cost"
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """The weights of a false positive and a false negative."""
+        return (self.cost.fp, self.cost.fn) if self.cost else (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _remember_origin(self, info: ValidationInfo) -> Self:
+        context = info.context or {}
+        self._file = context.get("file")
+        self._folder = base(info)
+        self._metric_path = context.get("path")
+        return self
+
+
+DEFAULT_CONFIG = Path("config.yaml")
+"""The file that is read if none is named."""
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config.yaml, then apply overrides such as `trigger.cooldown=2h`.
+
+    Relative paths, those of overrides too, are relative to the file's folder. Raises UsageError if the file cannot be
+    read, and ConfigError with every mistake in the order of lines, overrides last.
+    """
+    root, mistakes = parse(_written(path), lambda line, column: Place(line, column, f"{path}:{line}:{column}"))
+    if root is None:
+        raise ConfigError(_in_order(mistakes))
+    if root.value is None:
+        mistakes.append(Mistake(root.place, f"the file is empty; two lines are enough: {TWO_LINES}"))
+    elif not isinstance(root.value, dict) and root.value is not BROKEN:
+        mistakes.append(Mistake(root.place, f"the file holds {seen(root.value)}, not keys; write {TWO_LINES}"))
+    if not isinstance(root.value, dict):
+        raise ConfigError(_in_order(mistakes))
+    file = path.absolute()
+    return _config(root, mistakes, overrides, file=file, folder=file.parent)
+
+
+def defaults(overrides: Sequence[str] = ()) -> Config:
+    """Make the settings that hold without a config.yaml, 0.85 and 0.20, relative to the working folder."""
+    nowhere = Place(0, 0, "defaults")
+    written = {"performance_threshold": Node(nowhere, 0.85), "drift_threshold": Node(nowhere, 0.20)}
+    return _config(Node(nowhere, written), [], overrides, file=None, folder=Path.cwd())
+
+
+def _written(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; write one with the two lines {TWO_LINES}") from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path}: cannot be read ({why}); name a readable file") from None
+    if len(content) > LARGEST:
+        raise UsageError(f"{path}: larger than {LARGEST} bytes, which no config.yaml is; name another file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode()
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        byte = error.object[error.start]
+        raise ConfigError([f"{path}:{line}:{column}: the byte 0x{byte:02x} is not UTF-8; save as UTF-8"]) from None
+
+
+def _config(
+    root: Node, mistakes: list[Mistake], overrides: Sequence[str], *, file: Path | None, folder: Path
+) -> Config:
+    for number, override in enumerate(overrides):
+        mistakes += _override(root, override, Place(_AFTER_ALL_LINES, number, f"--set {quoted(override)[1:-1]}"))
+    written = root.plain()
+    logs = written.get("logs")
+    predictions = logs.get("predictions") if isinstance(logs, dict) else None
+    metric, path = _metric_of(written), written.get("metric")
+    context = {
+        "file": file,
+        "folder": folder,
+        "metric": metric,
+        "path": path if isinstance(path, str) and normal(path) != normal(str(metric)) else None,
+        "directed": written.get("direction") is not None,
+        "predictions": predictions is not None,
+    }
+    try:
+        config = Config.model_validate(written, context=context)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        mistakes += [mistake for problem in problems if (mistake := _mistake(problem, root))]
+    if mistakes:
+        raise ConfigError(_in_order(mistakes))
+    return config
+
+
+def _metric_of(written: dict[str, Any]) -> object:
+    try:
+        return metric_name(written.get("metric", "f1"))
+    except WrongError:
+        return None
+
+
+def _override(root: Node, override: str, place: Place) -> list[Mistake]:
+    """Put the value into the tree, with its sections; return what is wrong with it."""
+    key, equals, text = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not equals or not last:
+        return [Mistake(place, "write key=value, such as trigger.cooldown=2h")]
+    value, mistakes = parse(_as_text(text), lambda _line, _column: place)
+    at = root
+    for section in sections:
+        child = at.value.get(section)
+        if child is None or child.value is None:
+            child = at.value[section] = Node(place, {}, place)
+        if not isinstance(child.value, dict):
+            return [*mistakes, Mistake(place, f"{quoted(section)} holds a value, not keys; name the key alone")]
+        at = child
+    at.value[last] = Node(place, value.value if value else BROKEN, place)
+    return mistakes
+
+
+def _as_text(value: str) -> str:
+    """Quote a value that begins as no YAML value can, such as `%d.%m.%Y`."""
+    return json.dumps(value) if value[:1] in {"%", "@", "`"} else value
+
+
+def _mistake(problem: Any, root: Node) -> Mistake | None:
+    """Say in our words what pydantic found; None if the mistake is named already."""
+    error = problem.get("ctx", {}).get("error")
+    path = problem["loc"]
+    node = root.find(path)
+    if node.value is BROKEN:
+        return None
+    if problem["type"] == "extra_forbidden":
+        return Mistake(node.key or node.place, _unknown_key(path))
+    if problem["type"] == "missing":
+        enough = f"two lines are enough: {TWO_LINES}" if len(path) == 1 else "both weights are needed"
+        return Mistake(node.place, f"{_dotted(path)} is missing; {enough}")
+    if problem["type"] == "value_error":
+        return Mistake(node.place, f"{_dotted(path)} {error}")
+    keys = ", ".join(_section(path).model_fields)
+    return Mistake(node.place, f"{_dotted(path)} needs keys below it, not {seen(node.value)}; its keys are {keys}")
+
+
+def _unknown_key(path: tuple[Any, ...]) -> str:
+    *above, key = path
+    known = _section(above).model_fields
+    of = f"a key of {_dotted(above)}" if above else "a key"
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), known, n=1)
+    near = near or [dotted for dotted in _all_keys(Config) if key in (dotted, dotted.rpartition(".")[2])]
+    if near:
+        return f"{quoted(key)} is not {of}; did you mean {' or '.join(f'`{name}`' for name in near)}?"
+    return f"{quoted(key)} is not {of}; known are {', '.join(known)}"
+
+
+def _section(path: Sequence[Any]) -> type[BaseModel]:
+    section: Any = Config
+    for key in path:
+        annotation = section.model_fields[key].annotation
+        section = next((part for part in get_args(annotation) if _is_section(part)), annotation)
+    return section  # type: ignore[no-any-return]
+
+
+def _is_section(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name in section.model_fields:
+        keys.append(prefix + name)
+        below = _section((*prefix.split(".")[:-1], name))
+        if _is_section(below):
+            keys += _all_keys(below, f"{prefix}{name}.")
+    return keys
+
+
+def _dotted(path: Sequence[Any]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def _in_order(mistakes: list[Mistake]) -> list[str]:
+    return [str(mistake) for mistake in sorted(mistakes, key=lambda mistake: mistake.place[:2])]
+
+
+_AFTER_ALL_LINES: Final = 1 << 40
+_LOWER: Final = "`direction: lower_is_better`"

@@ -1,0 +1,111 @@
+"""The point rule, which compares a metric with its threshold window by window."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.counts.confusion import OneVsRest
+from retrain_trigger.judge.metrics import METRICS, of_classes
+from retrain_trigger.judge.policy import Patience
+
+
+def check(
+    measurements: Sequence[Measurement],
+    *,
+    metric: str,
+    threshold: float,
+    direction: str,
+    min_rows: int,
+    patience: Patience,
+    cost: tuple[float, float] = (1.0, 1.0),
+) -> Finding:
+    """Judge the metric by the point rule; `measurements` are those the champion answers for, oldest first.
+
+    `direction` is a key of DIRECTIONS. Unknown where there is no measurement, or the latest is no finite number or
+    states fewer than `min_rows` labelled rows.
+    """
+
+    def judge(measurement: Measurement, note: str) -> Finding:
+        rows = stated_rows(measurement)
+        if rows is not None and rows < min_rows:
+            return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
+        seen = note if rows is None else f"{rows:,} labelled rows, {note}"
+        value = value_of(measurement, metric, cost)
+        if value is None and measurement.counts is not None and metric in METRICS:
+            return unknown(metric, f"{metric} is not defined: {METRICS[metric].undefined} ({seen})", limit=threshold)
+        return DIRECTIONS[direction](metric, value, threshold, limit_name="performance_threshold", note=seen)
+
+    return point_rule(metric, measurements, judge, patience=patience)
+
+
+def point_rule(
+    name: str,
+    measurements: Sequence[Measurement],
+    judge: Callable[[Measurement, str], Finding],
+    *,
+    patience: Patience,
+) -> Finding:
+    """Judge the latest measurement; it breaches when it and enough of those before it do.
+
+    `judge(measurement, note)` is the finding of one measurement, with a note for its sentence. An UNKNOWN before the
+    latest does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
+    `evidence["watching"]`; `evidence["needs"]` says how many more like it would breach. Each window is compared on its own: a noisy metric makes false alarms.
+    """
+    if not measurements:
+        return unknown(name, f"no {name} was measured", evidence={"rule": "point"})
+    recent = measurements[-patience.of :]
+    latest = recent[-1]
+    hits = [measurement for measurement in recent if judge(measurement, "").verdict is Verdict.BREACH]
+    waiting = bool(hits) and hits[-1] is latest and len(hits) < patience.hits
+    finding = judge(latest, f"{latest.where}; {_rule_in_words(len(hits), len(recent), patience, waiting=waiting)}")
+    evidence = {
+        **finding.evidence,
+        "rule": "point",
+        "watching": waiting,
+        "needs": max(patience.hits - len(hits), 0),
+        "where": latest.where,
+        "at": _iso(latest),
+        "windows": [_iso(hit) or hit.where for hit in hits],
+    }
+    return replace(finding, verdict=Verdict.PASS if waiting else finding.verdict, evidence=evidence)
+
+
+def stated_rows(measurement: Measurement) -> int | None:
+    """Return the number of labelled rows that a measurement states, None where it states none."""
+    if measurement.rows is None and measurement.counts is not None:
+        return sum(measurement.counts)
+    return measurement.rows
+
+
+def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float, note: str) -> Finding:
+    """Return the finding of a window with too few labelled rows to say anything."""
+    noted = f" ({note})" if note else ""
+    return unknown(name, f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}{noted}", limit=limit)
+
+
+def value_of(measurement: Measurement, metric: str, cost: tuple[float, float]) -> float | None:
+    """Return the logged value, else the one that follows from tp, fp, fn, tn as a table of two classes."""
+    value = measurement.value
+    if value is None and measurement.counts is not None and metric in METRICS:
+        tp, fp, fn, tn = measurement.counts
+        by_class = {"positive": OneVsRest(tp, fp, fn, tn), "rest": OneVsRest(tn, fn, fp, tp)}
+        value = of_classes(metric, cost=cost)(by_class, "positive")
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _rule_in_words(hits: int, recent: int, patience: Patience, *, waiting: bool) -> str:
+    words = "point rule"
+    if hits and patience.of > 1:
+        words += f", {hits} of the last {recent}"
+    if waiting:
+        words += f", patience is {patience.hits} of {patience.of}"
+    return words
+
+
+def _iso(measurement: Measurement) -> str | None:
+    return None if measurement.at is None else measurement.at.isoformat().replace("+00:00", "Z")
+
+
+DIRECTIONS: dict[str, Callable[..., Finding]] = {"higher_is_better": at_least, "lower_is_better": at_most}

@@ -1,0 +1,450 @@
+"""From what was observed and what is remembered to a decision: the one judgement that `run`, `status` and `simulate` share."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice, takewhile
+from typing import Any
+
+from retrain_trigger.config.load import Config
+from retrain_trigger.config.sections import Evidence
+from retrain_trigger.core.events import Said
+from retrain_trigger.core.findings import Finding, Verdict, unknown
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.scores import ExposureCounts, ScoreCounts
+from retrain_trigger.counts.unusable import NOTHING_ASIDE, Aside
+from retrain_trigger.counts.windows import Cells, WindowCounts
+from retrain_trigger.judge import clock, memory, policy
+from retrain_trigger.judge.checks import drift, estimate, evidence, feedback
+from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
+from retrain_trigger.judge.checks.windows import measured
+from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.metrics import METRICS, RATIOS
+from retrain_trigger.judge.policy import Action, Decision
+from retrain_trigger.pipeline import detection, drifting, usable
+from retrain_trigger.pipeline.profile import Reference
+from retrain_trigger.pipeline.sliced import sliced
+
+BASELINE_ROWS = 1000
+"""Predictions and scores are measured from the champion's first windows, so many rows: no training data has them."""
+
+STANDING = 1000
+"""How far back is looked for the beginning of a breach, in measurements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved."""
+
+    folds: evidence.Memo = field(default_factory=dict)
+    moves: dict[datetime, tuple[Reference, Mapping[str, Histogram], Finding]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is known at some moment, oldest first: lines of the metrics log, and windows of the prediction log.
+
+    `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
+    and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
+    newest record that is there, also one later than that moment. `reference` is what drift is measured from, `aside`
+    what of the prediction log is in none of the windows. `labelled` says whether that log has a column for labels, be
+    they there yet or not. `delay` is how long labels take, None where that is not known.
+    """
+
+    measurements: Sequence[Measurement] = ()
+    windows: Sequence[WindowCounts] | None = None
+    reference: Reference = field(default_factory=dict)
+    labelled: bool = False
+    positive: str = "1"
+    newest: datetime | None = None
+    newest_label: datetime | None = None
+    aside: Aside = NOTHING_ASIDE
+    latest: datetime | None = None
+    delay: Delay | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What is judged: measurements and windows that the champion answers for, or those that no attempt has used up.
+
+    `baseline` are all windows that it answers for, and `logged` the names of what they count. `spoilt` says why the newest window cannot be judged: too many of
+    its rows cannot be used. It is empty where it can be; windows of which that is true are in neither of the two.
+    """
+
+    config: Config
+    observed: Observed
+    measurements: Sequence[Measurement]
+    windows: Sequence[WindowCounts]
+    baseline: Sequence[WindowCounts]
+    logged: frozenset[str]
+    memo: Memo
+    now: datetime
+    spoilt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The findings on what the champion answers for, and what they lead to.
+
+    `breached()` returns the starts of the windows (UTC) that a challenger must do better in: those that breached, where
+    their measurements carry a time, and no attempt has used them up, and the one in which each breach began. It looks
+    far back, so only who is about to train asks.
+    """
+
+    findings: tuple[Finding, ...]
+    decision: Decision
+    breached: Callable[[], tuple[datetime, ...]] = tuple
+
+
+def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, memo: Memo | None = None) -> Judgement:
+    """Judge what was observed up to `now`.
+
+    `memo` keeps the evidence of windows already seen: a replay that hands over the same one costs what is new.
+    """
+    windows = memory.answered_for(observed.windows or (), past)
+    measurements = champion_measurements(config, observed, past)
+    if not measurements and not windows and past.champion is not None:
+        return _nothing_measured(config, observed.aside, past.champion, now)
+    stale = _stale(config, observed.newest, now)
+    if stale is not None:
+        return Judgement((stale,), Decision(Action.UNKNOWN, stale.because))
+    judgeable = usable.usable(config, windows)
+    case = _Case(
+        config=config,
+        observed=observed,
+        measurements=measurements,
+        windows=judgeable,
+        baseline=judgeable,
+        logged=frozenset(name for window in judgeable for name in window.histograms or {}),
+        memo=memo or Memo(),
+        now=now,
+        spoilt=usable.newest_spoilt(config, windows),
+    )
+    findings = (*_checked(case), *_warned(case, past))
+    fresh: tuple[Finding, ...] = ()
+    spare = case
+    if any(finding.verdict is Verdict.BREACH for finding in findings):
+        spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
+        fresh = _checked(spare)
+    decision = policy.decide(
+        findings,
+        fresh,
+        past,
+        now=now,
+        cooldown=config.trigger.cooldown,
+        budget=config.trigger.budget,
+    )
+    return Judgement(findings, decision, partial(_breached, spare, [each for each in fresh if policy.acts(each)]))
+
+
+def counts_judge(config: Config) -> bool:
+    """Say whether the counts of a prediction log can give the metric: then they judge it, not the metrics log."""
+    return config.logs.predictions is not None and config.metric in METRICS
+
+
+def unused(config: Config, observed: Observed, past: Memory) -> tuple[str, ...]:
+    """Say what of the prediction log is not used, and why."""
+    windows = observed.windows or ()
+    return usable.notes(config, observed.aside, windows, memory.answered_for(windows, past), past.champion)
+
+
+def champion_measurements(config: Config, observed: Observed, past: Memory) -> Sequence[Measurement]:
+    """Return the measurements that the champion answers for."""
+    return memory.answered_for(_measurements(config, observed), past)
+
+
+def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
+    """Return what judges performance: the counts of the prediction log where it has labels, else the metrics log."""
+    if not _counted(config, observed):
+        return observed.measurements
+    return measured(
+        usable.usable(config, observed.windows or ()),
+        metric=config.metric,
+        positive=observed.positive,
+        coverage=config.trigger.label_coverage,
+        cost=config.weights,
+    )
+
+
+def _counted(config: Config, observed: Observed) -> bool:
+    """Say whether the metric is judged by the counts of the prediction log: it has labels, or will."""
+    has_labels = any(window.labelled or "label" in window.unusable.by_reason for window in observed.windows or ())
+    return counts_judge(config) and (config.logs.labels is not None or has_labels)
+
+
+def _checked(case: _Case) -> tuple[Finding, ...]:
+    logged = detection.drift_log(case.config, case.measurements, case.config.trigger.patience)
+    logged = logged and drifting.explained_log(case.config, logged, case.measurements)
+    moved = _moved(case) or logged
+    if moved is not None and drifting.decides(case.config, labelled=case.observed.labelled) is policy.OnDrift.WARN:
+        moved = replace(moved, warns=True)
+    found = (_performed(case), moved)
+    return tuple(finding for finding in found if finding is not None)
+
+
+def served(observed: Observed, past: Memory) -> Said | None:
+    """Count what the champion has said so far; None where there is no prediction log, or it has said nothing."""
+    windows = memory.answered_for(observed.windows or (), past)
+    histograms = [window.histograms or {} for window in windows]
+    said = [counted["prediction"] for counted in histograms if "prediction" in counted]
+    bins = observed.reference["prediction"][0] if "prediction" in observed.reference else None
+    if past.champion is None or not said or bins is None:
+        return None
+    place = bins.index(observed.positive)
+    return Said(
+        version=past.champion.version,
+        rows=sum(counts.rows for counts in said),
+        positives=sum(counts.counts[place] for counts in said),
+    )
+
+
+def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
+    """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
+    config, observed, windows = case.config, case.observed, case.windows
+    slices = sliced(config, windows, positive=observed.positive, memo=case.memo.folds) if counts_judge(config) else None
+    exposed = ExposureCounts(_added(window.exposed for window in windows))
+    found = list(
+        feedback.check(
+            exposed, _champions(observed, past), positive=observed.positive, min_rows=config.trigger.min_rows
+        )
+    )
+    unlabelled = [window for window in windows if window.coverage < config.trigger.label_coverage and window.scores]
+    if unlabelled and config.metric in METRICS:
+        latest = unlabelled[-1]
+        learned = ScoreCounts(
+            _added(window.scores for window in windows if window.coverage >= config.trigger.label_coverage)
+        )
+        found.append(
+            estimate.check(
+                ScoreCounts(latest.scores or {}),
+                estimate.calibration(learned, observed.positive),
+                metric=config.metric,
+                positive=observed.positive,
+                threshold=config.performance_threshold,
+                min_rows=config.trigger.min_rows,
+                cost=config.weights,
+                note=f"window {policy.stamp(latest.start)}",
+            )
+        )
+    sequential = bool(case.measurements) and _sequential(config, case.measurements)
+    alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
+    return tuple(finding for finding in (alert, *found, slices) if finding is not None)
+
+
+def _champions(observed: Observed, past: Memory) -> list[Said]:
+    """Return what each champion said in its time, the present one last."""
+    present = served(observed, past)
+    if present is None:
+        return []
+    earlier = [told for version, told in past.served.items() if version != present.version]
+    return [*earlier, present]
+
+
+def _added(parts: Iterable[Cells | None]) -> dict[Any, int]:
+    total: Counter[Any] = Counter()
+    for part in parts:
+        total.update(part or {})
+    return dict(total)
+
+
+def _performed(case: _Case) -> Finding:
+    config, measurements = case.config, case.measurements
+    if case.spoilt and (_counted(config, case.observed) or not measurements):
+        return unknown(config.metric, case.spoilt)
+    waiting = [window for window in case.windows if window.coverage < config.trigger.label_coverage]
+    newest = case.observed.newest_label
+    late = case.observed.delay or AT_ONCE
+    if waiting and newest is not None and case.now - newest > config.trigger.max_age + late.pause:
+        return unknown(config.metric, f"no label has come since {policy.stamp(newest)}; {_waiting(config, waiting)}")
+    if not measurements:
+        return _unlabelled(case, waiting) if waiting else unknown(config.metric, f"no {config.metric} was measured")
+    if _sequential(config, measurements):
+        finding = _evidence(config, measurements, case.memo.folds)
+    else:
+        finding = detection.by_point(config, measurements, config.trigger.patience)
+    return replace(finding, because=f"{finding.because}; {_waiting(config, waiting)}") if waiting else finding
+
+
+def _unlabelled(case: _Case, waiting: Sequence[WindowCounts]) -> Finding:
+    """Return the finding where no window has its labels yet: a wait, as long as they may still be under way."""
+    config, delay = case.config, case.observed.delay
+    until = waiting[0].start + config.trigger.window + (delay or AT_ONCE).most + config.trigger.max_age
+    because = _waiting(config, waiting) + (f"; {delay}" if delay else "")
+    if case.now > until:
+        return unknown(config.metric, f"{because}; none was judged by {policy.stamp(until)}: do labels still come?")
+    because += f"; the first of them are waited for until {policy.stamp(until)}"
+    return unknown(config.metric, because, evidence={"until": until.isoformat()})
+
+
+def _waiting(config: Config, waiting: Sequence[WindowCounts]) -> str:
+    last = waiting[-1]
+    count = "a window waits" if len(waiting) == 1 else f"{len(waiting)} windows wait"
+    return (
+        f"{count} for labels: {last.coverage:.0%} of {last.rows:,} rows of {policy.stamp(last.start)} have theirs, "
+        f"trigger.label_coverage is {config.trigger.label_coverage:.0%}"
+    )
+
+
+def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
+    asked = config.trigger.evidence
+    return asked is not Evidence.POINT and config.metric in RATIOS and measurements[-1].counts is not None
+
+
+def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidence.Memo) -> Finding:
+    """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
+    newest = measurements[-1]
+    latest = next(_looked_at(config, measurements), newest)
+    detector = evidence.folded(detection.begin(config), measurements, memo)
+    at = latest.at.isoformat() if latest.at else None
+    note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
+    if latest is not newest:
+        note += f"; {newest.where} has no {config.metric}: {METRICS[config.metric].undefined}"
+    finding = evidence.check(detector, note=note)
+    more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
+    return replace(finding, evidence={**finding.evidence, **more})
+
+
+def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Iterator[Measurement]:
+    """Yield the measurements in which the metric has a value, the latest first."""
+    return (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
+
+
+def _moved(case: _Case) -> Finding | None:
+    """Judge how far the latest window has moved; None where there is nothing to measure it from."""
+    if case.spoilt and case.observed.reference:
+        return unknown("drift", case.spoilt)
+    if not case.windows or not case.observed.reference:
+        return None
+    finding = _moved_in(case, case.windows[-1])
+    if finding is None or finding.verdict is not Verdict.BREACH:
+        return finding
+    month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
+    return drifting.explained(finding, case.observed.reference, month)
+
+
+def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
+    """Judge how far a window has moved; None where there is nothing to measure it from."""
+    config, observed, baseline = case.config, case.observed, case.baseline
+    counts = dict(latest.histograms or {})
+    for name in case.logged & observed.reference.keys():
+        bins = observed.reference[name][0]  # a column that was logged and is no more has only missing values
+        counts.setdefault(name, Histogram((*[0] * (bins.size - 1), latest.rows)))
+    if latest.coverage < config.trigger.label_coverage:
+        counts.pop("label", None)
+    elif "label" in counts:
+        counts["label"] = Histogram((*counts["label"].counts[:-1], 0))  # a label still on its way is not missing
+    reference = {**observed.reference, **dict(_early(observed.reference, baseline, latest))}
+    watched = drifting.watched(config, reference)
+    reference = {name: cut for name, cut in watched.items() if name in counts and cut[1].rows}
+    if not reference:
+        return None
+    *seen, finding = case.memo.moves.get(latest.start, (None, None, None))
+    if finding is None or seen != [reference, counts]:
+        finding = drift.check(
+            reference,
+            counts,
+            threshold=config.drift_threshold,
+            false_alarm_every=config.trigger.false_alarm_every,
+            min_rows=config.trigger.min_rows,
+        )
+        case.memo.moves[latest.start] = (reference, counts, finding)
+    at = latest.start.isoformat()
+    because = f"{finding.because} (window {policy.stamp(latest.start)}, {latest.rows:,} rows)"
+    return replace(finding, because=because, evidence={**finding.evidence, "at": at, "windows": [at]})
+
+
+def _early(
+    reference: Reference, windows: Sequence[WindowCounts], latest: WindowCounts
+) -> Iterator[tuple[str, tuple[Bins, Histogram]]]:
+    """Yield what predictions and scores are measured from: the first BASELINE_ROWS that the champion answers for."""
+    for name in ("prediction", "score"):
+        if name not in reference or reference[name][1].rows:
+            continue
+        total = None
+        for window in windows:
+            if window.start >= latest.start:
+                break
+            counts = (window.histograms or {}).get(name)
+            total = counts if total is None else total + counts if counts else total
+            if total is not None and total.rows >= BASELINE_ROWS:
+                yield name, (reference[name][0], total)
+                break
+
+
+def _breached(case: _Case, acting: Sequence[Finding]) -> tuple[datetime, ...]:
+    """Return the starts of the windows that breached, and of that in which each breach began."""
+    named = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
+    begun = {at for finding in acting if (at := _began(case, finding)) is not None}
+    return tuple(sorted(named | begun))
+
+
+def _began(case: _Case, finding: Finding) -> datetime | None:
+    """Return the start of the first window of a breach; None where it has no time."""
+    config = case.config
+    if finding.evidence.get("rule") == "sequential":
+        stretch = evidence.folded(detection.begin(config), case.measurements, case.memo.folds).stretch_windows
+        return next(islice(_looked_at(config, case.measurements), stretch - 1, None)).at
+    if finding.evidence.get("rule") == "point":
+        carrying = [each for each in case.measurements if each.drift or finding.name != "drift"]
+        breaches = detection.drifts if finding.name == "drift" else detection.misses
+        return _first_of_run(carrying[-STANDING:], partial(breaches, config), config.trigger.patience).at
+    return _moved_since(case)
+
+
+def _first_of_run(
+    measurements: Sequence[Measurement], breaches: Callable[[Measurement], bool], patience: policy.Patience
+) -> Measurement:
+    """Return the oldest measurement of those that breached without a break, up to the oldest hit of the point rule."""
+    before = len(measurements) - min(patience.of, len(measurements))
+    oldest = next(place for place in range(before, len(measurements)) if breaches(measurements[place]))
+    return list(takewhile(breaches, reversed(measurements[: oldest + 1])))[-1]
+
+
+def _moved_since(case: _Case) -> datetime:
+    """Return the start of the first window that has moved, from the newest that has labels on.
+
+    That one shows the change to a challenger as well as any before it, and later ones cannot yet.
+    """
+    labelled = [place for place, window in enumerate(case.windows) if window.labelled]
+    judged = ((window, _moved_in(case, window)) for window in case.windows[labelled[-1] if labelled else 0 :])
+    return next(window.start for window, finding in judged if finding and finding.verdict is Verdict.BREACH)
+
+
+def _nothing_measured(config: Config, aside: Aside, champion: memory.Champion, now: datetime) -> Judgement:
+    if because := usable.nothing_usable(config, aside):
+        return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
+    if (told := clock.ahead(now, champion.since)) is not None:
+        because = f"{champion.version} was promoted in the future, so nothing can be measured of it yet: {told}"
+        return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
+    since = f"nothing was measured since {champion.version} went live at {policy.stamp(champion.since)}"
+    until = champion.since + config.trigger.max_age
+    if now <= until:
+        because = f"{since}; waiting for the first measurement until {policy.stamp(until)}"
+        return Judgement((), Decision(Action.WAIT, because, until))
+    because = f"{since}, longer ago than trigger.max_age {policy.length(config.trigger.max_age)}; is it still logged?"
+    return Judgement((unknown(config.metric, because),), Decision(Action.UNKNOWN, because))
+
+
+def _stale(config: Config, newest: datetime | None, now: datetime) -> Finding | None:
+    if newest is None or now - newest <= config.trigger.max_age:
+        return None
+    age = now - newest
+    old = (
+        f"{age.days:,} days" if age >= timedelta(days=10) else policy.length(timedelta(hours=age // timedelta(hours=1)))
+    )
+    because = (
+        f"the newest record is of {policy.stamp(newest)}, {old} old; trigger.max_age is "
+        f"{policy.length(config.trigger.max_age)}: is monitoring still running?"
+    )
+    return unknown(config.metric, because)
+
+
+def _times(windows: Sequence[str]) -> Iterator[datetime]:
+    for window in windows:
+        try:
+            yield datetime.fromisoformat(window)
+        except ValueError:  # a line without a time is named by its place
+            continue

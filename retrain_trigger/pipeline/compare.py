@@ -1,0 +1,349 @@
+"""The trial of a challenger: champion and challenger on the same held-out rows, and the gates."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.comparisons import Comparison, Trial
+from retrain_trigger.core.errors import PromotionError
+from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.store import files
+from retrain_trigger.store.registry import Registry
+
+if TYPE_CHECKING:
+    from retrain_trigger.counts.confusion import JointCounts
+    from retrain_trigger.judge.gates.gates import Facts, Golden
+    from retrain_trigger.judge.gates.slices import Slice
+    from retrain_trigger.process.scoring.models import ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a sealed model said: files of its predictions for the hold-out and the golden rows, and facts about it."""
+
+    version: str
+    predictions: Path
+    golden: Path | None
+    facts: "Facts"
+    foreign: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """The rows that a champion and its challengers are compared on: a file, its columns, and the positive label."""
+
+    champion: str
+    rows: Path
+    label: str
+    features: tuple[str, ...]
+    positive: str
+
+
+def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: int | None = None) -> list[Trial]:
+    """Score the champion and each challenger on the hold-out and judge what they said.
+
+    The interval is shared among so many challengers, all that were trained to choose from; by default those given.
+    A challenger that cannot be scored drops out; raises PromotionError where none is left, the champion cannot, or the
+    gate fails its proof. One with the champion's bytes is kept out without being scored.
+    """
+    champion = tick.registry.verified(held.champion)
+    same = [version for version in sealed if tick.registry.verified(version) == champion]
+    shared = shared_among or len(sealed)
+    trials = [_identical(tick.config, version, held.positive, challengers=shared) for version in same]
+    others = [version for version in sealed if version not in same]
+    if not others:
+        return trials
+    golden = prepared_golden(tick.config, tick.scratch)
+    answer = partial(
+        answered,
+        tick.config,
+        tick.registry,
+        holdout=held.rows,
+        features=held.features,
+        scratch=tick.scratch,
+        golden=golden,
+    )
+    own = answer(held.champion)
+    said, lost = [], []
+    for version in others:
+        try:
+            said.append(answer(version))
+        except PromotionError as error:
+            lost.append(str(error))
+            tick.say(str(error))
+    if not said and not trials:
+        raise PromotionError(f"{lost[-1]}; the champion is kept")
+    contest = partial(
+        contested,
+        tick.config,
+        own,
+        holdout=held.rows,
+        label=held.label,
+        positive=held.positive,
+        challengers=shared,
+        seed=int(files.sha256(held.rows)[:8], 16),
+        golden=golden,
+    )
+    return trials + [contest(each) for each in said]
+
+
+def answered(
+    config: Config,
+    registry: Registry,
+    version: str,
+    *,
+    holdout: Path,
+    features: Sequence[str],
+    scratch: Path,
+    golden: Path | None = None,
+) -> Answers:
+    """Ask a sealed model for the hold-out (and the golden rows); its predictions are files in `scratch`.
+
+    `features` are used for a model that does not name its own. Raises PromotionError.
+    """
+    from retrain_trigger.judge.gates.gates import Facts  # noqa: PLC0415  (NumPy: not on the healthy path)
+
+    registry.verified(version)
+    predictions = scratch / f"{version}.predictions.parquet"
+    for_golden = None if golden is None else scratch / f"{version}.golden.parquet"
+    model = registry.model(version)
+    found = predict(
+        config,
+        model,
+        scratch=scratch,
+        rows=holdout,
+        features=features,
+        predictions=predictions,
+        also={golden: for_golden} if golden and for_golden else None,
+        timed=config.promotion.latency is not None,
+    )
+    facts = Facts(
+        features=found.features,
+        width=found.width,
+        types=_trained_types(config, registry, version),
+        classes=found.classes,
+        seconds=found.seconds,
+        sample=found.sample,
+        size=model.stat().st_size,
+    )
+    return Answers(version, predictions, for_golden, facts, found.foreign)
+
+
+def predict(
+    config: Config,
+    model: Path,
+    *,
+    scratch: Path,
+    rows: Path,
+    features: Sequence[str],
+    predictions: Path,
+    also: Mapping[Path, Path] | None = None,
+    timed: bool = False,
+) -> "ModelFacts":
+    """Let a model predict rows as `process.scoring.models.score` does: never given the truth, and no longer than a training."""
+    from retrain_trigger.process.scoring import models  # noqa: PLC0415  (only a comparison needs it)
+
+    return models.score(
+        model,
+        folder=config.folder,
+        scratch=scratch,
+        rows=rows,
+        features=features,
+        predictions=predictions,
+        hidden=(config.logs.columns.label, config.logs.columns.labelled_at),
+        patience=min(models.PATIENCE, config.train.timeout.total_seconds()),
+        also=also,
+        timed=timed,
+    )
+
+
+def contested(
+    config: Config,
+    champion: Answers,
+    challenger: Answers,
+    *,
+    holdout: Path,
+    label: str,
+    positive: str,
+    challengers: int,
+    seed: int,
+    golden: Path | None = None,
+) -> Trial:
+    """Count what two models said and judge it; `golden` are the golden rows. Raises PromotionError as `judged` does."""
+    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
+    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
+    from retrain_trigger.judge.gates import gates, slices  # noqa: PLC0415  (NumPy: not on the healthy path)
+
+    parts = [
+        slices.Slice(column, value, JointCounts.from_json(counts))
+        for column in config.promotion.slices
+        for value, counts in tallies.sliced_counts(
+            holdout,
+            column,
+            at_most=slices.MAX_VALUES,
+            label=label,
+            champion=champion.predictions,
+            challenger=challenger.predictions,
+        ).items()
+    ]
+    counted = tallies.joint_counts(
+        holdout, label=label, champion=champion.predictions, challenger=challenger.predictions
+    )
+    tally = None
+    if golden is not None and challenger.golden is not None:
+        found = tallies.golden_tally(golden, label=label, predictions=challenger.golden)
+        tally = gates.Golden(found.rows, found.wrong, found.first)
+    judgement = judged(
+        config,
+        challenger.version,
+        JointCounts.from_json(counted),
+        positive=positive,
+        challengers=challengers,
+        seed=seed,
+        parts=parts,
+        champion=champion.facts,
+        challenger=challenger.facts,
+        golden=tally,
+    )
+    foreign = tuple(f"{each.version} {each.foreign}" for each in (champion, challenger) if each.foreign)
+    return replace(judgement, notes=(*judgement.notes, *foreign))
+
+
+def judged(
+    config: Config,
+    version: str,
+    joint: "JointCounts",
+    *,
+    positive: str,
+    challengers: int,
+    seed: int,
+    parts: Sequence["Slice"] = (),
+    champion: "Facts | None" = None,
+    challenger: "Facts | None" = None,
+    golden: "Golden | None" = None,
+) -> Trial:
+    """Judge a challenger by the counts of what both said, and by what is known of the models, where it is.
+
+    Raises PromotionError where the gate would let through what none may: then it decides nothing.
+    """
+    from retrain_trigger.judge.gates import bootstrap, gates, proof, slices  # noqa: PLC0415  (NumPy: not on the healthy path)
+
+    asked = config.promotion
+    compare = partial(
+        bootstrap.compare,
+        metric=config.metric,
+        positive=positive,
+        certainty=asked.certainty,
+        challengers=challengers,
+        seed=seed,
+        cost=config.weights,
+    )
+    court = partial(gates.judge, margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor)
+    by_slice = slices.judge(
+        parts, metric=config.metric, positive=positive, margin=asked.margin, seed=seed, cost=config.weights
+    )
+    found = compare(joint)
+    findings = court(
+        found,
+        latency=asked.latency,
+        size=asked.size,
+        champion=champion,
+        challenger=challenger,
+        slices=by_slice,
+        golden=golden,
+    )
+    let_through = proof.failures(joint, lambda table: court(compare(table)), margin=asked.margin)
+    if let_through:
+        raise PromotionError(
+            f"the gate failed its own proof, so it decides nothing: it would let through {' and '.join(let_through)}. "
+            f"The champion is kept; this installation of retrain-check is not to be trusted with a promotion"
+        )
+    notes = (_on_disagreements(found),)
+    return Trial(version=version, comparison=found, joint=joint.cells, gates=findings, slices=by_slice, notes=notes)
+
+
+def check_settings(tick: Tick, columns: Collection[str]) -> None:
+    """Raise PromotionError where a comparison would break on what is configured; `columns` are the hold-out's."""
+    absent = [name for name in tick.config.promotion.slices if name not in columns]
+    if absent:
+        raise PromotionError(
+            f"promotion.slices names column {absent[0]!r}, and the labelled rows have no such column; they have "
+            f"{', '.join(columns)}. Nothing was trained"
+        )
+    try:
+        prepared_golden(tick.config, tick.scratch)
+    except PromotionError as error:
+        raise PromotionError(f"{error}. Nothing was trained") from error
+
+
+def prepared_golden(config: Config, scratch: Path) -> Path | None:
+    """Copy the golden rows to `scratch`; None where there are none. Raises PromotionError where they cannot be read."""
+    if config.promotion.golden is None:
+        return None
+    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    golden = scratch / "golden.parquet"
+    tallies.write_golden(config.promotion.golden, golden, columns=config.logs.names)
+    return golden
+
+
+def explained(trial: Trial) -> str:
+    """Say how champion and challenger scored and, where it is kept, every gate that was not passed."""
+    found = trial.comparison
+    if math.isnan(found.difference):
+        scores = f"challenger {trial.version} {'cannot be compared' if trial.joint else 'was not scored'}"
+    else:
+        bounds = "unknown bounds"
+        if not math.isnan(found.lower + found.upper):
+            bounds = f"{found.certainty:.0%} interval {found.lower:+.3f} to {found.upper:+.3f}"
+        scores = (
+            f"challenger {trial.version} has {found.metric} {found.challenger:.3f} against the champion's "
+            f"{found.champion:.3f} on {found.rows:,} deciding rows: {found.difference:+.3f} ({bounds})"
+        )
+    if trial.passed:
+        return scores
+    failed = "; ".join(finding.because for finding in trial.gates if finding.verdict is not Verdict.PASS)
+    return f"{scores}; the champion is kept: {failed}"
+
+
+def _identical(config: Config, version: str, positive: str, *, challengers: int) -> Trial:
+    """Return the trial of a challenger that is the champion: nothing was scored, and nothing passed."""
+    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
+    from retrain_trigger.judge.gates import bootstrap  # noqa: PLC0415  (NumPy: not on the healthy path)
+
+    nothing = bootstrap.compare(
+        JointCounts({}),
+        metric=config.metric,
+        positive=positive,
+        certainty=config.promotion.certainty,
+        challengers=challengers,
+        seed=0,
+        resamples=1,
+    )
+    because = "its file is the champion's, byte for byte: the training gave the same model again"
+    finding = Finding(name="bytes", verdict=Verdict.BREACH, value=0.0, limit=1.0, because=because)
+    return Trial(version=version, comparison=nothing, gates=(finding,))
+
+
+def _trained_types(config: Config, registry: Registry, version: str) -> dict[str, str]:
+    """Return the types of the columns that a version was trained on, as far as they are known and checked."""
+    profile = registry.profile(version) or {"rows": 0, "columns": {}}
+    return {
+        name: column["type"]
+        for name, column in profile["columns"].items()
+        if column["missing"] < profile["rows"] and name not in config.data.unchecked
+    }
+
+
+def _on_disagreements(found: Comparison) -> str:
+    """Say on how many rows one alone is right, and what McNemar's test makes of it."""
+    return (
+        f"the models differ on {found.disagreements:,} of {found.rows:,} rows: the challenger alone is right on "
+        f"{found.challenger_alone:,}, the champion alone on {found.champion_alone:,} (McNemar's exact test: "
+        f"p = {found.mcnemar:.2g}; right and wrong only, it decides nothing)"
+    )

@@ -1,0 +1,145 @@
+"""What drift means under the settings: whether it retrains, which columns are left out, which look like no inputs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.counts.windows import WindowCounts
+from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.metrics import METRICS
+from retrain_trigger.judge.policy import OnDrift
+from retrain_trigger.pipeline.profile import Reference
+
+MONTH = timedelta(days=30)
+"""A column that breaches in every window for so long is a calendar, a counter or metadata more likely than an input."""
+
+LEAST_WINDOWS, MOST_WINDOWS = 4, 40
+"""A month has at least so many windows; of more, so many are looked at, evenly spaced."""
+
+Seen = TypeVar("Seen", Measurement, WindowCounts)
+
+
+def decides(config: Config, *, labelled: bool) -> OnDrift:
+    """Say what a breach of drift does: what the settings say; with `auto`, it warns where the metric has a source.
+
+    Sources are the metrics log (beside a prediction log only where the settings name it, it is there, or nothing else
+    can give the metric), `logs.labels`, and a prediction log that is `labelled`: it has a column for labels, whether
+    any has come yet or not.
+    """
+    logs = config.logs
+    if config.trigger.on_drift is not OnDrift.AUTO:
+        return config.trigger.on_drift
+    if logs.predictions is None or config.metric not in METRICS:
+        return OnDrift.WARN
+    known = labelled or logs.labels is not None or "metrics" in logs.model_fields_set or logs.metrics.exists()
+    return OnDrift.WARN if known else OnDrift.RETRAIN
+
+
+def changed(config: Config, findings: Sequence[Finding], past: Memory, *, labelled: bool) -> Iterator[str]:
+    """Say, in the first run after an older version decided, that drift no longer retrains where it did.
+
+    Decisions of older versions do not say what `trigger.on_drift` was.
+    """
+    older = past.last_decision is not None and past.last_decision.on_drift is None
+    automatic = config.trigger.on_drift is OnDrift.AUTO and decides(config, labelled=labelled) is OnDrift.WARN
+    if older and automatic and any(finding.name == "drift" for finding in findings):
+        yield (
+            f"drift only warns from this version on, since {config.metric} is measured as well (trigger.on_drift: auto); "
+            "earlier versions retrained on it, and `trigger: {on_drift: retrain}` still does"
+        )
+
+
+def watched(config: Config, reference: Reference) -> Reference:
+    """Return what drift is measured from, without the columns that are no inputs."""
+    return {name: cut for name, cut in reference.items() if name not in config.drift.ignore}
+
+
+def stated(config: Config, measurements: Sequence[Measurement]) -> tuple[Measurement, ...]:
+    """Return measurements without the logged drift of columns that are no inputs."""
+    ignored = config.drift.ignore
+    return tuple(
+        replace(each, drift={name: value for name, value in each.drift.items() if name not in ignored})
+        if ignored and each.drift
+        else each
+        for each in measurements
+    )
+
+
+def explained(finding: Finding, reference: Reference, month: Iterable[Finding | None]) -> Finding:
+    """Name the columns of a breach that look like no inputs, with the key that leaves them out.
+
+    They are those that breach in every window of a `month`, and those of which all rows lie where few of the reference
+    do. The findings of the month are looked at only until none is left.
+    """
+    breached = list(finding.evidence["breached"])
+    looked_at = False
+    always = breached
+    for each in month:
+        if each is None or each.verdict is Verdict.UNKNOWN:
+            continue
+        looked_at, always = True, [name for name in always if name in each.evidence["breached"]]
+        if not always:
+            break
+    always = always if looked_at else []
+    features = finding.evidence["features"]
+    beyond = [name for name in breached if name in reference and _is_beyond(features[name], reference[name][0].labels)]
+    return _named(finding, always, [name for name in beyond if name not in always])
+
+
+def explained_log(config: Config, finding: Finding, measurements: Sequence[Measurement]) -> Finding:
+    """Name the columns of a breach that the metrics log states, and that breach in every line of a month."""
+    if finding.verdict is not Verdict.BREACH:
+        return finding
+    lines = month(config, (each for each in reversed(measurements) if each.drift))
+    named = finding.evidence.get("features", ()) if lines else ()
+    return _named(finding, [name for name in named if all(_breaches(each, name, config) for each in lines)], [])
+
+
+def month(config: Config, newest_first: Iterable[Seen]) -> list[Seen]:
+    """Return the windows of the last month, the latest first; none where they do not reach over a whole one."""
+    dated = ((each.at, each) for each in newest_first if each.at is not None)
+    latest, found, whole = None, [], False
+    for at, each in dated:
+        latest = latest or at + config.trigger.window
+        whole = latest - at >= MONTH
+        if latest - at <= MONTH:
+            found.append(each)
+        if whole:
+            break
+    return found[:: -(-len(found) // MOST_WINDOWS)] if whole and len(found) >= LEAST_WINDOWS else []
+
+
+def _breaches(measurement: Measurement, feature: str, config: Config) -> bool:
+    value = measurement.drift.get(feature)
+    return value is not None and value >= config.drift_threshold
+
+
+def _is_beyond(feature: Mapping[str, object], labels: Sequence[str]) -> bool:
+    """Say whether all rows of a window lie in the outermost bin of the reference, or have values it never had."""
+    return feature["now"] == 1.0 and feature["bin"] in {labels[0], labels[-2]}
+
+
+def _named(finding: Finding, always: Sequence[str], beyond: Sequence[str]) -> Finding:
+    if not always and not beyond:
+        return finding
+    parts = []
+    if always:
+        parts.append(f"{_and(always)} breached in every window of {MONTH.days} days")
+    if beyond:
+        parts.append(f"all rows of {_and(beyond)} lie where few or none of the reference do")
+    ignored = ", ".join([*always, *beyond])
+    because = (
+        f"{finding.because}; {'; '.join(parts)}: a calendar, a counter or metadata is no input, and "
+        f"`drift: {{ignore: [{ignored}]}}` leaves it out"
+    )
+    return replace(
+        finding, because=because, evidence={**finding.evidence, "always": list(always), "beyond": list(beyond)}
+    )
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

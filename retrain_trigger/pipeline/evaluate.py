@@ -1,0 +1,222 @@
+"""What a tick can know now: the metrics log, the prediction log with the labels that have come, and the reference."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.errors import DataError
+from retrain_trigger.core.measurements import Mark
+from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.counts.scores import EDGES
+from retrain_trigger.counts.windows import WindowCounts
+from retrain_trigger.judge.checks import lateness
+from retrain_trigger.judge.memory import Champion, Memory
+from retrain_trigger.logs import metrics_log
+from retrain_trigger.logs.metrics_log import MetricsLog
+from retrain_trigger.pipeline import adopted, drifting
+from retrain_trigger.pipeline.check import Observed, counts_judge, unused
+from retrain_trigger.pipeline.profile import Reference, of_source, reference
+from retrain_trigger.pipeline.tick import nearby
+from retrain_trigger.store import files
+from retrain_trigger.store.ledger import Ledger
+from retrain_trigger.store.registry import Registry
+
+if TYPE_CHECKING:
+    from retrain_trigger.engines.counted import Counted, Example
+    from retrain_trigger.engines.plan import Plan
+
+LOG = "log"
+"""Under this name the ledger keeps what was counted of the prediction log."""
+
+EMPTY_LOG = MetricsLog(measurements=(), mark=Mark(), newest=None, notes=())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was observed, how far the logs have been read, and what to tell the person about lines left out."""
+
+    observed: Observed
+    mark: Mark
+    notes: tuple[str, ...] = ()
+
+
+def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, now: datetime, scratch: Path) -> Reading:
+    """Read all logs as known at `now`; what was counted before is taken from the ledger, and kept there.
+
+    Parts of a log are copied to `scratch` to be read: what a kill leaves there is removed by a later run.
+
+    Raises CannotJudgeError where a log that judges is missing or cannot be read.
+    """
+    champion = past.champion
+    log = _metrics(config, champion, now)
+    if config.logs.predictions is None:
+        return Reading(
+            Observed(measurements=log.measurements, newest=log.newest, latest=log.latest), log.mark, log.notes
+        )
+    from retrain_trigger.engines import prediction_log, waiting  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+
+    found, positive, unread = _reference(config, registry, champion, ledger, now)
+    wanted = _plan(config, registry, champion, found)
+    known = _kept(ledger)
+    files.make_folder(scratch, mode=0o700)
+    keep = scratch if ledger.asks else config.state
+    counted = prediction_log.count(wanted, now=now, known=known, store=config.state, keep=keep, scratch=scratch)
+    if counted != known and not ledger.asks:
+        ledger.keep_counted(LOG, {wanted.predictions: encoded(counted)})
+        waiting.clear(config.state / waiting.FOLDER, (*counted.rows, *counted.labels))
+    observed = _observed(wanted, counted, log, found, positive, now=now)
+    starts = [window.start for window in observed.windows or ()]
+    times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
+    mark = Mark(max(times, default=None), log.mark.ends, judged_until(config, observed.windows or ()))
+    notes = (*log.notes, *unread, *_late(config, observed), *unused(config, observed, past))
+    return Reading(observed, mark, notes)
+
+
+def judged_until(config: Config, windows: Sequence[WindowCounts]) -> datetime | None:
+    """Return the newest window that has its labels, the time before the first where none has; None without windows."""
+    if not windows:
+        return None
+    judged = (window.start for window in windows if window.coverage >= config.trigger.label_coverage)
+    return max(judged, default=windows[0].start - config.trigger.window)
+
+
+def _late(config: Config, observed: Observed) -> Iterator[str]:
+    """Say how long labels take, while windows wait for theirs."""
+    waits = any(window.rows and window.coverage < config.trigger.label_coverage for window in observed.windows or ())
+    if observed.delay is not None and waits:
+        yield str(observed.delay)
+
+
+@contextmanager
+def replaying(
+    config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, *, until: datetime
+) -> Iterator[tuple[list[datetime], Any]]:
+    """Open the prediction log for a replay: the ends of its windows, and a function that tells what was known then."""
+    from retrain_trigger.engines import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+
+    found, positive, _ = _reference(config, registry, champion, ledger, until)
+    wanted = replace(_plan(config, registry, champion, found), since=None)
+    with past.replaying(wanted, until=until) as known:
+        yield known.ends(), lambda now: _observed(wanted, known.at(now), EMPTY_LOG, found, positive, now=now)
+
+
+def _metrics(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:
+    """Read the metrics log; it may be missing where a prediction log judges, and empty soon after a promotion."""
+    path = config.logs.metrics
+    if counts_judge(config) and not path.exists():
+        return EMPTY_LOG
+    if champion is not None and now - champion.since <= config.trigger.max_age and files.is_empty(path):
+        return EMPTY_LOG
+    log = metrics_log.read([nearby(path)], wanted=config.wanted, now=now)
+    return replace(log, measurements=drifting.stated(config, log.measurements))
+
+
+def _reference(
+    config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, now: datetime
+) -> tuple[Reference, str, tuple[str, ...]]:
+    """Return what drift is measured from, the positive label, and what could not be read: that stops no judgement."""
+    profile: Mapping[str, Any] = {}
+    notes: tuple[str, ...] = ()
+    positive = config.positive_label
+    if champion is not None:
+        profile = registry.profile(champion.version) or {}
+        positive = positive or registry.card(champion.version).get("positive")
+    if config.logs.reference is not None:
+        profile = _profiled(config, ledger, now)
+    elif champion is not None and adopted.is_unknown(registry, champion.version):
+        try:
+            profile = adopted.first_windows(config, registry, champion, ledger, now=now)
+        except DataError as error:
+            notes = (f"drift is not measured: {error}",)
+    return reference(profile.get("watched", {})), positive or "1", notes
+
+
+def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any]:
+    """Count the reference that the settings name; once for as long as its files stay as they are."""
+    from retrain_trigger.engines import sources  # noqa: PLC0415
+
+    source = config.logs.reference or ""
+    state = encoded(sources.files_of(source, key="logs.reference"))
+    known: dict[str, Any] | None = ledger.counted("reference").get(source)
+    if known is not None and known["files"] == state:
+        return known
+    columns = config.logs.names
+    profile: dict[str, Any] = {"files": state, "watched": of_source(source, columns=columns, now=now)}
+    ledger.keep_counted("reference", {source: profile})
+    return profile
+
+
+def _plan(config: Config, registry: Registry, champion: Champion | None, found: Reference) -> "Plan":
+    from retrain_trigger.engines.plan import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+
+    return Plan(
+        predictions=config.logs.predictions or "",
+        labels=config.logs.labels,
+        columns=config.logs.names,
+        window=config.trigger.window,
+        bins={name: bins for name, (bins, _) in found.items()},
+        score_edges=EDGES,
+        since=champion.since if champion else None,
+        version=champion.version if champion else None,
+        slices=config.trigger.slices,
+        classes=_classes(config, registry, champion),
+        date_format=config.logs.date_format,
+        decimal=config.logs.decimal,
+        coverage=config.trigger.label_coverage,
+        horizon=config.logs.label_horizon,
+        known_as=champion.known_as if champion else None,
+        earlier=champion.earlier if champion else None,
+    )
+
+
+def _classes(config: Config, registry: Registry, champion: Champion | None) -> tuple[str, ...] | None:
+    """Return the classes that a label may be of: those the champion was trained on; None where they are not known."""
+    if champion is None or not counts_judge(config):
+        return None
+    card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
+    known = {*profile.get("labels", {}), *(card.get("classes") or ())}
+    if not known or (config.positive_label is not None and config.positive_label not in known):
+        return None
+    return tuple(sorted(known))
+
+
+def _kept(ledger: Ledger) -> "Counted":
+    """Return what was counted by an earlier run; nothing if another version wrote it."""
+    from retrain_trigger.engines.counted import Counted  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+
+    for document in ledger.counted(LOG).values():
+        with suppress(KeyError, TypeError, ValueError):
+            return decoded(Counted, document)
+    return Counted()
+
+
+def _observed(
+    plan: "Plan", counted: "Counted", log: MetricsLog, found: Reference, positive: str, *, now: datetime
+) -> Observed:
+    from retrain_trigger.engines import reading  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
+
+    seen = reading.seen(plan, counted, now=now, told=_told)
+    return Observed(
+        measurements=log.measurements,
+        windows=seen.windows,
+        reference=found,
+        labelled=seen.labelled,
+        positive=positive,
+        newest=seen.newest or log.newest,
+        newest_label=seen.newest_label,
+        aside=seen.aside,
+        latest=seen.latest or log.latest,
+        delay=lateness.of_labels(seen.delays.items()) or lateness.of_windows(seen.windows, length=plan.window, now=now),
+    )
+
+
+def _told(file: str, example: "Example") -> str:
+    """Say where a row stands that cannot be used, and which value is the cause."""
+    where, value = str(nearby(Path(file))), example.value
+    where = f"{where}:{example.line}" if example.line else f"row {example.place + 1:,} of {where}"
+    return f"{where}: {example.column} is {json.dumps(value, ensure_ascii=False) if value.strip() else 'empty'}"

@@ -1,0 +1,364 @@
+"""Before a training starts: is the data fit, can a challenger be judged, and which rows does it get."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from retrain_trigger.core.errors import PromotionError, UsageError
+from retrain_trigger.core.events import Reason, Span
+from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.counts.table import TableCounts
+from retrain_trigger.judge import policy, rules
+from retrain_trigger.judge.checks.lateness import AT_ONCE
+from retrain_trigger.judge.memory import Champion
+from retrain_trigger.judge.metrics import METRICS, positive_label
+from retrain_trigger.pipeline import compare, data_check, holdout, profile
+from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.store import files
+
+if TYPE_CHECKING:
+    from retrain_trigger.engines.description import Known
+    from retrain_trigger.engines.labelled import LabelledRows
+
+NO_HOLDOUT = "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION --reason ...`"
+_BINARY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """What one challenger is trained on: how far back it reaches, the rows (None: `make` finds its own).
+
+    `name` tells the files of this training from those of others in the same attempt.
+    """
+
+    reach: str
+    rows: Path | None
+    profile: Mapping[str, Any] | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Out of time: the recipes are first trained on rows up to `left_out_after` and judged on the file `holdout`.
+
+    It has all rows of the newest windows that are newer than the champion's training data; `deciding` says how many, and
+    from when to when they are. `refits` are the splits, one for each reach, that a winner is refitted on.
+    """
+
+    holdout: Path
+    deciding: Span
+    left_out_after: datetime
+    refits: tuple[Split, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Fit data, split. `uncompared` says why no comparison will be possible; None where `holdout` decides.
+
+    `deciding` says how many rows the hold-out has, and from when to when they are.
+    """
+
+    splits: tuple[Split, ...]
+    holdout: Path | None = None
+    deciding: Span = field(default_factory=Span)
+    selection: Selection | None = None
+    label: str = ""
+    features: tuple[str, ...] = ()
+    positive: str = ""
+    reserved: float = 0.0
+    uncompared: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def prepare(
+    tick: Tick, champion: Champion | None, *, breached: Sequence[datetime], forced: bool, because: str
+) -> Prepared | Outcome:
+    """Validate and split the data; an Outcome where it is refused (exit 4), or too little of it is there yet (a wait).
+
+    `breached` are the starts of the windows that the hold-out must contain. `forced` trains even where too few rows
+    can decide. `because` is told to a check of the user's own. Raises DataError where the data cannot be read,
+    PromotionError where it is too old to judge by, or a new version would have no place.
+    """
+    tick.registry.check_writable()  # else a training of hours would end in a model that has no place
+    prepared = _prepared(tick, champion, breached, forced=forced)
+    if isinstance(prepared, Outcome):
+        return prepared
+    reason = Reason(because=because, forced=forced, findings=prepared.findings)
+    checked = data_check.judged(tick, _by_name(prepared), reason=reason)
+    # The check of one's own has been given these files, too: leakage is looked for in what it left of them.
+    findings = (*prepared.findings, *checked, *_leaks(tick, prepared))
+    fit = all(finding.verdict is Verdict.PASS for finding in findings)
+    return replace(prepared, findings=findings) if fit else _refused(findings)
+
+
+def refit(tick: Tick, reach: str) -> Split:
+    """Return the split that `prepare` wrote for the refit of a winner, also after a crash. Raises PromotionError."""
+    name = f"refit-{reach}"
+    try:
+        watched = json.loads((tick.scratch / f"{name}.profile.json").read_text())
+    except (OSError, ValueError) as error:
+        raise PromotionError(f"the profile of {name} cannot be read: {error}; the champion is kept") from error
+    return Split(reach=reach, rows=tick.scratch / f"{name}.parquet", profile=watched, name=name)
+
+
+def _by_name(prepared: Prepared) -> dict[str, Path | None]:
+    """Return all files that will be trained on, by the reach, and `refit-` before it for the second training."""
+    refits = prepared.selection.refits if prepared.selection else ()
+    return {**{split.reach: split.rows for split in prepared.splits}, **{split.name: split.rows for split in refits}}
+
+
+def _leaks(tick: Tick, prepared: Prepared) -> tuple[Finding, ...]:
+    columns = tick.config.logs.names
+    files_of = {name: rows for name, rows in _by_name(prepared).items() if rows is not None}
+    found = holdout.leaks(files_of, prepared.holdout, columns=columns) if prepared.holdout else ()
+    if prepared.selection is None:
+        return found
+    first = {split.reach: split.rows for split in prepared.splits if split.rows is not None}
+    return (*found, *holdout.leaks(first, prepared.selection.holdout, columns=columns))
+
+
+def _prepared(
+    tick: Tick, champion: Champion | None, breached: Sequence[datetime], *, forced: bool
+) -> Prepared | Outcome:
+    files.remove_folder(tick.scratch.parent)
+    files.make_folder(tick.scratch, mode=0o700)
+    data = tick.config.data
+    own = Split(reach="all", rows=None, profile=None, name="train-all")
+    logs = tick.config.logs
+    if data.labelled is None and data.holdout_file is None and logs.predictions is None:
+        return Prepared(splits=(own,), uncompared=NO_HOLDOUT)
+    if tick.config.metric not in METRICS:
+        because = f"metric {tick.config.metric!r} cannot be computed from predictions: promote VERSION by hand"
+        return Prepared(splits=(own,), uncompared=because)
+    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    opened = partial(labelled.opened, columns=logs.names, now=tick.now)
+    if data.labelled is None and data.holdout_file is not None:
+        with opened(data.holdout_file, key="data.holdout_file") as held:
+            return _own_holdout(tick, held, champion, own, breached, forced=forced)
+    source = data.labelled or logs.predictions or ""
+    truth = logs.labels if source == logs.predictions else None
+    with opened(source, labels=truth) as rows:
+        if data.holdout_file is None:
+            return _split(tick, rows, champion, breached, held=None, forced=forced)
+        with opened(data.holdout_file, key="data.holdout_file") as held:
+            return _split(tick, rows, champion, breached, held=held, forced=forced)
+
+
+def _own_holdout(
+    tick: Tick,
+    rows: "LabelledRows",
+    champion: Champion | None,
+    own: Split,
+    breached: Sequence[datetime],
+    *,
+    forced: bool,
+) -> Prepared | Outcome:
+    held = _deciding(tick, rows, trained_until(tick, champion), None)
+    missing = None if champion is None else holdout.lacking(tick, held, breached, forced=forced)
+    if missing is not None:
+        return missing
+    return _with_holdout(tick, rows, champion, held, (own,))
+
+
+def _split(
+    tick: Tick,
+    rows: "LabelledRows",
+    champion: Champion | None,
+    breached: Sequence[datetime],
+    *,
+    held: "LabelledRows | None",
+    forced: bool,
+) -> Prepared | Outcome:
+    """Split labelled rows; `held` are those of a hold-out of the user's own, else a share of the rows is reserved."""
+    share = max(tick.config.data.holdout if held is None else 0.0, tick.past.reserved)
+    until, left_out = trained_until(tick, champion), _left_out_after(tick, rows, champion)
+    first = _wheres(tick, rows, champion, share, until=left_out)
+    refits = _wheres(tick, rows, champion, share, until=None) if left_out else {}
+    max_age = None if forced else tick.config.trigger.max_age + (holdout.delay(tick, rows) or AT_ONCE).most
+    tables, findings = _described(tick, rows, champion, until, {"train": first, "refit": refits}, max_age=max_age)
+    if any(finding.verdict is not Verdict.PASS for finding in findings):
+        return _refused(findings)
+    deciding = _deciding(tick, held or rows, until, share if held is None else None)
+    compared = [] if champion is None else [deciding]
+    if left_out is not None:
+        windows = tick.config.promotion.out_of_time
+        compared.append(holdout.out_of_time(rows, after=left_out, until=until, windows=windows))
+    for each in compared:
+        missing = holdout.lacking(tick, each, breached, forced=forced)
+        if missing is not None:
+            return missing
+    prepared = _with_holdout(tick, rows, champion, deciding, _written(tick, rows, first, tables, "train"))
+    prepared = replace(prepared, reserved=share, findings=findings)
+    if left_out is None:
+        return prepared
+    newest = tick.scratch / "selection.parquet"
+    rows.write(compared[-1].where, newest)
+    again = _written(tick, rows, refits, tables, "refit")
+    span = rows.span(compared[-1].where)
+    selection = Selection(holdout=newest, deciding=span, left_out_after=left_out, refits=again)
+    return replace(prepared, selection=selection)
+
+
+def _left_out_after(tick: Tick, rows: "LabelledRows", champion: Champion | None) -> datetime | None:
+    """Return the time after which rows are left out of the first trainings; None where none are."""
+    windows = tick.config.promotion.out_of_time if champion else 0
+    return holdout.left_out_after(rows, windows=windows, length=tick.config.trigger.window)
+
+
+def _wheres(
+    tick: Tick, rows: "LabelledRows", champion: Champion | None, share: float, *, until: datetime | None
+) -> dict[str, str]:
+    """Return the rows of each reach as SQL. A reach counts back from `until`: a recipe stays as long in both trainings."""
+    reaches = tick.config.data.windows if champion else (_widest(tick.config.data.windows),)
+    end = until or tick.now
+    return {
+        _named(reach): rows.training(share=share, since=end - reach if reach else None, until=until)
+        for reach in reaches
+    }
+
+
+def _described(
+    tick: Tick,
+    rows: "LabelledRows",
+    champion: Champion | None,
+    until: datetime | None,
+    wheres: Mapping[str, Mapping[str, str]],
+    *,
+    max_age: timedelta | None,
+) -> tuple[dict[str, dict[str, Any]], tuple[Finding, ...]]:
+    """Describe each split by its name, and judge all of them; what is trained on in the end must have new rows."""
+    from retrain_trigger.engines.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
+
+    own = _trained_on(tick, champion)
+    known = Known(rules.bands(own), rules.categories(own))
+    tables = {
+        f"{stage}-{reach}": rows.describe(where, known)
+        for stage, each in wheres.items()
+        for reach, where in each.items()
+    }
+    last = "refit-" if wheres["refit"] else "train-"
+    final = [table for name, table in tables.items() if name.startswith(last)]
+    first = [table for name, table in tables.items() if not name.startswith(last)]
+    judged = _quality(tick, champion, own, [*final, *_recent(tick, rows, until, known)], max_age=max_age)
+    seen = {finding.because for finding in judged}
+    early = [f for f in _quality(tick, champion, own, first, max_age=None) if f.because not in seen]
+    return tables, (*judged, *early)
+
+
+def _written(
+    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], tables: Mapping[str, Mapping[str, Any]], stage: str
+) -> tuple[Split, ...]:
+    """Write the rows and the profile of each split; the profile of a refit is a file, too, for it may be made later."""
+    splits = []
+    for reach, where in wheres.items():
+        name = f"{stage}-{reach}"
+        target = tick.scratch / f"{name}.parquet"
+        rows.write(where, target)
+        watched = {**tables[name], "watched": profile.of_training(rows, where)}
+        if stage == "refit":
+            files.write(tick.scratch / f"{name}.profile.json", json.dumps(watched).encode())
+        splits.append(Split(reach=reach, rows=target, profile=watched, name=name))
+    return tuple(splits)
+
+
+def _deciding(tick: Tick, rows: "LabelledRows", until: datetime | None, share: float | None) -> holdout.HoldOut:
+    """Return the rows that decide: newer than the champion's, reserved where a share is; all where it is None."""
+    if share is None:
+        return holdout.HoldOut(rows, rows.newer(until), f"in {tick.config.data.holdout_file} (data.holdout_file)")
+    return holdout.HoldOut(rows, rows.deciding(share=share, after=until), "on the hold-out")
+
+
+def _with_holdout(
+    tick: Tick, rows: "LabelledRows", champion: Champion | None, deciding: holdout.HoldOut, splits: tuple[Split, ...]
+) -> Prepared:
+    labels = rows.labels()
+    if len(labels) > _BINARY and METRICS[tick.config.metric].of_one_class:
+        raise UsageError(
+            f"metric {tick.config.metric} is for two classes, and the labels are {', '.join(labels)}: "
+            f"set `metric: f1_macro`"
+        )
+    path = None
+    if champion is not None:
+        compare.check_settings(tick, rows.types)
+        path = tick.scratch / "holdout.parquet"
+        deciding.rows.write(deciding.where, path)
+    return Prepared(
+        splits=splits,
+        holdout=path,
+        deciding=deciding.rows.span(deciding.where) if path else Span(),
+        label=rows.columns["label"],
+        features=rows.features,
+        positive=positive(tick, champion, labels),
+    )
+
+
+def _trained_on(tick: Tick, champion: Champion | None) -> TableCounts | None:
+    """Return what is known of the champion's training data; None for a model that was adopted."""
+    known = tick.registry.profile(champion.version) if champion else None
+    return TableCounts.from_json(known) if known else None
+
+
+def _quality(
+    tick: Tick,
+    champion: Champion | None,
+    own: TableCounts | None,
+    tables: Sequence[Mapping[str, Any]],
+    *,
+    max_age: timedelta | None,
+) -> tuple[Finding, ...]:
+    card = tick.registry.card(champion.version) if champion else {}
+    found: dict[str, Finding] = {}
+    for table in tables:
+        for finding in rules.check(
+            TableCounts.from_json(table),
+            own,
+            features=card.get("features"),
+            max_missing=tick.config.data.max_missing,
+            label=tick.config.logs.columns.label,
+            unchecked=tick.config.data.unchecked,
+            now=tick.now,
+            max_age=max_age,
+        ):
+            found.setdefault(finding.because, finding)
+    return tuple(found.values())
+
+
+def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None, known: "Known") -> list[Mapping[str, Any]]:
+    """Describe the rows newer than the champion's, where they are enough to be a window: old rows may hide their faults."""
+    newer = rows.newer(until)
+    return [rows.describe(newer, known)] if until and rows.count(newer) >= tick.config.trigger.min_rows else []
+
+
+def _refused(findings: Sequence[Finding]) -> Outcome:
+    reasons = [finding.because for finding in findings if finding.verdict is not Verdict.PASS]
+    because = f"the training data is refused: {'; '.join(reasons)}. Nothing was trained"
+    return Outcome(word=Word.DATA_REFUSED, code=ExitCode.DATA_REFUSED, because=because, findings=tuple(findings))
+
+
+def trained_until(tick: Tick, champion: Champion | None) -> datetime | None:
+    """Return the time of the newest row that the champion was trained on; its promotion where that is not known."""
+    return holdout.trained_until(tick.registry, champion)
+
+
+def positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -> str:
+    """Return the positive label: of the settings, else the champion's, else chosen from the rows of each label."""
+    fixed = tick.config.positive_label
+    if fixed is None and champion is not None:
+        fixed = tick.registry.card(champion.version).get("positive")
+    return positive_label(labels, fixed or None)
+
+
+def _widest(windows: Sequence[timedelta | None]) -> timedelta | None:
+    """Return the widest reach: a first champion is not compared, so it learns from all there is."""
+    spans = [window for window in windows if window is not None]
+    return max(spans) if len(spans) == len(windows) else None
+
+
+def _named(reach: timedelta | None) -> str:
+    return policy.length(reach) if reach else "all"

@@ -1,0 +1,107 @@
+"""The probation of a new champion: it is rolled back by itself, and quarantined, where it does worse than the one before."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.errors import PromotionError
+from retrain_trigger.core.events import Grounds, Quarantined, Standing, Window
+from retrain_trigger.core.findings import Finding, Verdict, unknown
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
+from retrain_trigger.judge import lineage, policy
+from retrain_trigger.judge.checks import point, probation
+from retrain_trigger.judge.memory import Memory
+from retrain_trigger.pipeline import promote, staging
+from retrain_trigger.pipeline.check import Judgement, Observed, champion_measurements
+from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.store.registry import Registry
+
+
+def standing(config: Config, observed: Observed, past: Memory) -> Standing | None:
+    """Return how the champion is doing, to hold its successor against; None where nothing was measured."""
+    windows = _windows(config, champion_measurements(config, observed, past))
+    if past.champion is None or not windows:
+        return None
+    return probation.standing(
+        past.champion.version,
+        windows,
+        metric=config.metric,
+        threshold=config.performance_threshold,
+        lower_is_better=config.lower_is_better,
+        cost=config.weights,
+    )
+
+
+def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -> Finding | None:
+    """Judge a champion on probation by the windows that began within it; None where there is no probation now.
+
+    Labels may come until `trigger.max_age` after its end.
+    """
+    length, champion = config.promotion.probation, past.champion
+    if length is None or champion is None or past.probation is None:
+        return None
+    until = champion.since + length
+    if past.clock(now) > until + config.trigger.max_age:
+        return None
+    if past.probation.standing is None:
+        return unknown("probation", "nothing was measured of its predecessor", warns=True)
+    own = (each for each in champion_measurements(config, observed, past) if each.at is None or each.at < until)
+    finding = probation.check(
+        past.probation.standing,
+        _windows(config, own),
+        metric=config.metric,
+        lower_is_better=config.lower_is_better,
+        margin=config.promotion.margin,
+        looks=-(-length // config.trigger.window),
+        min_rows=config.trigger.min_rows,
+        cost=config.weights,
+    )
+    because = f"{finding.because} (on probation until {policy.stamp(until)})"
+    return replace(finding, because=because, warns=True)
+
+
+def failed(judgement: Judgement) -> Finding | None:
+    """Return the finding of a champion that does worse than its predecessor."""
+    found = (finding for finding in judgement.findings if finding.name == "probation")
+    return next((finding for finding in found if finding.verdict is Verdict.BREACH), None)
+
+
+def obstacle(registry: Registry, past: Memory, finding: Finding) -> str | None:
+    """Say why a champion that does worse cannot be rolled back by itself; None where it can."""
+    predecessor = finding.evidence["predecessor"]
+    try:
+        because = f"{predecessor} is quarantined" if registry.verified(predecessor) in past.quarantined else None
+    except PromotionError as error:
+        because = str(error)
+    return because and f"{because}. Go back further with `retrain-check rollback VERSION`"
+
+
+def rolled_back(tick: Tick, finding: Finding) -> Outcome:
+    """Make the predecessor the champion again, and quarantine the one that did worse."""
+    current = tick.registry.champion()
+    assert current is not None
+    target = finding.evidence["predecessor"]
+    before = lineage.served(tick.ledger.effects()).get(target)
+    tick = staging.withdraw(tick, f"{current.version}, the champion beside it, is rolled back")
+    because = f"rolled back from {current.version}, which is quarantined: {finding.because}"
+    worse = Quarantined(version=current.version, sha256=current.sha256)
+    grounds = Grounds(by="probation", because=because, quarantined=worse)
+    promote.promote(tick, target, grounds, previous=before.previous if before else None)
+    return Outcome(
+        word=Word.ROLLED_BACK,
+        code=ExitCode.OK,
+        because=f"{target} is the champion again; {because}",
+        run=tick.run,
+        details={"version": target, "quarantined": current.version},
+    )
+
+
+def _windows(config: Config, measurements: Iterable[Measurement]) -> list[Window]:
+    windows = []
+    for each in measurements:
+        value = point.value_of(each, config.metric, config.weights)
+        if value is not None or each.counts is not None:
+            windows.append(Window(value, point.stated_rows(each), each.counts))
+    return windows

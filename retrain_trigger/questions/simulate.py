@@ -1,0 +1,130 @@
+"""Simulate: the same judgement as a tick's, over every window of a log, at each window's own time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.errors import PromotionError
+from retrain_trigger.core.findings import Finding
+from retrain_trigger.core.measurements import Mark, Measurement
+from retrain_trigger.core.records import encoded
+from retrain_trigger.judge.memory import Attempt, Champion, Memory
+from retrain_trigger.judge.policy import Action, Decision
+from retrain_trigger.logs import metrics_log
+from retrain_trigger.pipeline import drifting, evaluate
+from retrain_trigger.pipeline.check import Memo, Observed, judged
+from retrain_trigger.pipeline.tick import nearby, registry
+from retrain_trigger.store.ledger import Ledger
+
+_DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
+_FAR = timedelta(days=366 * 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What would have been decided at one moment: when `where`, dated `at` (None without a time), had been logged."""
+
+    where: str
+    at: datetime | None
+    findings: tuple[Finding, ...]
+    decision: Decision
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the step as a JSON object."""
+        until = self.decision.until
+        return {
+            "where": self.where,
+            "at": self.at.isoformat() if self.at else None,
+            "action": self.decision.action.value,
+            "because": self.decision.because,
+            "until": until.isoformat() if until else None,
+            "findings": encoded(self.findings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Every step of a replay, oldest first, and what the log had besides."""
+
+    steps: tuple[Step, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def count(self, action: Action) -> int:
+        """Count the steps that came to an action."""
+        return sum(step.decision.action is action for step in self.steps)
+
+    @property
+    def would_retrain_now(self) -> bool:
+        """Say whether the last measurement triggers."""
+        return bool(self.steps) and self.steps[-1].decision.action is Action.RETRAIN
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """One step to judge: what was known then, and what a training started then would use up."""
+
+    now: datetime
+    where: str
+    at: datetime | None
+    observed: Observed
+    mark: Mark
+
+
+def simulate(config: Config, logs: Sequence[Path | BinaryIO]) -> Replay:
+    """Replay metrics logs, or (with none) the prediction log of the settings.
+
+    After a trigger, cooldown, budget and evidence go on as if the champion had been kept. Lines without a time are
+    taken to be `trigger.window` apart. Raises CannotJudgeError where a log cannot be read.
+    """
+    if not logs and config.logs.predictions is not None:
+        return Replay(tuple(_judged(config, _windows(config))))
+    log = metrics_log.read(logs or [nearby(config.logs.metrics)], wanted=config.wanted, now=None, final=True)
+    plain = config.model_copy(update={"logs": config.logs.model_copy(update={"predictions": None})})
+    return Replay(tuple(_judged(plain, _lines(plain, drifting.stated(plain, log.measurements)))), log.notes)
+
+
+def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
+    past, memo = Memory(), Memo()
+    for moment in moments:
+        judgement = judged(config, moment.observed, past, now=moment.now, memo=memo)
+        yield Step(moment.where, moment.at, judgement.findings, judgement.decision)
+        if judgement.decision.action is Action.RETRAIN:
+            used = Mark(moment.mark.at, dict(moment.mark.ends))
+            past = past.attempted(Attempt(moment.now, used))
+
+
+def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Moment]:
+    """Yield one moment for each line, at its own time."""
+    seen: list[Measurement] = []
+    ends: dict[str, int] = {}
+    now = _DAY_ONE
+    for line in measurements:
+        now = line.at or now + config.trigger.window
+        seen.append(line)
+        ends[line.file] = line.end
+        yield _Moment(now, line.where, line.at, Observed(measurements=seen), Mark(line.at, ends))
+
+
+def _windows(config: Config) -> Iterator[_Moment]:
+    """Yield one moment for each window of the prediction log, when it has just closed."""
+    with Ledger.reading(config.state / "ledger.sqlite") as ledger:
+        champion = _champion(config)
+        until = datetime.now(UTC) + _FAR
+        with evaluate.replaying(config, registry(config), champion, ledger, until=until) as (ends, known_at):
+            for end in ends:
+                observed = replace(known_at(end), newest=None)
+                start = end - config.trigger.window
+                mark = Mark(start, judged=evaluate.judged_until(config, observed.windows or ()))
+                yield _Moment(end, f"window {start:%Y-%m-%d %H:%M}Z", start, observed, mark)
+
+
+def _champion(config: Config) -> Champion | None:
+    """Return the champion whose profile drift is measured from; none is needed."""
+    try:
+        pointer = registry(config).champion()
+    except PromotionError:
+        return None
+    return None if pointer is None else Champion(pointer.version, datetime.fromisoformat(pointer.promoted_at))

@@ -1,0 +1,156 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrain_trigger.core.events import Standing, Window
+from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.judge.checks.probation import LEVEL_WINDOWS, MOST_WINDOWS, check, standing
+
+OPTIONS = {"metric": "f1", "lower_is_better": False, "margin": 0.02, "looks": 7, "min_rows": 200}
+cells = st.tuples(*[st.integers(0, 400)] * 4)
+windows = st.lists(cells.map(lambda counts: Window(None, None, counts)), min_size=1, max_size=12)
+
+
+def counted(right: int, rows: int = 500) -> Window:
+    """A window of which so many of 150 positives were found, and as many false ones as missed."""
+    missed = 150 - right
+    return Window(None, None, (right, missed, missed, rows - 150 - missed))
+
+
+def judged(before: list[Window], now: list[Window], **options: object) -> Finding:
+    was = standing("v1", before, metric="f1", threshold=0.85, lower_is_better=False)
+    return check(was, now, **{**OPTIONS, **options})  # type: ignore[arg-type]
+
+
+@given(windows, windows)
+def test_every_table_of_counts_gets_a_finding_and_unknown_has_no_value(before: list[Window], now: list[Window]) -> None:
+    finding = judged(before, now)
+    assert (finding.value is None) == (finding.verdict is Verdict.UNKNOWN)
+    assert finding.value is None or 1 <= finding.value <= 1e300
+    if finding.verdict is Verdict.BREACH:
+        assert finding.evidence["fall"] >= 0.02
+
+
+@given(windows)
+def test_a_champion_exactly_as_good_is_never_rolled_back(same: list[Window]) -> None:
+    was = standing("v1", same, metric="f1", threshold=0.85, lower_is_better=False)
+    assert check(was, was.windows[-was.level :], **OPTIONS).verdict is not Verdict.BREACH  # type: ignore[arg-type]
+
+
+def test_the_worse_it_is_the_longer_the_odds() -> None:
+    before = [counted(130)] * 20
+    odds = [judged(before, [counted(right)] * 2).value or 0.0 for right in (130, 120, 110, 90, 60)]
+    assert all(one < other for one, other in pairwise(odds))
+    assert judged(before, [counted(60)]).verdict is Verdict.BREACH
+
+
+def test_a_fall_of_less_than_the_margin_is_no_reason_however_certain() -> None:
+    before, now = (
+        [Window(None, None, (8500, 1500, 1500, 88500))] * 10,
+        [Window(None, None, (8400, 1600, 1600, 88400))] * 7,
+    )
+    assert judged(before, now, margin=0.02).verdict is Verdict.PASS
+    assert judged(before, now, margin=0.0).verdict is Verdict.BREACH
+
+
+def test_windows_that_swing_need_a_larger_fall() -> None:
+    calm, wild = [counted(130)] * 20, [counted(115), counted(145)] * 10
+    now = [counted(115)] * 3
+    assert judged(calm, now).verdict is Verdict.BREACH
+    assert judged(wild, now).verdict is Verdict.PASS
+
+
+def test_the_level_is_the_stretch_that_was_found_bad() -> None:
+    was = standing("v1", [counted(140)] * 80 + [counted(90)] * 3, metric="f1", threshold=0.85, lower_is_better=False)
+    assert (was.level, len(was.windows)) == (3, MOST_WINDOWS)
+    good = standing("v1", [counted(140)] * 80, metric="f1", threshold=0.85, lower_is_better=False)
+    assert good.level == LEVEL_WINDOWS
+    assert decoded(Standing, encoded(was)) == was
+
+
+@given(st.integers(90, 140), st.integers(1, 6), st.integers(1, 60))
+def test_looks_share_one_in_a_hundred(right: int, days: int, looks: int) -> None:
+    before, now = [counted(130)] * 20, [counted(right)] * days
+    finding = judged(before, now, looks=looks, margin=0.0)
+    assert finding.limit == 100 * looks
+    assert finding.value == judged(before, now, looks=1, margin=0.0).value  # odds are of what was seen, whoever asks
+    assert finding.value is not None
+    assert (finding.verdict is Verdict.BREACH) == (finding.value >= 100 * looks)
+
+
+def test_of_equally_good_champions_at_most_one_in_a_hundred_is_rolled_back_however_often_one_looks() -> None:
+    random, probations, looks = np.random.default_rng(9), 300, 7
+    share = np.array((0.26, 0.04, 0.04, 0.66))
+    drawn = random.multinomial(500, share, size=(probations, 14 + looks))
+    rolled_back = once = 0
+    for probation in drawn:
+        days = [Window(None, None, (int(tp), int(fp), int(fn), int(tn))) for tp, fp, fn, tn in probation]
+        was = standing("v1", days[:14], metric="f1", threshold=0.5, lower_is_better=False)
+        odds = [
+            check(was, days[14 : 15 + look], **{**OPTIONS, "margin": 0.0}).value or 0.0  # type: ignore[arg-type]
+            for look in range(looks)
+        ]
+        rolled_back += max(odds) >= 100 * looks
+        once += max(odds) >= 100
+    assert rolled_back <= probations / 100
+    assert once > probations / 100  # what looking seven times comes to where they do not share
+
+
+OUTAGE = counted(40)
+
+
+@pytest.mark.parametrize("place", range(29))
+def test_an_outage_day_of_the_predecessor_hides_no_fall_and_makes_none(place: int) -> None:
+    before = [counted(132)] * 30
+    before[place] = OUTAGE
+    assert judged(before, [counted(117)] * 7).verdict is Verdict.BREACH
+    assert judged(before, [counted(132)] * 7).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize("place", range(1, 7))
+def test_an_outage_day_of_its_own_rolls_no_champion_back_and_saves_none(place: int) -> None:
+    before, equal, worse = [counted(132)] * 30, [counted(132)] * 7, [counted(117)] * 7
+    equal[place] = worse[place] = OUTAGE
+    assert all(judged(before, equal[:looks]).verdict is Verdict.PASS for looks in range(1, 8))
+    assert judged(before, worse).verdict is Verdict.BREACH
+
+
+def test_two_bad_days_in_a_row_are_no_outage() -> None:
+    before, now = [counted(132)] * 30, [counted(132)] * 3
+    assert judged(before, [*now, OUTAGE]).verdict is Verdict.PASS
+    assert judged(before, [*now, OUTAGE, OUTAGE]).verdict is Verdict.BREACH
+
+
+def test_the_first_day_of_a_fall_is_what_a_successor_is_held_against() -> None:
+    was = standing("v1", [counted(132)] * 20 + [counted(60)] * 2, metric="f1", threshold=0.85, lower_is_better=False)
+    assert was.level == 2
+    low = standing("v1", [counted(132)] * 20 + [counted(126)], metric="f1", threshold=0.85, lower_is_better=False)
+    assert low.level == LEVEL_WINDOWS  # a window that is a little low is no stretch
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "why"),
+    [
+        ([counted(130)] * 9, [], "no f1 was measured since its promotion"),
+        ([counted(130)] * 9, [Window(None, None, (0, 20, 20, 60))], "100 labelled rows are fewer than"),
+        ([Window(0.9, None, None)] * 2, [Window(0.1, None, None)], "too few windows of champion and predecessor"),
+        ([counted(130)] * 9, [Window(None, None, (0, 0, 0, 500))], "too few windows of champion and predecessor"),
+    ],
+)
+def test_unknown_never_acts(before: list[Window], now: list[Window], why: str) -> None:
+    finding = judged(before, now)
+    assert finding.verdict is Verdict.UNKNOWN
+    assert why in finding.because
+
+
+def test_a_cost_that_rises_is_worse() -> None:
+    before = [Window(None, None, (100, 20, 10, 370))] * 10
+    now = [Window(None, None, (100, 60, 40, 300))] * 2
+    costs = {"metric": "cost", "lower_is_better": True, "cost": (1.0, 5.0)}
+    was = standing("v1", before, metric="cost", threshold=0.2, lower_is_better=True, cost=(1.0, 5.0))
+    assert check(was, now, **{**OPTIONS, **costs}).verdict is Verdict.BREACH  # type: ignore[arg-type]
+    assert check(was, before[:2], **{**OPTIONS, **costs}).verdict is Verdict.PASS  # type: ignore[arg-type]

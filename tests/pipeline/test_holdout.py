@@ -1,0 +1,287 @@
+"""What decides about a challenger: out of time, apart from all training rows, recent, of two classes, and not worn."""
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from projects import BREAK, CONFIG, Project, day
+
+from retrain_trigger.config import load
+from retrain_trigger.core.errors import PromotionError
+from retrain_trigger.core.events import Compared, Kept, Span
+from retrain_trigger.core.outcomes import Outcome, Word
+from retrain_trigger.pipeline import prepare
+from retrain_trigger.pipeline.tick import begun
+from retrain_trigger.store.ledger import Ledger
+
+OUT_OF_TIME = CONFIG.replace("min_rows: 200", "min_rows: 200, out_of_time: 2")
+STEPS = ["training", "sealed", "selected", "refitting", "sealed", "compared", "promoting", "promoted"]
+
+SNAPSHOTS = """
+import os, shutil
+from retrain_trigger.core.entries import KINDS
+from retrain_trigger.store import ledger
+
+append, folder = ledger.Ledger.append, os.environ.get("SNAPSHOTS")
+
+def keeping(self, event, **rest):
+    number, kind = len(os.listdir(folder)), KINDS[type(event)].value
+    if kind == "sealed":
+        shutil.copytree(os.getcwd(), f"{folder}/{number:02}-un{kind}")
+    append(self, event, **rest)
+    shutil.copytree(os.getcwd(), f"{folder}/{number + 1:02}-{kind}")
+
+if folder:
+    ledger.Ledger.append = keeping
+"""
+
+
+def out_of_time(project: Project, *, first: str, again: str, settings: str = OUT_OF_TIME) -> None:
+    """Let `make train-model` repeat column `first`, and `again` when a winner is refitted; it keeps the rows it got."""
+    project.write("config.yaml", settings)
+    project.trains(first)
+    script = (
+        "import os, shutil, sys, joblib\nfrom echo import Echo\nrows = os.environ['RETRAIN_TRAIN_DATA']\n"
+        "shutil.copy(rows, 'got-' + os.path.basename(rows))\n"
+        "joblib.dump(Echo(sys.argv[2 if os.path.basename(rows).startswith('refit') else 1]), os.environ['RETRAIN_OUTPUT'])\n"
+    )
+    project.write("train.py", script)
+    project.makefile(f"@{sys.executable} train.py {first} {again}")
+
+
+def newest(path: Path) -> str:
+    ((at,),) = duckdb.execute(
+        f"SELECT max(timestamp::TIMESTAMPTZ AT TIME ZONE 'UTC')::VARCHAR FROM '{path}'"
+    ).fetchall()
+    return str(at)
+
+
+def card(project: Project, version: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((project.folder / "models" / version / "card.json").read_text())
+    return document
+
+
+@dataclass(frozen=True)
+class States:
+    """A project as it was after each entry of a run that promotes out of time: what a kill there would leave."""
+
+    project: Project
+    kept: Path
+
+    def after(self, *kinds: str) -> Project:
+        """Put the project back to where its last entries were of these kinds; `unsealed`: before a `sealed` one."""
+        names = [path.name for path in sorted(self.kept.iterdir())]
+        told = [name.partition("-")[2] for name in names]
+        ends = [place for place in range(len(names)) if tuple(told[: place + 1][-len(kinds) :]) == kinds]
+        shutil.rmtree(self.project.folder)
+        shutil.copytree(self.kept / names[ends[-1]], self.project.folder)
+        return self.project
+
+
+@pytest.fixture(scope="module")
+def states(bootstrapped: Project, tmp_path_factory: pytest.TempPathFactory) -> States:
+    place = tmp_path_factory.mktemp("two-stages")
+    project = Project(shutil.copytree(bootstrapped.folder, place / "project"))
+    out_of_time(project, first="new", again="new")
+    (place / "hook").mkdir()
+    (place / "hook/sitecustomize.py").write_text(SNAPSHOTS)
+    (place / "states").mkdir()
+    path = os.pathsep.join([str(place / "hook"), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    project.retrain_check("run", "--now", day(3).isoformat(), SNAPSHOTS=str(place / "states"), PYTHONPATH=path)
+    return States(project, place / "states")
+
+
+def test_out_of_time_a_recipe_is_judged_on_the_newest_windows_then_refitted_on_them(states: States) -> None:
+    project = states.after("promoted")
+    assert project.kinds()[-8:] == STEPS
+    version = project.pointer["version"]
+    assert card(project, version)["refit_of"] == f"{version}-candidate"
+    left_out = card(project, f"{version}-candidate")["left_out"]
+    assert left_out == {"windows": 2, "after": day(1).isoformat()}
+    assert newest(project.folder / "got-train-all.parquet") == "2026-01-22 00:00:00"
+    assert newest(project.folder / "got-refit-all.parquet") > "2026-01-23 20:00:00"
+    explained = project.retrain_check("explain").stdout
+    assert f"out of time, challenger {version}-candidate has f1 0.9" in explained
+    assert "on 384 deciding rows" in explained, "all rows of the newest two days"
+    assert "the interval of the difference on the hold-out is" in explained
+    selected = next(entry for entry in project.history() if entry["kind"] == "selected")
+    assert selected["deciding"]["oldest"] > day(1).isoformat()
+    assert {"margin", "certainty"} <= {gate["name"] for gate in selected["trials"][0]["gates"]}
+
+
+def test_neither_training_has_a_reserved_row(states: States) -> None:
+    folder = states.after("promoting").folder
+    ((holdout,),) = duckdb.execute(f"SELECT list(id) FROM '{folder}/.retrain-check/runs/*/holdout.parquet'").fetchall()
+    for name in ("train", "refit"):
+        ((rows,),) = duckdb.execute(f"SELECT list(id) FROM '{folder}/got-{name}-all.parquet'").fetchall()
+        assert rows
+        assert not set(holdout) & set(rows)
+
+
+@pytest.mark.parametrize(
+    ("after", "kinds", "word"),
+    [
+        (("training",), [*STEPS[:1], "abandoned"], "waiting"),
+        (("training", "unsealed"), STEPS, "promoted"),
+        (("selected",), STEPS, "promoted"),
+        (("refitting",), [*STEPS[:4], "abandoned"], "waiting"),
+        (("refitting", "unsealed"), STEPS, "promoted"),
+        (("compared",), STEPS, "promoted"),
+        (("promoting",), STEPS, "promoted"),
+    ],
+)
+def test_a_run_killed_after_any_step_is_finished_or_given_up(
+    states: States, after: tuple[str, ...], kinds: list[str], word: str
+) -> None:
+    project = states.after(*after)
+    assert project.run(day=3.1).stdout.startswith(f"{word}: ")
+    assert [kind for kind in project.kinds() if kind not in {"decided", "resumed"}][-len(kinds) :] == kinds
+    assert project.trainings() == 2, "the bootstrap's and this one: one attempt, whatever it takes"
+
+
+@pytest.mark.parametrize("change", ["selection.parquet", "refit-all.parquet", "config.yaml"])
+def test_what_changed_since_the_selection_is_not_gone_on_with(states: States, change: str) -> None:
+    project = states.after("selected")
+    (changed,) = [path for path in project.folder.rglob(change) if "got-" not in path.name]
+    changed.write_bytes(changed.read_bytes() + b"train: {timeout: 3h}\n")
+    assert project.run(day=3.1).stdout.startswith("waiting: ")
+    abandoned = project.history()[-2]
+    assert abandoned["kind"] == "abandoned"
+    assert "changed since the selection" in abandoned["because"]
+
+
+def test_a_refit_that_is_clearly_worse_is_kept_out(states: States) -> None:
+    project = states.after("selected")
+    out_of_time(project, first="new", again="worse")
+    assert "its lower end must not be under -promotion.margin (-0.02)" in project.run(day=3.1).stdout
+    assert project.kinds()[-2:] == ["compared", "kept"]
+
+
+def test_a_refit_that_fails_leaves_the_champion_and_the_candidate(states: States) -> None:
+    project = states.after("selected")
+    pointer = project.pointer
+    project.makefile("@exit 3")
+    assert "the refit of" in project.run(day=3.1, code=5).stderr
+    assert project.pointer == pointer
+    candidate = next(entry["candidate"] for entry in project.history() if entry["kind"] == "refitting")
+    project.retrain_check("promote", candidate, "--reason", "good enough", "--now", day(3.2).isoformat())
+    assert project.pointer["version"] == candidate
+
+
+def test_a_recipe_that_is_not_better_out_of_time_is_not_refitted(champion: Project) -> None:
+    out_of_time(champion, first="slight", again="new")
+    assert "kept: " in champion.run(day=3).stdout
+    assert [kind for kind in champion.kinds() if kind != "decided"][-4:] == ["training", "sealed", "selected", "kept"]
+
+
+def test_several_recipes_share_the_interval_in_both_comparisons_and_a_failed_one_is_told(champion: Project) -> None:
+    out_of_time(champion, first="new", again="new", settings=OUT_OF_TIME.replace("40%", "40%, windows: [2d, all]"))
+    makefile = champion.folder / "Makefile"
+    makefile.write_text(makefile.read_text() + '\t@case "$$RETRAIN_TRAIN_DATA" in *train-all*) exit 3;; esac\n')
+    done = champion.run(day=3)
+    assert done.stdout.startswith("promoted: ")
+    assert "exited with" in done.stderr
+    entries = {entry["kind"]: entry for entry in champion.history()}
+    assert "not judged, because it failed: the challenger of all" in entries["selected"]["because"]
+    trials = entries["selected"]["trials"] + entries["compared"]["trials"]
+    assert [trial["comparison"]["challengers"] for trial in trials] == [2, 2]
+    assert newest(champion.folder / "got-train-2d.parquet") == "2026-01-22 00:00:00", "a reach counts back from there"
+
+
+def test_too_few_rows_in_the_newest_windows_wait(champion: Project) -> None:
+    champion.write("config.yaml", OUT_OF_TIME.replace("min_rows: 200", "min_rows: 220").replace("time: 2", "time: 1"))
+    said = champion.run(day=3).stdout
+    assert "28 rows more needed in the newest window (promotion.out_of_time) (promotion.min_rows 220)" in said
+    assert champion.trainings() == 1
+
+
+def prepared(project: Project, settings: str, *, at: float) -> prepare.Prepared | Outcome:
+    """Prepare a training as a tick would, without a breached window."""
+    project.write("config.yaml", settings)
+    with begun(load.load(project.folder / "config.yaml"), now=day(at), say=print) as tick:
+        return prepare.prepare(tick, tick.past.champion, breached=(), forced=False, because="a test")
+
+
+def copied(project: Project, name: str, where: str, select: str = "*") -> None:
+    """Write some of the labelled rows to a file of their own."""
+    rows = f"(SELECT *, timestamp::TIMESTAMPTZ >= '{BREAK.isoformat()}' AS later FROM 'labelled.parquet')"
+    query = f"SELECT {select} FROM {rows.replace('labelled.parquet', str(project.folder / 'labelled.parquet'))} WHERE {where}"
+    duckdb.sql(f"COPY (SELECT * EXCLUDE (later) FROM ({query})) TO '{project.folder / name}' (FORMAT parquet)")
+
+
+def test_a_hold_out_row_that_a_check_of_ones_own_adds_to_the_training_data_is_refused(champion: Project) -> None:
+    plant = """
+import os, duckdb
+rows = os.environ["RETRAIN_TRAIN_DATA"]
+held = os.path.join(os.path.dirname(rows), "holdout.parquet")
+first = f"(SELECT * FROM '{held}' ORDER BY id LIMIT 1)"
+duckdb.sql(f"COPY (FROM '{rows}' UNION ALL FROM {first}) TO '{rows}.new' (FORMAT parquet)")
+os.replace(f"{rows}.new", rows)
+"""
+    champion.write("plant.py", plant)
+    champion.write("config.yaml", CONFIG.replace("40%", f"40%, command: {sys.executable} plant.py"))
+    champion.makefile("@touch make-was-started")
+    done = champion.run(day=3, code=4)
+    assert "1 row of the hold-out is in the training data of all ('r" in done.stdout
+    assert not (champion.folder / "make-was-started").exists()
+    assert champion.kinds()[-1] == "data refused"
+
+
+def test_a_hold_out_file_that_shares_rows_with_the_labelled_ones_is_refused(champion: Project) -> None:
+    settings = CONFIG.replace("holdout: 40%", "holdout_file: held.parquet")
+    champion.write("config.yaml", settings)
+    copied(champion, "held.parquet", "later")
+    done = champion.run(day=3, code=4)
+    assert "rows of the hold-out are in the training data of all ('r" in done.stdout
+    copied(champion, "held.parquet", "later AND id LIKE '%3'", "* REPLACE ('own ' || id AS id)")
+    fit = prepared(champion, settings.replace("min_rows: 200", "min_rows: 50"), at=3.1)
+    assert isinstance(fit, prepare.Prepared), "with rows of their own, both may be named"
+
+
+@pytest.mark.parametrize("settings", [CONFIG, CONFIG.replace("labelled: labelled", "holdout_file: labelled")])
+def test_a_hold_out_whose_rows_stopped_coming_is_refused_before_training(champion: Project, settings: str) -> None:
+    copied(champion, "until.parquet", f"timestamp::TIMESTAMPTZ < '{day(5).isoformat()}'")
+    settings = settings.replace("labelled.parquet", "until.parquet")
+    assert isinstance(prepared(champion, settings, at=7), prepare.Prepared)
+    with pytest.raises(PromotionError, match=r"are stale, and their newest is of 2026-01-2.*trigger.max_age is 3d"):
+        prepared(champion, settings, at=9)
+
+
+def test_a_hold_out_that_has_one_class_so_far_waits_for_the_other(champion: Project) -> None:
+    copied(champion, "held.parquet", "label = 0 OR NOT later")
+    settings = CONFIG.replace("labelled: labelled.parquet, holdout: 40%", "holdout_file: held.parquet")
+    found = prepared(champion, settings, at=3)
+    assert isinstance(found, Outcome)
+    assert found.word is Word.WAITING
+    assert "and two are needed: training waits for at least 1 row of another class" in found.because
+
+
+def test_a_hold_out_of_one_class_is_refused_before_training(champion: Project) -> None:
+    champion.write(
+        "config.yaml", CONFIG.replace("labelled: labelled.parquet, holdout: 40%", "holdout_file: one.parquet")
+    )
+    copied(champion, "one.parquet", "label = 0")
+    champion.makefile("@touch make-was-started")
+    done = champion.run(day=3, code=6)
+    assert "have one class only, '0' in all" in done.stderr
+    assert not (champion.folder / "make-was-started").exists()
+
+
+def test_rows_that_have_decided_often_are_warned_of(champion: Project) -> None:
+    with Ledger.writing(champion.folder / ".retrain-check/ledger.sqlite") as ledger:
+        for number in range(5):
+            deciding = Span(rows=300, newest=day(1 + number / 4))
+            lost = Compared(because="not better", verdict=None, champion=None, deciding=deciding)
+            ledger.append(lost, at=day(0), run=f"earlier-{number}")
+            ledger.append(Kept(because="not better"), at=day(0), run=f"earlier-{number}")
+    warning = "these rows have decided 5 times before (warned of from 5 on)"
+    assert warning in champion.retrain_check("status", "--now", day(3).isoformat()).stdout
+    champion.trains("worse")
+    assert warning in champion.run(day=3).stderr
+    assert warning in champion.retrain_check("explain").stdout

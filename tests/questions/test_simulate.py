@@ -1,0 +1,230 @@
+"""`simulate`: what a log would have started, had this been running."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from projects import START, Project
+
+from retrain_trigger.cli.commands import main
+from retrain_trigger.config import load as settings
+from retrain_trigger.config.load import Config
+from retrain_trigger.judge.policy import Action
+from retrain_trigger.questions.simulate import Replay, simulate
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "sample_logs"
+SHIPPED = settings.load(ROOT / "config.yaml")
+
+
+def configured(*overrides: str) -> Config:
+    return settings.defaults(overrides)
+
+
+def replayed(text: str, *overrides: str) -> Replay:
+    return simulate(configured(*overrides), [io.BytesIO(text.encode())])
+
+
+def triggers(replay: Replay) -> list[int]:
+    """Return the steps, from 1, at which a retraining would have started."""
+    return [step for step, each in enumerate(replay.steps, start=1) if each.decision.action is Action.RETRAIN]
+
+
+def daily(*values: float) -> str:
+    return "".join(
+        json.dumps({"timestamp": (START + timedelta(days=day)).isoformat(), "f1": value}) + "\n"
+        for day, value in enumerate(values)
+    )
+
+
+def bare(*values: float) -> str:
+    return "".join(f"{value}\n" for value in values)
+
+
+@pytest.mark.parametrize(
+    "log", ["healthy.jsonl", "noisy_but_fine.jsonl", "decay.jsonl", "sudden_drop.csv", "dummy.log"]
+)
+def test_the_sample_logs_with_the_shipped_settings(log: str) -> None:
+    found = triggers(simulate(SHIPPED, [SAMPLES / log]))
+    assert bool(found) == (log in {"decay.jsonl", "sudden_drop.csv", "dummy.log"})
+
+
+@pytest.mark.parametrize("write", [daily, bare])
+def test_a_standing_breach_is_retried_after_one_two_four_and_eight_days(write: Callable[..., str]) -> None:
+    replay = replayed(write(*[0.9] * 3, *[0.8] * 40), "trigger.budget=100 per 30d")
+    assert triggers(replay) == [4, 5, 7, 11, 19, 35]
+    assert replay.count(Action.HEALTHY) == 3
+    assert replay.count(Action.WAIT) == 34
+    assert "cooldown until" in replay.steps[5].decision.because
+
+
+def test_the_budget_stops_what_the_cooldown_would_allow() -> None:
+    replay = replayed(daily(*[0.8] * 40), "trigger.budget=2 per 30d", "trigger.cooldown=1h")
+    assert triggers(replay) == [1, 2, 31, 32]
+    assert "the budget of 2 trainings per 30d is used up until 2026-01-31 00:00Z" in replay.steps[2].decision.because
+
+
+@pytest.mark.parametrize(("window", "found"), [("7d", [1, 2]), ("1d", [1, 3]), ("12h", [1, 5]), ("30m", [1])])
+def test_lines_without_a_time_are_a_window_apart(window: str, found: list[int]) -> None:
+    replay = replayed(bare(*[0.8] * 8), f"trigger.window={window}", "trigger.cooldown=2d")
+    assert triggers(replay)[:2] == found
+
+
+def test_a_line_is_judged_at_its_own_time_however_old_and_with_the_lines_before_it_only() -> None:
+    replay = replayed(daily(0.9, 0.8, 0.9, 0.8, 0.8), "trigger.patience=2 of 3")
+    assert triggers(replay) == [4]
+    assert [step.decision.action for step in replay.steps[:3]] == [Action.HEALTHY, Action.WATCH, Action.HEALTHY]
+    old = "2001-01-01 f1=0.9\n2001-01-02 f1=0.7\n"
+    assert triggers(replayed(old)) == [2]
+
+
+def test_the_logs_of_several_files_are_one_story(tmp_path: Path) -> None:
+    lines = daily(*[0.9] * 5, *[0.8] * 5).splitlines(keepends=True)
+    (tmp_path / "odd.jsonl").write_text("".join(lines[::2]))
+    (tmp_path / "even.jsonl").write_text("".join(lines[1::2]))
+    together = simulate(configured(), [tmp_path / "even.jsonl", tmp_path / "odd.jsonl"])
+    assert triggers(together) == triggers(replayed("".join(lines))) == [6, 7, 9]
+
+
+def test_a_breach_that_comes_back_after_good_days_has_not_lost_its_past() -> None:
+    replay = replayed(daily(0.8, *[0.9] * 9, 0.8, 0.8, 0.8, 0.8))
+    assert triggers(replay) == [1, 11, 13]
+
+
+def test_an_unknown_is_neither_healthy_nor_a_trigger() -> None:
+    replay = replayed('{"f1": NaN}\n{"f1": 0.7, "n": 10}\n{"f1": 0.9}\n')
+    assert [step.decision.action for step in replay.steps] == [Action.UNKNOWN, Action.UNKNOWN, Action.HEALTHY]
+
+
+def test_drift_beside_the_metric_warns_and_triggers_where_the_settings_say_so() -> None:
+    log = "2026-01-01 f1=0.9 drift.age=0.1\n2026-01-02 f1=0.9 drift.age=0.3\n"
+    assert triggers(replayed(log)) == triggers(replayed(log, "trigger.on_drift=warn")) == []
+    assert triggers(replayed(log, "trigger.on_drift=retrain")) == [2]
+    assert triggers(replayed(log, "trigger.on_drift=retrain", "drift.ignore=[age]")) == []
+
+
+def test_a_log_twice_as_long_takes_twice_the_work() -> None:
+    def calls(lines: int) -> int:
+        count = 0
+
+        def counting(_frame: object, _event: str, _what: object) -> None:
+            nonlocal count
+            count += 1
+
+        log = "".join(f"{1767225600 + 86400 * day} f1={0.8 if day == 5 else 0.9} drift=0.1\n" for day in range(lines))
+        sys.setprofile(counting)
+        try:
+            replayed(log)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert calls(800) < 2.4 * calls(400)
+
+
+class Said(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+Ask = Callable[..., Said]
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
+    """Run `simulate` in a folder; in this process, as starting one takes longer than a replay."""
+
+    def run(*arguments: str, code: int = 0, stdin: str = "", folder: Path = tmp_path) -> Said:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        with pytest.raises(SystemExit) as ended:
+            main(["simulate", *arguments])
+        said = Said(*capsys.readouterr())
+        assert ended.value.code == code, said
+        return said
+
+    return run
+
+
+def test_from_a_folder_without_settings_the_defaults_hold_and_it_says_so(ask: Ask, tmp_path: Path) -> None:
+    done = ask("--log", str(SAMPLES / "dummy.log"))
+    assert "no config.yaml here: performance_threshold 0.85 and drift_threshold 0.2" in done.stderr
+    assert "Retrain Triggered" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert "name a metrics log" in ask(code=2).stderr
+
+
+def test_the_words_stand_on_the_lines_of_triggers_only(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "f1.log").write_text(daily(*[0.9] * 3, *[0.8] * 9, 0.9, 0.9))
+    done = ask("--log", "f1.log")
+    lines = done.stdout.splitlines()
+    with_words = [line for line in lines if "Retrain Triggered" in line]
+    assert [line.split()[0] for line in with_words] == ["2026-01-04", "2026-01-05", "2026-01-07", "2026-01-11"]
+    for line in with_words:
+        assert "Retrain Triggered: f1 0.8 is under performance_threshold 0.85 (f1.log:" in line
+    others = [line for line in lines if "Retrain Triggered" not in line]
+    assert any("waiting: " in line and "cooldown until 2026-01-07 00:00Z" in line for line in others)
+    assert any("and so for 2 more, to 2026-01-10" in line for line in others)
+    assert any(
+        "14 measurements of f1: 4 retrainings, 5 breaches waited, 0 watched, 0 unknown" in line for line in others
+    )
+    assert "cannot know how a retrained model would have scored" in others[-1]
+    told = json.loads(ask("--log", "f1.log", "--format", "json").stdout)
+    assert [step["at"][:10] for step in told["steps"] if step["action"] == "retrain"] == [
+        line.split()[0] for line in with_words
+    ]
+
+
+def test_above_the_threshold_nothing_is_triggered(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "f1.log").write_text(daily(0.9, 0.85, 0.86))
+    for more in ((), ("-v",), ("--exit-code",)):
+        done = ask("--log", "f1.log", *more)
+        assert "Retrain" not in done.stdout
+        assert "3 measurements of f1: 0 retrainings" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "code"),
+    [
+        ((0.9, 0.8), ("--exit-code",), 10),
+        ((0.9, 0.8), (), 0),
+        ((0.8, 0.9), ("--exit-code",), 0),
+        ((0.8, 0.8, 0.8), ("--exit-code",), 0),
+        ((0.8, 0.8, 0.8), ("--exit-code", "--set", "trigger.cooldown=1h"), 10),
+        ((0.9, 0.8), ("--exit-code", "--set", "performance_threshold=0.7"), 0),
+        ((0.9, 0.8), ("--exit-code", "-q"), 10),
+    ],
+)
+def test_the_exit_code_says_whether_it_would_retrain_now(
+    ask: Ask, values: Sequence[float], options: Sequence[str], code: int
+) -> None:
+    done = ask("--log", "-", *options, code=code, stdin=daily(*values))
+    assert bool(done.stdout) == ("-q" not in options)
+
+
+def test_a_log_that_cannot_be_read_is_exit_3_and_a_setting_that_is_wrong_is_exit_2(ask: Ask) -> None:
+    broken = ask("--log", str(SAMPLES / "broken.csv"), code=3)
+    assert "broken.csv:4" in broken.stderr
+    assert broken.stdout == ""
+    assert "no-such.log does not exist" in ask("--log", "no-such.log", code=3).stderr
+    assert "trigger.cooldown" in ask("--log", "-", "--set", "trigger.cooldown=soon", code=2).stderr
+
+
+def test_the_log_of_the_settings_is_replayed_and_a_named_one_is_relative_to_where_you_stand(
+    ask: Ask, simple: Project
+) -> None:
+    simple.log(0.9, 0.8)
+    assert "2 measurements of f1: 1 retraining" in ask().stdout
+    (simple.folder / "elsewhere").mkdir()
+    (simple.folder / "elsewhere/my.log").write_text("0.9\n0.9\n0.7")  # nothing follows: the last line counts
+    done = ask("-c", "../config.yaml", "--log", "my.log", folder=simple.folder / "elsewhere")
+    assert "3 measurements of f1: 1 retraining" in done.stdout
+    assert "no config.yaml" not in done.stderr
+    assert not (simple.folder / ".retrain-check").exists()
