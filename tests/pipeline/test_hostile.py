@@ -32,7 +32,7 @@ COLUMNS = {
 
 @pytest.fixture(scope="module")
 def torture() -> Any:
-    folder = str(Path(__file__).parents[1] / "torture")
+    folder = str(Path(__file__).parents[2] / "torture")
     sys.path.append(folder)
 
     def script(name: str) -> ModuleType:
@@ -81,8 +81,8 @@ def test_a_line_without_end_takes_little_memory_and_is_named(tmp_path: Path) -> 
         for _ in range(64):
             file.write(b"x" * (1 << 20))
     script = (
-        "import re, sys\nfrom pathlib import Path\nfrom retrain_trigger.errors import CannotJudgeError\n"
-        "from retrain_trigger.world import metrics_log\nfrom retrain_trigger.world.log_record import Wanted\n"
+        "import re, sys\nfrom pathlib import Path\nfrom retrain_trigger.core.errors import CannotJudgeError\n"
+        "from retrain_trigger.logs import metrics_log\nfrom retrain_trigger.logs.record import Wanted\n"
         "try:\n    metrics_log.read([Path(sys.argv[1])], wanted=Wanted('f1'), now=None)\n"
         "except CannotJudgeError as error:\n    print(error)\n"
         "print(re.search('VmHWM: *\\t *([0-9]+)', Path('/proc/self/status').read_text())[1])"

@@ -37,7 +37,7 @@ def test_without_a_run_it_lies_below_the_temporary_folder_and_never_in_the_proje
 def test_the_folder_of_a_killed_question_is_removed_by_the_next_and_that_of_a_living_one_is_not(
     temporary: Path,
 ) -> None:
-    waits = "import time; from retrain_trigger.world import scratch\nwith scratch.private() as own: print(own, flush=True); time.sleep(60)"
+    waits = "import time; from retrain_trigger.store import scratch\nwith scratch.private() as own: print(own, flush=True); time.sleep(60)"
     variables = {**os.environ, "TMPDIR": str(temporary)}
     with ExitStack() as stack:
         asking = [
