@@ -1,11 +1,10 @@
 """How often labels and predictions occurred together."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-Key = TypeVar("Key")
+from retrain_trigger.counts.cells import summed, whole
 
 
 class OneVsRest(NamedTuple):
@@ -29,7 +28,7 @@ class Confusion:
     cells: Mapping[tuple[str, str], int]
 
     def __add__(self, other: "Confusion") -> "Confusion":
-        return Confusion(_added((*self.cells.items(), *other.cells.items())))
+        return Confusion(summed((*self.cells.items(), *other.cells.items())))
 
     @property
     def rows(self) -> int:
@@ -58,7 +57,7 @@ class Confusion:
 
         Raises ValueError where a count is not a whole number of rows.
         """
-        return cls(_added(((label, said), _whole(count)) for label, said, count in document))
+        return cls(summed(((label, said), whole(count)) for label, said, count in document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class JointCounts:
     cells: Mapping[tuple[str, str, str], int]
 
     def __add__(self, other: "JointCounts") -> "JointCounts":
-        return JointCounts(_added((*self.cells.items(), *other.cells.items())))
+        return JointCounts(summed((*self.cells.items(), *other.cells.items())))
 
     @property
     def rows(self) -> int:
@@ -97,17 +96,17 @@ class JointCounts:
     @property
     def labels(self) -> dict[str, int]:
         """Number of rows of each label that occurs."""
-        return dict(sorted(_added((key[0], count) for key, count in self.cells.items() if count).items()))
+        return dict(sorted(summed((key[0], count) for key, count in self.cells.items() if count).items()))
 
     @property
     def champion(self) -> Confusion:
         """What the champion said, whatever the challenger said."""
-        return Confusion(_added(((label, said), count) for (label, said, _), count in self.cells.items()))
+        return Confusion(summed(((label, said), count) for (label, said, _), count in self.cells.items()))
 
     @property
     def challenger(self) -> Confusion:
         """What the challenger said, whatever the champion said."""
-        return Confusion(_added(((label, said), count) for (label, _, said), count in self.cells.items()))
+        return Confusion(summed(((label, said), count) for (label, _, said), count in self.cells.items()))
 
     def exchanged(self) -> "JointCounts":
         """Return the same rows with champion and challenger in each other's place."""
@@ -123,17 +122,4 @@ class JointCounts:
 
         Raises ValueError where a count is not a whole number of rows.
         """
-        return cls(_added(((label, one, two), _whole(count)) for label, one, two, count in document))
-
-
-def _added(items: Iterable[tuple[Key, int]]) -> dict[Key, int]:
-    total: Counter[Key] = Counter()
-    for key, count in items:
-        total[key] += count
-    return dict(total)
-
-
-def _whole(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise ValueError(f"{count!r} is not a number of rows")
-    return count
+        return cls(summed(((label, one, two), whole(count)) for label, one, two, count in document))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from retrain_trigger.counts.cells import whole
+
 NUMERIC_BINS = 10
 """Quantile bins of a numeric column: ten is what PSI is read in. A value that holds a tenth of the rows is an atom."""
 
@@ -199,7 +201,7 @@ class Histogram:
     @classmethod
     def from_json(cls, document: Iterable[Any]) -> "Histogram":
         """Read back what `to_json` wrote; raises ValueError where a count is not a whole number of rows."""
-        return cls(tuple(_whole(count) for count in document))
+        return cls(tuple(whole(count) for count in document))
 
 
 def _interval(lower: float, bound: float, *, takes: bool) -> str:
@@ -213,9 +215,3 @@ def _number(word: str) -> float | None:
         return float(word)
     except ValueError:
         return None
-
-
-def _whole(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise ValueError(f"{count!r} is not a number of rows")
-    return count

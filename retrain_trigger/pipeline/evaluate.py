@@ -138,10 +138,10 @@ def _reference(
 
 def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any]:
     """Count the reference that the settings name; once for as long as its files stay as they are."""
-    from retrain_trigger.engines import tables  # noqa: PLC0415
+    from retrain_trigger.engines import sources  # noqa: PLC0415
 
     source = config.logs.reference or ""
-    state = encoded(tables.files_of(source, key="logs.reference"))
+    state = encoded(sources.files_of(source, key="logs.reference"))
     known: dict[str, Any] | None = ledger.counted("reference").get(source)
     if known is not None and known["files"] == state:
         return known
