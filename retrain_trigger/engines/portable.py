@@ -104,16 +104,18 @@ def placed(atoms: Atoms, plan: Plan, rows: Rows) -> str:
     """
     types = dict.fromkeys(ROLES, atoms.string) | {"labelled": "TIMESTAMP", "score": atoms.double, "exposed": "BOOLEAN"}
     roles = {role: rows.roles.get(role, f"CAST(NULL AS {types[role]})") for role in ROLES}
-    times = {"us": rows.at, "labelled_us": roles.pop("labelled")}
+    named = {"file": rows.file, "happened": rows.at, **roles}
+    named |= {f"v{n}": sql for n, sql in enumerate(rows.features.values())}
+    named |= {f"s{n}": sql for n, sql in enumerate(rows.slices.values())} | {**rows.more}
+    # What a file has is worked out once, by an inner query: a place looks at it again and again.
+    read = f"(SELECT {', '.join(f'{sql} AS {name}' for name, sql in named.items())} FROM {rows.relation})"
     scores = Bins.numeric(plan.score_edges, (), low=None, high=None)
-    score = f"NULLIF({place(atoms, roles.pop('score'), scores)}, {scores.size - 1})"
-    chosen = [f"{rows.file} AS file", *(f"{atoms.micros.format(sql)} AS {name}" for name, sql in times.items())]
-    chosen += [f"{sql} AS {role}" for role, sql in roles.items()]
-    chosen += [f"{score} AS place"]
-    chosen += [f"{place(atoms, sql, plan.bins[name])} AS b{n}" for n, (name, sql) in enumerate(rows.features.items())]
-    chosen += [f"{sql} AS s{n}" for n, sql in enumerate(rows.slices.values())]
-    chosen += [f"{sql} AS {name}" for name, sql in rows.more.items()]
-    return windows(atoms, plan, f"(SELECT {', '.join(chosen)} FROM {rows.relation})")
+    found = {"us": atoms.micros.format("happened"), "labelled_us": atoms.micros.format("labelled")}
+    found["place"] = f"NULLIF({place(atoms, 'score', scores)}, {scores.size - 1})"
+    found |= {f"b{n}": place(atoms, f"v{n}", plan.bins[name]) for n, name in enumerate(rows.features)}
+    kept = [name for name in named if name not in {"happened", "labelled", "score"} and name[0] != "v"]
+    chosen = [*kept, *(f"{sql} AS {name}" for name, sql in found.items())]
+    return windows(atoms, plan, f"(SELECT {', '.join(chosen)} FROM {read} AS v)")
 
 
 def windows(atoms: Atoms, plan: Plan, relation: str) -> str:
