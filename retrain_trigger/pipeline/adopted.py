@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.judge import policy
@@ -57,11 +58,10 @@ def told(config: Config, registry: Registry, champion: Champion) -> Iterator[str
 
 
 def _counted(config: Config, registry: Registry, champion: Champion, now: datetime) -> Mapping[str, Any] | None:
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only where rows are counted)
 
     spans = [(champion.since, None), *([champion.earlier] if champion.earlier else [])]
     source = config.logs.predictions or ""
-    with labelled.opened(source, columns=config.logs.names, now=now, labelled=False, timed=False) as rows:
+    with engines.labelled.opened(source, columns=config.logs.names, now=now, labelled=False, timed=False) as rows:
         where = rows.of_model(champion.names, others=_names(registry) - champion.names, spans=spans)
         end = rows.reached(where, BASELINE_ROWS, window=config.trigger.window, now=now)
         return None if end is None else profile.of_log(rows, rows.until(where, end))

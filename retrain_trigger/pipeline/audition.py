@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import CannotJudgeError, DataError, PromotionError
 from retrain_trigger.judge.metrics import METRICS
@@ -94,12 +95,12 @@ def _sources(config: Config) -> Iterator[tuple[str, bool]]:
 @contextmanager
 def _opened(config: Config, source: str, *, now: datetime) -> "Iterator[LabelledRows | None]":
     """Open rows; None where there are none yet, or none that can be read: that is not the model's fault."""
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only where rows are configured)
-
     with ExitStack() as stack:
         rows = None
         with suppress(DataError, CannotJudgeError):
-            rows = stack.enter_context(labelled.opened(source, columns=config.logs.names, now=now, labelled=False))
+            rows = stack.enter_context(
+                engines.labelled.opened(source, columns=config.logs.names, now=now, labelled=False)
+            )
         yield rows
 
 
@@ -125,9 +126,7 @@ def _check_classes(config: Config, model: Path, found: ModelFacts, predictions: 
 
     Then no answer is ever right, and any challenger better than it.
     """
-    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: only where rows are configured)
-
-    answers = tallies.answers(predictions)
+    answers = engines.tallies.answers(predictions)
     classes = found.classes or ()
     fractions = [answer for answer in answers if answer not in {*labels, *classes} and _is_fraction(answer)]
     numbers = sum(answers[answer] for answer in fractions) * 2 > sum(answers.values())

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.entries import only
 from retrain_trigger.core.errors import BusyError, DataError, LedgerError, PromotionError, UsageError, refused
@@ -16,7 +17,17 @@ from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.judge import lineage, policy
 from retrain_trigger.judge.memory import Memory
-from retrain_trigger.pipeline import approval, audition, collect, guard, prepare, recover, train, without_ledger
+from retrain_trigger.pipeline import (
+    approval,
+    audition,
+    collect,
+    guard,
+    prepare,
+    profile,
+    recover,
+    train,
+    without_ledger,
+)
 from retrain_trigger.pipeline import promote as promotion
 from retrain_trigger.pipeline.tick import Say, Tick, asked, begun
 from retrain_trigger.process.scoring.models import ModelFacts
@@ -242,13 +253,12 @@ def _no_file(path: Path) -> str | None:
 
 def _profiled(config: Config, trained_on: Path, *, now: datetime) -> dict[str, Any]:
     """Describe what the model was trained on, as far as the person has it. Raises UsageError."""
-    from retrain_trigger.engines import description, labelled  # noqa: PLC0415  (DuckDB: only here)
-    from retrain_trigger.pipeline import profile  # noqa: PLC0415
-
     try:
         columns = config.logs.names
-        with labelled.opened(str(trained_on), columns=columns, now=now, key="--trained-on", undated=True) as rows:
-            table = rows.describe("true", description.NOTHING_KNOWN)
+        with engines.labelled.opened(
+            str(trained_on), columns=columns, now=now, key="--trained-on", undated=True
+        ) as rows:
+            table = rows.describe("true", engines.description.NOTHING_KNOWN)
             if columns["timestamp"] not in rows.types:
                 table |= {"oldest": None, "newest": None}
             return {**table, "watched": profile.of_training(rows, "true")}

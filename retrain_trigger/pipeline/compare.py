@@ -7,19 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Comparison, Trial
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.judge import gates
 from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.process.scoring import models
+from retrain_trigger.process.scoring.models import ModelFacts
 from retrain_trigger.store import files
 from retrain_trigger.store.registry import Registry
 
 if TYPE_CHECKING:
-    from retrain_trigger.counts.confusion import JointCounts
     from retrain_trigger.judge.gates.gates import Facts, Golden
     from retrain_trigger.judge.gates.slices import Slice
-    from retrain_trigger.process.scoring.models import ModelFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,6 @@ def answered(
 
     `features` are used for a model that does not name its own. Raises PromotionError.
     """
-    from retrain_trigger.judge.gates.gates import Facts  # noqa: PLC0415  (NumPy: not on the healthy path)
-
     registry.verified(version)
     predictions = scratch / f"{version}.predictions.parquet"
     for_golden = None if golden is None else scratch / f"{version}.golden.parquet"
@@ -122,7 +123,7 @@ def answered(
         also={golden: for_golden} if golden and for_golden else None,
         timed=config.promotion.latency is not None,
     )
-    facts = Facts(
+    facts = gates.gates.Facts(
         features=found.features,
         width=found.width,
         types=_trained_types(config, registry, version),
@@ -144,10 +145,8 @@ def predict(
     predictions: Path,
     also: Mapping[Path, Path] | None = None,
     timed: bool = False,
-) -> "ModelFacts":
+) -> ModelFacts:
     """Let a model predict rows as `process.scoring.models.score` does: never given the truth, and no longer than a training."""
-    from retrain_trigger.process.scoring import models  # noqa: PLC0415  (only a comparison needs it)
-
     return models.score(
         model,
         folder=config.folder,
@@ -175,29 +174,25 @@ def contested(
     golden: Path | None = None,
 ) -> Trial:
     """Count what two models said and judge it; `golden` are the golden rows. Raises PromotionError as `judged` does."""
-    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
-    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
-    from retrain_trigger.judge.gates import gates, slices  # noqa: PLC0415  (NumPy: not on the healthy path)
-
     parts = [
-        slices.Slice(column, value, JointCounts.from_json(counts))
+        gates.slices.Slice(column, value, JointCounts.from_json(counts))
         for column in config.promotion.slices
-        for value, counts in tallies.sliced_counts(
+        for value, counts in engines.tallies.sliced_counts(
             holdout,
             column,
-            at_most=slices.MAX_VALUES,
+            at_most=gates.slices.MAX_VALUES,
             label=label,
             champion=champion.predictions,
             challenger=challenger.predictions,
         ).items()
     ]
-    counted = tallies.joint_counts(
+    counted = engines.tallies.joint_counts(
         holdout, label=label, champion=champion.predictions, challenger=challenger.predictions
     )
     tally = None
     if golden is not None and challenger.golden is not None:
-        found = tallies.golden_tally(golden, label=label, predictions=challenger.golden)
-        tally = gates.Golden(found.rows, found.wrong, found.first)
+        found = engines.tallies.golden_tally(golden, label=label, predictions=challenger.golden)
+        tally = gates.gates.Golden(found.rows, found.wrong, found.first)
     judgement = judged(
         config,
         challenger.version,
@@ -217,7 +212,7 @@ def contested(
 def judged(
     config: Config,
     version: str,
-    joint: "JointCounts",
+    joint: JointCounts,
     *,
     positive: str,
     challengers: int,
@@ -231,11 +226,9 @@ def judged(
 
     Raises PromotionError where the gate would let through what none may: then it decides nothing.
     """
-    from retrain_trigger.judge.gates import bootstrap, gates, proof, slices  # noqa: PLC0415  (NumPy: not on the healthy path)
-
     asked = config.promotion
     compare = partial(
-        bootstrap.compare,
+        gates.bootstrap.compare,
         metric=config.metric,
         positive=positive,
         certainty=asked.certainty,
@@ -243,8 +236,8 @@ def judged(
         seed=seed,
         cost=config.weights,
     )
-    court = partial(gates.judge, margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor)
-    by_slice = slices.judge(
+    court = partial(gates.gates.judge, margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor)
+    by_slice = gates.slices.judge(
         parts, metric=config.metric, positive=positive, margin=asked.margin, seed=seed, cost=config.weights
     )
     found = compare(joint)
@@ -257,7 +250,7 @@ def judged(
         slices=by_slice,
         golden=golden,
     )
-    let_through = proof.failures(joint, lambda table: court(compare(table)), margin=asked.margin)
+    let_through = gates.proof.failures(joint, lambda table: court(compare(table)), margin=asked.margin)
     if let_through:
         raise PromotionError(
             f"the gate failed its own proof, so it decides nothing: it would let through {' and '.join(let_through)}. "
@@ -285,10 +278,9 @@ def prepared_golden(config: Config, scratch: Path) -> Path | None:
     """Copy the golden rows to `scratch`; None where there are none. Raises PromotionError where they cannot be read."""
     if config.promotion.golden is None:
         return None
-    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     golden = scratch / "golden.parquet"
-    tallies.write_golden(config.promotion.golden, golden, columns=config.logs.names)
+    engines.tallies.write_golden(config.promotion.golden, golden, columns=config.logs.names)
     return golden
 
 
@@ -313,10 +305,7 @@ def explained(trial: Trial) -> str:
 
 def _identical(config: Config, version: str, positive: str, *, challengers: int) -> Trial:
     """Return the trial of a challenger that is the champion: nothing was scored, and nothing passed."""
-    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
-    from retrain_trigger.judge.gates import bootstrap  # noqa: PLC0415  (NumPy: not on the healthy path)
-
-    nothing = bootstrap.compare(
+    nothing = gates.bootstrap.compare(
         JointCounts({}),
         metric=config.metric,
         positive=positive,

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.core.measurements import Mark
@@ -58,17 +59,16 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
         return Reading(
             Observed(measurements=log.measurements, newest=log.newest, latest=log.latest), log.mark, log.notes
         )
-    from retrain_trigger.engines import prediction_log, waiting  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive, unread = _reference(config, registry, champion, ledger, now)
     wanted = _plan(config, registry, champion, found)
     known = _kept(ledger)
     files.make_folder(scratch, mode=0o700)
     keep = scratch if ledger.asks else config.state
-    counted = prediction_log.count(wanted, now=now, known=known, store=config.state, keep=keep, scratch=scratch)
+    counted = engines.prediction_log.count(wanted, now=now, known=known, store=config.state, keep=keep, scratch=scratch)
     if counted != known and not ledger.asks:
         ledger.keep_counted(LOG, {wanted.predictions: encoded(counted)})
-        waiting.clear(config.state / waiting.FOLDER, (*counted.rows, *counted.labels))
+        engines.waiting.clear(config.state / engines.waiting.FOLDER, (*counted.rows, *counted.labels))
     observed = _observed(wanted, counted, log, found, positive, now=now)
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
@@ -97,11 +97,9 @@ def replaying(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, *, until: datetime
 ) -> Iterator[tuple[list[datetime], Any]]:
     """Open the prediction log for a replay: the ends of its windows, and a function that tells what was known then."""
-    from retrain_trigger.engines import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
-
     found, positive, _ = _reference(config, registry, champion, ledger, until)
     wanted = replace(_plan(config, registry, champion, found), since=None)
-    with past.replaying(wanted, until=until) as known:
+    with engines.past.replaying(wanted, until=until) as known:
         yield known.ends(), lambda now: _observed(wanted, known.at(now), EMPTY_LOG, found, positive, now=now)
 
 
@@ -138,10 +136,8 @@ def _reference(
 
 def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any]:
     """Count the reference that the settings name; once for as long as its files stay as they are."""
-    from retrain_trigger.engines import tables  # noqa: PLC0415
-
     source = config.logs.reference or ""
-    state = encoded(tables.files_of(source, key="logs.reference"))
+    state = encoded(engines.tables.files_of(source, key="logs.reference"))
     known: dict[str, Any] | None = ledger.counted("reference").get(source)
     if known is not None and known["files"] == state:
         return known
@@ -152,9 +148,8 @@ def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any
 
 
 def _plan(config: Config, registry: Registry, champion: Champion | None, found: Reference) -> "Plan":
-    from retrain_trigger.engines.plan import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
-    return Plan(
+    return engines.plan.Plan(
         predictions=config.logs.predictions or "",
         labels=config.logs.labels,
         columns=config.logs.names,
@@ -187,20 +182,17 @@ def _classes(config: Config, registry: Registry, champion: Champion | None) -> t
 
 def _kept(ledger: Ledger) -> "Counted":
     """Return what was counted by an earlier run; nothing if another version wrote it."""
-    from retrain_trigger.engines.counted import Counted  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
-
     for document in ledger.counted(LOG).values():
         with suppress(KeyError, TypeError, ValueError):
-            return decoded(Counted, document)
-    return Counted()
+            return decoded(engines.counted.Counted, document)
+    return engines.counted.Counted()
 
 
 def _observed(
     plan: "Plan", counted: "Counted", log: MetricsLog, found: Reference, positive: str, *, now: datetime
 ) -> Observed:
-    from retrain_trigger.engines import reading  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
-    seen = reading.seen(plan, counted, now=now, told=_told)
+    seen = engines.reading.seen(plan, counted, now=now, told=_told)
     return Observed(
         measurements=log.measurements,
         windows=seen.windows,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrain_trigger import engines
 from retrain_trigger.core.errors import CannotJudgeError, PromotionError
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
@@ -171,10 +172,9 @@ def _unfit(tick: Tick, held: HoldOut, late: Delay | None, *, located: bool) -> O
 
 
 def _leaking(splits: Mapping[str, Path], holdout: Path, columns: Mapping[str, str]) -> Iterator[Finding]:
-    from retrain_trigger.engines import leakage  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     for name, rows in splits.items():
-        found = leakage.between(rows, holdout, columns=columns)
+        found = engines.leakage.between(rows, holdout, columns=columns)
         if found.rows:
             told = ", ".join(repr(each) for each in found.first) + (", ..." if found.rows > len(found.first) else "")
             because = (

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import engines
 from retrain_trigger.core.errors import PromotionError, UsageError
 from retrain_trigger.core.events import Reason, Span
 from retrain_trigger.core.findings import Finding, Verdict
@@ -135,9 +136,8 @@ def _prepared(
     if tick.config.metric not in METRICS:
         because = f"metric {tick.config.metric!r} cannot be computed from predictions: promote VERSION by hand"
         return Prepared(splits=(own,), uncompared=because)
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
-    opened = partial(labelled.opened, columns=logs.names, now=tick.now)
+    opened = partial(engines.labelled.opened, columns=logs.names, now=tick.now)
     if data.labelled is None and data.holdout_file is not None:
         with opened(data.holdout_file, key="data.holdout_file") as held:
             return _own_holdout(tick, held, champion, own, breached, forced=forced)
@@ -233,10 +233,8 @@ def _described(
     max_age: timedelta | None,
 ) -> tuple[dict[str, dict[str, Any]], tuple[Finding, ...]]:
     """Describe each split by its name, and judge all of them; what is trained on in the end must have new rows."""
-    from retrain_trigger.engines.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
-
     own = _trained_on(tick, champion)
-    known = Known(rules.bands(own), rules.categories(own))
+    known = engines.description.Known(rules.bands(own), rules.categories(own))
     tables = {
         f"{stage}-{reach}": rows.describe(where, known)
         for stage, each in wheres.items()

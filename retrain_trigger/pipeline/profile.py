@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import engines
 from retrain_trigger.counts.histograms import Bins, Histogram
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ def of_log(rows: "LabelledRows", where: str) -> dict[str, Any]:
 
 def of_source(source: str, *, columns: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """Return the profile of a reference of the user's own: every column that it has. Raises DataError."""
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only where a reference is named)
-
-    with labelled.opened(source, columns=columns, now=now, key="logs.reference", labelled=False) as rows:
+    with engines.labelled.opened(source, columns=columns, now=now, key="logs.reference", labelled=False) as rows:
         spread = rows.spread("true")
         return _counted({name: _bins(cut) for name, cut in spread.items()}, rows, "true")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.config.sections import CHALLENGER
 from retrain_trigger.config.sections import Shadow as Asked
@@ -12,6 +13,7 @@ from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.errors import CannotJudgeError, PromotionError
 from retrain_trigger.core.events import Compared, Span, Standing
 from retrain_trigger.core.outcomes import Outcome
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory, Shadow
 from retrain_trigger.judge.policy import Action, Decision
@@ -75,13 +77,12 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
     if shadow is None or asked is None or source is None:
         return None
     known_as = past.known_as.get(shadow.champion)
-    from retrain_trigger.engines import shadow_log  # noqa: PLC0415  (DuckDB: only while a shadow runs)
 
     now = past.clock(now)
     ends = shadow.since + max(PATIENCE * timedelta(hours=asked.hours), config.trigger.max_age)
     joint: list[list[Any]] = []
     try:
-        joint = shadow_log.joint_counts(
+        joint = engines.shadow_log.joint_counts(
             source,
             labels=config.logs.labels,
             columns=config.logs.names,
@@ -156,7 +157,6 @@ def _lost(tick: Tick, shadow: Shadow) -> str | None:
 
 
 def _tried(tick: Tick, seen: Progress, positive: str) -> Trial:
-    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415  (only for the verdict)
 
     return compare.judged(
         tick.config,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.entries import only
@@ -134,11 +135,9 @@ def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial 
 
 def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> HeldOut | None:
     """Write the rows that would decide today, and return what a trial needs to know of them; None without a row."""
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only a comparison needs it)
-
     data, logs = tick.config.data, tick.config.logs
     truth = logs.labels if source == logs.predictions else None
-    with labelled.opened(source, labels=truth, columns=logs.names, now=tick.now) as rows:
+    with engines.labelled.opened(source, labels=truth, columns=logs.names, now=tick.now) as rows:
         after, share = prepare.trained_until(tick, champion), max(data.holdout, tick.past.reserved)
         deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(share=share, after=after)
         if not rows.count(deciding):

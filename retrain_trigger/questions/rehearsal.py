@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import engines
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.counts.confusion import Confusion, JointCounts
 from retrain_trigger.judge import metrics
@@ -56,12 +57,10 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
 
     Raises DataError where the log cannot be read or is empty, PromotionError where a model cannot answer.
     """
-    from retrain_trigger.engines import logged_requests  # noqa: PLC0415  (DuckDB: only a comparison needs it)
-
     logs, folder = tick.config.logs, tick.scratch / "rehearsal"
     columns, requests = logs.names, folder / "requests.parquet"
     files.make_folder(folder, mode=0o700)
-    rows, features = logged_requests.write_newest(
+    rows, features = engines.logged_requests.write_newest(
         logs.predictions or "", labels=logs.labels, columns=columns, now=tick.now, at_most=REQUESTS, target=requests
     )
     if not rows:
@@ -77,7 +76,7 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
             features=features,
             predictions=said[version],
         )
-    answers = logged_requests.Said(
+    answers = engines.logged_requests.Said(
         requests=requests, columns=columns, champion=said[champion.version], challenger=said[challenger]
     )
     return _tallied(tick, champion, answers)
