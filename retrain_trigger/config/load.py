@@ -45,7 +45,7 @@ from retrain_trigger.config.sections import (
 )
 from retrain_trigger.config.values import WrongError, seen
 from retrain_trigger.core.errors import ConfigError, UsageError
-from retrain_trigger.judge.metrics import METRICS, RATIOS
+from retrain_trigger.judge.metrics import METRICS, RATIOS, Measure
 from retrain_trigger.logs.record import Wanted, normal
 
 LARGEST: Final = 1024 * 1024
@@ -201,6 +201,10 @@ class Config(Section):
     def lower_is_better(self) -> bool:
         """Whether the metric gets worse as it rises, by `direction` or because it is a cost."""
         return self.direction is Direction.LOWER_IS_BETTER or self.metric == "cost"
+
+    def measure(self, positive: str = "1") -> Measure:
+        """Return the metric as it is asked for, of the positive class."""
+        return Measure(self.metric, positive, self.weights, self.lower_is_better)
 
     @property
     def weights(self) -> tuple[float, float]:

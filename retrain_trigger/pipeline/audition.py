@@ -70,7 +70,7 @@ def hear(config: Config, model: Path, *, scratch: Path, now: datetime) -> ModelF
     with no classes where the metric counts right answers.
     """
     patience = min(models.PATIENCE, config.train.timeout.total_seconds())
-    inspect = partial(models.inspect, model, folder=config.folder, scratch=scratch, patience=patience)
+    inspect = partial(models.ask, model, models.Request(), folder=config.folder, scratch=scratch, patience=patience)
     found = None
     for source, complete in _sources(config):
         with _opened(config, source, now=now) as rows:
@@ -113,9 +113,8 @@ def _has_all(rows: "LabelledRows", found: ModelFacts) -> bool:
 def _asked(config: Config, model: Path, rows: "LabelledRows", *, scratch: Path) -> ModelFacts:
     sample, predictions = scratch / "heard.parquet", scratch / "heard.predictions.parquet"
     rows.write("true", sample, at_most=SAMPLE)
-    found = compare.predict(
-        config, model, scratch=scratch, rows=sample, features=rows.features, predictions=predictions
-    )
+    request = models.Request(tables={sample: predictions}, features=rows.features)
+    found = compare.asked(config, model, request, scratch=scratch)
     if config.metric in METRICS:
         _check_classes(config, model, found, predictions, [label for label in rows.labels() if label is not None])
     return found

@@ -162,10 +162,8 @@ def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
         return observed.measurements
     return measured(
         usable.usable(config, observed.windows or ()),
-        metric=config.metric,
-        positive=observed.positive,
+        config.measure(observed.positive),
         coverage=config.trigger.label_coverage,
-        cost=config.weights,
     )
 
 
@@ -221,11 +219,9 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
             estimate.check(
                 ScoreCounts(latest.scores or {}),
                 estimate.calibration(learned, observed.positive),
-                metric=config.metric,
-                positive=observed.positive,
+                config.measure(observed.positive),
                 threshold=config.performance_threshold,
                 min_rows=config.trigger.min_rows,
-                cost=config.weights,
                 note=f"window {policy.stamp(latest.start)}",
             )
         )

@@ -313,16 +313,17 @@ def _quality(
     card = tick.registry.card(champion.version) if champion else {}
     found: dict[str, Finding] = {}
     for table in tables:
-        for finding in rules.check(
-            TableCounts.from_json(table),
-            own,
+        case = rules.Case(
+            split=TableCounts.from_json(table),
+            profile=own,
             features=card.get("features"),
             max_missing=tick.config.data.max_missing,
             label=tick.config.logs.columns.label,
-            unchecked=tick.config.data.unchecked,
+            unchecked=frozenset(tick.config.data.unchecked),
             now=tick.now,
             max_age=max_age,
-        ):
+        )
+        for finding in rules.check(case):
             found.setdefault(finding.because, finding)
     return tuple(found.values())
 

@@ -157,11 +157,10 @@ def _lost(tick: Tick, shadow: Shadow) -> str | None:
 
 
 def _tried(tick: Tick, seen: Progress, positive: str) -> Trial:
-
     return compare.judged(
         tick.config,
         seen.shadow.version,
-        JointCounts.from_json(seen.joint),
+        compare.Seen(joint=JointCounts.from_json(seen.joint)),
         positive=positive,
         challengers=1,
         seed=int(seen.shadow.sha256[:8], 16),

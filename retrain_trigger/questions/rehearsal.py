@@ -14,6 +14,7 @@ from retrain_trigger.judge.gates.agreement import Agreement
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.pipeline import compare, prepare
 from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.process.scoring import models
 from retrain_trigger.store import files
 
 if TYPE_CHECKING:
@@ -68,14 +69,8 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
     said: dict[str, Path] = {}
     for version in (champion.version, challenger):
         said[version] = folder / f"{version}.parquet"
-        compare.predict(
-            tick.config,
-            tick.registry.model(version),
-            scratch=folder,
-            rows=requests,
-            features=features,
-            predictions=said[version],
-        )
+        request = models.Request(tables={requests: said[version]}, features=features)
+        compare.asked(tick.config, tick.registry.model(version), request, scratch=folder)
     answers = engines.logged_requests.Said(
         requests=requests, columns=columns, champion=said[champion.version], challenger=said[challenger]
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines.labelled import LabelledRows, opened
-from retrain_trigger.engines.tallies import joint_counts
+from retrain_trigger.engines.tallies import Answers, joint_counts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROLES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
@@ -227,7 +227,9 @@ def test_labels_that_mean_the_same_are_the_same(tmp_path: Path, value: str, text
     with opened(str(path), columns=COLUMNS, now=NOW) as rows:
         assert rows.labels() == {text: 1}
     said = parquet(tmp_path / "said.parquet", f"SELECT '{text}' AS prediction")
-    assert joint_counts(path, label="label", champion=said, challenger=said) == [[text, text, text, 1]]
+    assert joint_counts(Answers(rows=path, label="label", champion=said, challenger=said)).cells == {
+        (text, text, text): 1
+    }
 
 
 @pytest.mark.parametrize("missing", ["NULL::DOUBLE", "'nan'::DOUBLE", "'nan'::FLOAT"])
@@ -473,5 +475,5 @@ def test_joint_counts_are_how_often_label_champion_and_challenger_met(tmp_path: 
         parquet(tmp_path / f"{name}'s.parquet", f"SELECT unnest({answers}) AS prediction")
         for name, answers in (("one", "['1', '0', '0', '1', '1']"), ("two", "['1', '1', '0', '0', '1']"))
     ]
-    counts = joint_counts(holdout, label="la'bel", champion=said[0], challenger=said[1])
-    assert counts == [["0", "0", "0", 1], ["0", "1", "0", 1], ["1", "0", "1", 1], ["1", "1", "1", 2]]
+    counts = joint_counts(Answers(rows=holdout, label="la'bel", champion=said[0], challenger=said[1])).cells
+    assert counts == {("0", "0", "0"): 1, ("0", "1", "0"): 1, ("1", "0", "1"): 1, ("1", "1", "1"): 2}

@@ -8,7 +8,7 @@ import pytest
 
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.counts.table import ColumnCounts, TableCounts
-from retrain_trigger.judge.rules import RULES, bands, categories, check
+from retrain_trigger.judge.rules import RULES, Case, bands, categories, check
 
 NUMBER = ColumnCounts("number", 0)
 LABELS = {"0": 3200, "1": 2000}
@@ -24,22 +24,28 @@ def table(
 CHAMPION = table()
 
 
+def judged(
+    split: TableCounts, profile: TableCounts | None, features: list[str] | None = None, **allowed: Any
+) -> tuple[Finding, ...]:
+    return check(Case(split=split, profile=profile, features=features, max_missing=0.05, **allowed))
+
+
 def found(
     split: TableCounts, rule: str, profile: TableCounts | None = CHAMPION, features: list[str] | None = None
 ) -> list[Finding]:
-    return [finding for finding in check(split, profile, features=features, max_missing=0.05) if finding.name == rule]
+    return [finding for finding in judged(split, profile, features) if finding.name == rule]
 
 
 def breaches(
     split: TableCounts, profile: TableCounts | None = CHAMPION, features: list[str] | None = None
 ) -> dict[str, str]:
-    findings = check(split, profile, features=features, max_missing=0.05)
+    findings = judged(split, profile, features)
     return {finding.name: finding.because for finding in findings if finding.verdict is Verdict.BREACH}
 
 
 @pytest.mark.parametrize("profile", [None, CHAMPION])
 def test_good_data_passes_every_rule_once(profile: TableCounts | None) -> None:
-    findings = check(table(), profile, features=["a", "b"], max_missing=0.05)
+    findings = judged(table(), profile, ["a", "b"])
     assert [finding.name for finding in findings] == list(RULES)
     assert {finding.verdict for finding in findings} == {Verdict.PASS}
 
@@ -241,9 +247,7 @@ def test_a_label_that_all_but_vanishes_is_refused(
 ) -> None:
     rates = [
         finding
-        for finding in check(
-            table(rows=1000, labels=now), table(rows=1000, labels=before), features=None, max_missing=0.05, label="y"
-        )
+        for finding in judged(table(rows=1000, labels=now), table(rows=1000, labels=before), label="y")
         if finding.name == "label_rate"
     ]
     assert {finding.verdict is Verdict.BREACH for finding in rates} == {refused}
@@ -264,11 +268,9 @@ NEWER = one(NUMBER, days=10)
     ],
 )
 def test_rows_that_stopped_coming(days: float, now: float, refused: bool) -> None:  # noqa: FBT001
-    found = check(
+    found = judged(
         one(NUMBER, days=days),
         NEWER,
-        features=None,
-        max_missing=0.05,
         now=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=now),
         max_age=timedelta(days=3),
     )
@@ -280,8 +282,8 @@ def test_unchecked_columns_may_hold_what_they_like_if_they_are_there() -> None:
     profile = one(number(varies=True, still=1.0))
 
     def found(*unchecked: str) -> set[str]:
-        judged = check(split, profile, features=None, max_missing=0.05, unchecked=unchecked)
-        return {finding.name for finding in judged if finding.verdict is Verdict.BREACH}
+        seen = judged(split, profile, unchecked=frozenset(unchecked))
+        return {finding.name for finding in seen if finding.verdict is Verdict.BREACH}
 
     assert found() == {"classes", "range", "constant", "label_rate"}
     assert found("a", "label") == {"classes"}

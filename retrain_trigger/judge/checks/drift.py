@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from retrain_trigger.core.findings import Finding, Verdict, at_most, figures, unknown
+from retrain_trigger.core.findings import Finding, Verdict, below, figures, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.histograms import Bins, Histogram
 from retrain_trigger.judge.checks.point import point_rule, stated_rows, too_few_rows
@@ -242,13 +242,12 @@ def _verdict(
         note = f"{name}; {note}"
     else:
         return _by_chance(name, move, threshold, note, evidence)
-    return at_most(
+    return below(
         "drift",
         move.value,
         threshold,
         limit_name="drift_threshold",
         note=note,
-        inclusive=False,
         evidence=evidence,
     )
 
@@ -274,13 +273,12 @@ def _furthest(drift: Mapping[str, float | None], threshold: float, note: str) ->
         noted = f" ({note})" if note else ""
         return unknown("drift", f"drift{_of(lost)} is not a number{noted}", limit=threshold)
     named = _named([(feature, -value) for value, feature in moved if feature], threshold)
-    return at_most(
+    return below(
         "drift",
         max(known.values()),
         threshold,
         limit_name="drift_threshold",
         note="; ".join(part for part in (named, note) if part),
-        inclusive=False,
         evidence={"features": [feature for _, feature in moved if feature]},
     )
 
