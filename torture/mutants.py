@@ -88,8 +88,8 @@ MUTANTS = (
     Mutant(
         "the intent to train comes after the training",
         (
-            ("pipeline/train.py", _BEGUN, ""),
-            ("pipeline/train.py", "    if not sealed:\n", f"{_BEGUN}    if not sealed:\n"),
+            ("pipeline/attempt.py", _BEGUN, ""),
+            ("pipeline/attempt.py", "    if not sealed:\n", f"{_BEGUN}    if not sealed:\n"),
         ),
         (("kills", "breach"),),
     ),

@@ -168,8 +168,7 @@ def run(
 ) -> None:
     """Evaluate the model; on a breach, retrain, compare and promote. Made for cron."""
     from retrain_trigger.pipeline import by_hand
-    from retrain_trigger.pipeline.run import dry_run as planned
-    from retrain_trigger.pipeline.run import run as ticked
+    from retrain_trigger.pipeline import run as tick
 
     if adopted is not None and not bootstrap:
         raise UsageError("--adopt goes with --bootstrap")
@@ -182,6 +181,7 @@ def run(
     if force is not None and not force.strip():
         raise UsageError("--force needs a reason, for the history")
     config, say = _settings(path), _sayer(quiet=quiet)
+    wish = tick.Wish(force=force, promotes=not no_promote)
     if bootstrap:
         adoption = None
         if adopted is not None:
@@ -190,11 +190,9 @@ def run(
             )
         outcome = by_hand.bootstrap(config, now=now, say=say, wait=wait, adopt=adoption)
     elif dry_run:
-        outcome = planned(config, now=now, force=force, promotes=not no_promote)
+        outcome = tick.dry_run(config, now=now, wish=wish)
     else:
-        outcome = ticked(
-            config, now=now, say=say, force=force, promotes=not no_promote, wait=wait, mend_clock=mend_clock
-        )
+        outcome = tick.run(config, now=now, say=say, wish=wish, wait=wait, mend_clock=mend_clock)
     _conclude(outcome, form=form, quiet=quiet, verbose=verbose, would_act=exit_code)
 
 

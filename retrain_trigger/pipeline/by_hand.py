@@ -12,20 +12,19 @@ from retrain_trigger.config.load import Config
 from retrain_trigger.core.entries import only
 from retrain_trigger.core.errors import BusyError, DataError, LedgerError, PromotionError, UsageError, refused
 from retrain_trigger.core.events import Grounds, Reason, Refused, Sealed
-from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.judge import lineage, policy
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.pipeline import (
     approval,
+    attempt,
     audition,
     collect,
     guard,
     prepare,
     profile,
     recover,
-    train,
     without_ledger,
 )
 from retrain_trigger.pipeline import promote as promotion
@@ -76,7 +75,7 @@ def bootstrap(
         if isinstance(prepared, Outcome):
             tick.record(Refused(because=prepared.because, findings=prepared.findings))
             return prepared
-        return train.start(tick, prepared, reason=Reason(because="first champion"), mark=Mark(), bootstrap=True)
+        return attempt.start(tick, prepared, attempt.Occasion(reason=Reason(because="first champion"), bootstrap=True))
 
 
 def adopt(config: Config, adoption: Adoption, *, now: datetime, say: Say) -> Outcome:

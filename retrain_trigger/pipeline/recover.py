@@ -21,7 +21,7 @@ from retrain_trigger.core.events import (
 )
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.judge import memory, policy
-from retrain_trigger.pipeline import audition, data_check, guard, promote, staging, train, without_ledger
+from retrain_trigger.pipeline import act, attempt, audition, data_check, guard, promote, staging, without_ledger
 from retrain_trigger.pipeline.tick import SPILL, Tick, nearby
 from retrain_trigger.process import training
 from retrain_trigger.process.scoring import models
@@ -180,7 +180,7 @@ def _promoted(tick: Tick, intent: Promoting) -> Outcome:
     pointer = promote.complete(tick, intent)
     if tick.asks:
         because = f"the interrupted promotion of {pointer.version} would be finished"
-        return train.planned(tick, Word.PROMOTED, because, version=pointer.version)
+        return act.planned(tick, Word.PROMOTED, because, version=pointer.version)
     tick.discard_files()
     because = f"finished the interrupted promotion of {pointer.version}"
     return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
@@ -229,13 +229,13 @@ def _compared(tick: Tick, begun: Training) -> Outcome | str:
         return "champion or hold-out has changed"
     if tick.asks:
         return _would_resume(tick, f"{', '.join(sealed)} would be compared with the champion", begun)
-    return train.finish(tick, begun, sealed)
+    return attempt.finish(tick, begun, sealed)
 
 
 def _refitted(tick: Tick, begun: Training, chosen: Selected) -> Outcome | str:
     """Go on after a selection: at the refit where that has not begun, at its check where it is sealed; else give up."""
     if chosen.verdict is None:
-        return train.refitted(tick, begun, None, chosen.because)
+        return attempt.refitted(tick, begun, None, chosen.because)
     refitting = last(tick.past.unfinished, Refitting)
     version = refitting.event.version if refitting else None
     if version is not None and version not in _sealed(tick):
@@ -245,8 +245,8 @@ def _refitted(tick: Tick, begun: Training, chosen: Selected) -> Outcome | str:
     if tick.asks:
         return _would_resume(tick, f"the recipe of {chosen.verdict} would be refitted", begun)
     if version is not None:
-        return train.checked(tick, begun, version)
-    return train.refitted(tick, begun, chosen.verdict, chosen.because)
+        return attempt.checked(tick, begun, version)
+    return attempt.refitted(tick, begun, chosen.verdict, chosen.because)
 
 
 def _sealed(tick: Tick) -> list[str]:
@@ -302,7 +302,7 @@ def _staged(tick: Tick, intent: Staging) -> Outcome | str:
         staging.remove(tick)
         return "champion or config.yaml changed before the shadow began"
     if tick.asks:
-        return train.planned(tick, Word.STAGED, f"the interrupted staging of {version} would be finished")
+        return act.planned(tick, Word.STAGED, f"the interrupted staging of {version} would be finished")
     staging.complete(tick, intent)
     tick.discard_files()
     because = f"finished the interrupted staging of {version}: it runs in shadow"
@@ -315,7 +315,7 @@ def _acted(tick: Tick, verdict: Compared) -> Outcome | str:
     same = champion == verdict.champion and tick.config.digest == verdict.config and _is_as_sealed(tick, verdict)
     if same:
         by = "shadow" if verdict.shadow else "gate"
-        return train.act_on_verdict(tick, verdict.verdict, verdict.because, by=by)
+        return act.on_verdict(tick, verdict.verdict, verdict.because, by=by)
     if verdict.shadow:
         staging.remove(tick)
     return "champion, challenger or config.yaml changed since the comparison"

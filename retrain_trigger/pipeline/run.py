@@ -1,6 +1,6 @@
 """One tick: lock, recover, evaluate, check, decide, and where needed validate, train, compare, promote."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from retrain_trigger.config.load import Config
@@ -16,6 +16,7 @@ from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.pipeline import (
     approval,
+    attempt,
     collect,
     drifting,
     evaluate,
@@ -25,7 +26,6 @@ from retrain_trigger.pipeline import (
     promote,
     recover,
     shadow,
-    train,
 )
 from retrain_trigger.pipeline.check import Judgement, Observed, judged, served
 from retrain_trigger.pipeline.evaluate import Reading
@@ -46,41 +46,55 @@ _WORDS = {
 _ACTIONS = {Word.WAITING: Action.WAIT, Word.DATA_REFUSED: Action.RETRAIN}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a person asks of a run: to train whatever the checks say, for a reason, or to stop short of the pointer."""
+
+    force: str | None = None
+    promotes: bool = True
+
+    @property
+    def forced(self) -> bool:
+        """Whether it trains whatever the checks say."""
+        return self.force is not None
+
+
+NO_WISH = Wish()
+
+
 def run(
     config: Config,
     *,
     now: datetime,
     say: Say,
-    force: str | None = None,
-    promotes: bool = True,
+    wish: Wish = NO_WISH,
     wait: timedelta = timedelta(0),
     mend_clock: bool = False,
 ) -> Outcome:
     """Do one tick. Raises RetrainCheckError for what breaks; the champion is then untouched.
 
-    `force` is the reason to train whatever the checks say; `promotes=False` stops short of the pointer; `wait` is how
-    long another run is waited for. `mend_clock` first lets what was stamped later than now count from now.
+    `wait` is how long another run is waited for. `mend_clock` first lets what was stamped later than now count from now.
     """
     with begun(config, now=now, say=say, wait=wait) as opened:
         tick = _mended(opened) if mend_clock else opened
-        outcome = _ticked(tick, force, promotes=promotes)
+        outcome = _ticked(tick, wish)
         if clock.ahead(now, tick.past.last_seen) is not None:  # a promotion has mended it
             tick = tick.remembering(memory.fold(tick.ledger.effects()))
         kept = collect.collected(tick)
         return _with_pending(tick, replace(outcome, notes=(*outcome.notes, kept)) if kept else outcome)
 
 
-def dry_run(config: Config, *, now: datetime, force: str | None = None, promotes: bool = True) -> Outcome:
+def dry_run(config: Config, *, now: datetime, wish: Wish = NO_WISH) -> Outcome:
     """Say what `run` would come to, changing nothing: the same tick, up to the first thing it would start or write."""
     said: list[str] = []
     with asked(config, now=now, say=said.append) as tick:
-        return planned_by(tick, said, force, promotes=promotes)
+        return planned_by(tick, said, wish)
 
 
-def planned_by(tick: Tick, said: list[str], force: str | None, *, promotes: bool) -> Outcome:
+def planned_by(tick: Tick, said: list[str], wish: Wish = NO_WISH) -> Outcome:
     """Go through a tick that asks; `said` fills with what it says on the way."""
     recover.check_idle(tick)
-    outcome = _with_pending(tick, _ticked(tick, force, promotes=promotes))
+    outcome = _with_pending(tick, _ticked(tick, wish))
     return replace(outcome, notes=(*said, *outcome.notes), run=None)
 
 
@@ -96,8 +110,8 @@ def _mended(tick: Tick) -> Tick:
     return tick.mended(pointer)
 
 
-def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
-    if force is None and (doubt := _doubt(opened)) is not None:
+def _ticked(opened: Tick, wish: Wish) -> Outcome:
+    if not wish.forced and (doubt := _doubt(opened)) is not None:
         found = unknown(opened.config.metric, doubt.because)
         waits = doubt.until is not None
         word, code = (Word.WAITING, ExitCode.OK) if waits else (Word.UNKNOWN, ExitCode.CANNOT_JUDGE)
@@ -105,23 +119,23 @@ def _ticked(opened: Tick, force: str | None, *, promotes: bool) -> Outcome:
     recovered, finished = recover.recovered(opened)
     if finished is not None:
         return finished
-    tick = shadow.settled(_with_champion(recovered), forced=force is not None)
-    reading, judgement = _evaluated(tick, forced=force is not None)
+    tick = shadow.settled(_with_champion(recovered), forced=wish.forced)
+    reading, judgement = _evaluated(tick, forced=wish.forced)
     if (worse := probation.failed(judgement)) is not None:
-        obstacle = probation.obstacle(tick.registry, tick.past, worse) if promotes else "--no-promote"
+        obstacle = probation.obstacle(tick.registry, tick.past, worse) if wish.promotes else "--no-promote"
         if obstacle is None:
             return _rolled_back(tick, judgement, worse)
         tick.say(f"{worse.because}; it is not rolled back: {obstacle}")
     seen = shadow.progress(tick.config, tick.past, now=tick.now)
     if seen is not None:
         judgement = shadow.meanwhile(judgement, seen)
-        if seen.due and promotes:
+        if seen.due and wish.promotes:
             return _concluded(tick, judgement, reading, seen)
-    if judgement.decision.action is not Action.RETRAIN and force is None:
+    if judgement.decision.action is not Action.RETRAIN and not wish.forced:
         _record_decision(tick, judgement, judgement.decision.action, judgement.decision.because)
         return _outcome(judgement, reading, run=tick.run)
-    because = judgement.decision.because if force is None else f"forced: {force}"
-    return _attempted(tick, judgement, reading, because, forced=force is not None, promotes=promotes)
+    because = f"forced: {wish.force}" if wish.forced else judgement.decision.because
+    return _attempted(tick, judgement, reading, because, wish)
 
 
 def _doubt(tick: Tick) -> clock.Doubt | None:
@@ -213,13 +227,11 @@ def _concluded(tick: Tick, judgement: Judgement, reading: Reading, seen: shadow.
     return replace(outcome, findings=judgement.findings, notes=reading.notes)
 
 
-def _attempted(
-    tick: Tick, judgement: Judgement, reading: Reading, because: str, *, forced: bool, promotes: bool
-) -> Outcome:
+def _attempted(tick: Tick, judgement: Judgement, reading: Reading, because: str, wish: Wish) -> Outcome:
     """Validate and split the data, then train; what stands in the way is recorded with the decision."""
     try:
         prepared = prepare.prepare(
-            tick, tick.past.champion, breached=judgement.breached(), forced=forced, because=because
+            tick, tick.past.champion, breached=judgement.breached(), forced=wish.forced, because=because
         )
     except RetrainCheckError as error:
         _record_decision(tick, judgement, Action.RETRAIN, because)
@@ -231,19 +243,14 @@ def _attempted(
     if tick.asks:
         return _planned(tick, judgement, reading, because, prepared)
     tick.say(f"{because}; retraining starts")
-    said = served(reading.observed, tick.past)
-    doing = probation.standing(tick.config, reading.observed, tick.past)
-    reason = Reason(because=because, forced=forced, findings=(*judgement.findings, *prepared.findings))
-    outcome = train.start(
-        tick,
-        prepared,
-        reason=reason,
+    occasion = attempt.Occasion(
+        reason=Reason(because=because, forced=wish.forced, findings=(*judgement.findings, *prepared.findings)),
         mark=reading.mark,
-        bootstrap=False,
-        served=said,
-        standing=doing,
-        promotes=promotes,
+        served=served(reading.observed, tick.past),
+        standing=probation.standing(tick.config, reading.observed, tick.past),
+        promotes=wish.promotes,
     )
+    outcome = attempt.start(tick, prepared, occasion)
     return replace(outcome, because=f"{because}; {outcome.because}", findings=judgement.findings, notes=reading.notes)
 
 

@@ -17,7 +17,7 @@ from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory, Shadow
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.pipeline import compare, staging, train
+from retrain_trigger.pipeline import act, compare, staging
 from retrain_trigger.pipeline.check import Judgement
 from retrain_trigger.pipeline.tick import Tick
 
@@ -135,7 +135,7 @@ def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Standing |
             trials=(judged,) if judged else (),
         )
     )
-    return train.act_on_verdict(tick, verdict, because, by="shadow")
+    return act.on_verdict(tick, verdict, because, by="shadow")
 
 
 def _lost(tick: Tick, shadow: Shadow) -> str | None:

@@ -33,7 +33,7 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
             past = known_champion(past, pointer)
             if pointer is not None:
                 guard.check(tick, pointer)  # also while another run is active
-            outcome = planned_by(tick, said, None, promotes=True)
+            outcome = planned_by(tick, said)
             worn = holdout.worn(tick.registry, past)
         except LiveModelError as error:
             details = {"live_model": "broken"}

@@ -32,7 +32,7 @@ class Shop:
     def train(self) -> str:
         """Train and seal one more version; return its name."""
         self.days += 1
-        outcome = run.run(self.config, now=day(self.days), force="again", say=quiet)
+        outcome = run.run(self.config, now=day(self.days), wish=run.Wish(force="again"), say=quiet)
         assert outcome.run is not None
         return outcome.run
 
@@ -188,7 +188,7 @@ def test_a_removal_that_the_system_forbids_does_not_break_the_run(shop: Shop) ->
     (shop.models / f".removed-{first}").write_text("a file in the way")
     said: list[str] = []
     shop.days += 1
-    run.run(shop.config, now=day(shop.days), force="again", say=said.append)
+    run.run(shop.config, now=day(shop.days), wish=run.Wish(force="again"), say=said.append)
     assert any(f"the old version {first} cannot be removed" in line for line in said)
     (shop.models / f".removed-{first}").unlink()
     shop.tick()
