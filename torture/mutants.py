@@ -33,7 +33,7 @@ _INTENT = "    tick.record(grounds.leading_to(Promoting, pointer=pointer, origin
 _FLIP = "    tick.registry.point_at(pointer)\n"
 _OUTCOME = "    _record(tick, pointer, grounds)\n"
 _BEGUN = "    tick.record(begun)\n"
-_SEALED = "    tick.record(Sealed(version=version, sha256=digest, reach=split.reach))\n"
+_SEALED = "    tick.record(Sealed(version=card.version, sha256=digest, reach=split.reach))\n"
 _STAGING = "    tick.record(intent)\n"
 _NAMED = "    _write(tick, intent)\n"
 _POWER_LOSS = (("power", "bootstrap,compared"),)
@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "a promotion does not look at the bytes of the model",
         (
-            ("store/registry.py", 'if found != self.card(version).get("sha256"):', "if False:"),
+            ("store/registry.py", "if found != self.card(version).sha256:", "if False:"),
             ("pipeline/by_hand.py", "if sealed and tick.registry.verified(version) != sealed[-1]:", "if False:"),
         ),
         (("kills", "spoiled"),),

@@ -110,6 +110,8 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
 def _plain_reader(kind: Any) -> Callable[[Any], Any]:
     if kind is float:
         return _read_number
+    if kind is int:
+        return _read_whole
     if kind is datetime:
         return datetime.fromisoformat
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -167,6 +169,12 @@ def _read_cells(read: Callable[[Any], Any], document: Sequence[Any]) -> dict[tup
 
 def _read_number(document: Any) -> Any:
     return math.nan if document is None else document
+
+
+def _read_whole(document: Any) -> int:
+    if type(document) is not int:
+        raise TypeError(f"{document!r} is not a whole number")
+    return document
 
 
 def _as_it_is(document: Any) -> Any:

@@ -48,18 +48,6 @@ class Confusion:
         fn = sum(count for (label, said), count in self.cells.items() if label == cls != said)
         return OneVsRest(tp, fp, fn, self.rows - tp - fp - fn)
 
-    def to_json(self) -> list[list[Any]]:
-        """Return [label, prediction, count] for each cell, sorted."""
-        return [[*pair, count] for pair, count in sorted(self.cells.items())]
-
-    @classmethod
-    def from_json(cls, document: Iterable[Sequence[Any]]) -> "Confusion":
-        """Read back what `to_json` wrote; a cell given twice counts twice.
-
-        Raises ValueError where a count is not a whole number of rows.
-        """
-        return cls(_added(((label, said), _whole(count)) for label, said, count in document))
-
 
 @dataclass(frozen=True, slots=True)
 class JointCounts:
@@ -113,17 +101,14 @@ class JointCounts:
         """Return the same rows with champion and challenger in each other's place."""
         return JointCounts({(label, second, first): count for (label, first, second), count in self.cells.items()})
 
-    def to_json(self) -> list[list[Any]]:
-        """Return [label, champion, challenger, count] for each cell, sorted."""
-        return [[*key, count] for key, count in sorted(self.cells.items())]
-
     @classmethod
-    def from_json(cls, document: Iterable[Sequence[Any]]) -> "JointCounts":
-        """Read back what `to_json` wrote; a cell given twice counts twice.
+    def counted(cls, rows: Iterable[Sequence[Any]]) -> "JointCounts":
+        """Add up rows of (label, champion said, challenger said, count).
 
-        Raises ValueError where a count is not a whole number of rows.
+        >>> JointCounts.counted([("1", "0", "1", 2), ("1", "0", "1", 3)]).cells
+        {('1', '0', '1'): 5}
         """
-        return cls(_added(((label, one, two), _whole(count)) for label, one, two, count in document))
+        return cls(_added(((label, one, two), count) for label, one, two, count in rows))
 
 
 def _added(items: Iterable[tuple[Key, int]]) -> dict[Key, int]:
@@ -131,9 +116,3 @@ def _added(items: Iterable[tuple[Key, int]]) -> dict[Key, int]:
     for key, count in items:
         total[key] += count
     return dict(total)
-
-
-def _whole(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise ValueError(f"{count!r} is not a number of rows")
-    return count

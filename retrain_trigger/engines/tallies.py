@@ -64,7 +64,7 @@ def joint_counts(said: Answers) -> JointCounts:
             FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL ORDER BY ALL
             """,
         )
-    return JointCounts.from_json(found)
+    return JointCounts.counted(found)
 
 
 def sliced_counts(said: Answers, column: str, *, at_most: int) -> dict[str | None, JointCounts]:
@@ -97,7 +97,7 @@ def sliced_counts(said: Answers, column: str, *, at_most: int) -> dict[str | Non
     counts: dict[str | None, list[list[Any]]] = {}
     for part, *cell in found:
         counts.setdefault(part, []).append(cell)
-    return {part: JointCounts.from_json(cells) for part, cells in counts.items()}
+    return {part: JointCounts.counted(cells) for part, cells in counts.items()}
 
 
 def write_golden(source: str, target: Path, *, columns: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retrain_trigger.config.sections import Feedback
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.errors import PromotionError, TrainingError
 from retrain_trigger.core.events import (
@@ -117,7 +118,7 @@ def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -
     """
     if candidate is None:
         return act.on_verdict(tick, None, because)
-    reach = tick.registry.card(candidate)["reach"]
+    reach = str(tick.registry.card(candidate).reach)
     version = train.version(tick, begun, reach)
     deadline, since_boot = training.deadlines(tick.config.train.timeout)
     tick.record(
@@ -131,7 +132,7 @@ def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -
     )
     try:
         split = refit(tick, reach)
-        train.trained(tick, split, version, begun, refit_of=candidate)
+        train.trained(tick, split, begun, Card(version=version, refit_of=candidate))
     except TrainingError as error:
         tick.record(Failed(because=str(error)))
         raise TrainingError(f"the refit of {candidate} failed: {error}\nThe champion is untouched.") from error
@@ -239,9 +240,9 @@ def _rank(each: Trial) -> tuple[bool, bool, float]:
 def _told(tick: Tick, begun: Training, trials: Sequence[Trial]) -> str:
     """Explain the best trial, and name the challengers that could not be judged at all."""
     told = compare.explained(_best(trials))
-    judged = {tick.registry.card(each.version)["reach"] for each in trials}
+    judged = {tick.registry.card(each.version).reach for each in trials}
     lost = [reach for reach in begun.reaches if reach not in judged]
-    refit = any("refit_of" in tick.registry.card(each.version) for each in trials)
+    refit = any(tick.registry.card(each.version).refit_of for each in trials)
     return told if refit or not lost else f"{told}; not judged, because it failed: the challenger of {', '.join(lost)}"
 
 

@@ -259,11 +259,13 @@ def _identical(config: Config, version: str, positive: str, *, challengers: int)
 
 def _trained_types(config: Config, registry: Registry, version: str) -> dict[str, str]:
     """Return the types of the columns that a version was trained on, as far as they are known and checked."""
-    profile = registry.profile(version) or {"rows": 0, "columns": {}}
+    profile = registry.profile(version)
+    if profile is None:
+        return {}
     return {
-        name: column["type"]
-        for name, column in profile["columns"].items()
-        if column["missing"] < profile["rows"] and name not in config.data.unchecked
+        name: column.type
+        for name, column in profile.columns.items()
+        if column.missing < profile.rows and name not in config.data.unchecked
     }
 
 

@@ -1,7 +1,7 @@
 """What a tick can know now: the metrics log, the prediction log with the labels that have come, and the reference."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +13,7 @@ from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.counts.histograms import Reference
 from retrain_trigger.counts.scores import EDGES
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.checks import lateness
@@ -21,7 +22,7 @@ from retrain_trigger.logs import metrics_log
 from retrain_trigger.logs.metrics_log import MetricsLog
 from retrain_trigger.pipeline import adopted, drifting
 from retrain_trigger.pipeline.check import Observed, counts_judge, unused
-from retrain_trigger.pipeline.profile import Reference, of_source, reference
+from retrain_trigger.pipeline.profile import of_source
 from retrain_trigger.pipeline.tick import nearby
 from retrain_trigger.store import files
 from retrain_trigger.store.ledger import Ledger
@@ -118,33 +119,33 @@ def _reference(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, now: datetime
 ) -> tuple[Reference, str, tuple[str, ...]]:
     """Return what drift is measured from, the positive label, and what could not be read: that stops no judgement."""
-    profile: Mapping[str, Any] = {}
+    watched: Reference = {}
     notes: tuple[str, ...] = ()
     positive = config.positive_label
     if champion is not None:
-        profile = registry.profile(champion.version) or {}
-        positive = positive or registry.card(champion.version).get("positive")
+        known = registry.profile(champion.version)
+        watched = known.watched if known else {}
+        positive = positive or registry.card(champion.version).positive
     if config.logs.reference is not None:
-        profile = _profiled(config, ledger, now)
+        watched = _profiled(config, ledger, now)
     elif champion is not None and adopted.is_unknown(registry, champion.version):
         try:
-            profile = adopted.first_windows(config, registry, champion, ledger, now=now)
+            watched = adopted.first_windows(config, registry, champion, ledger, now=now)
         except DataError as error:
             notes = (f"drift is not measured: {error}",)
-    return reference(profile.get("watched", {})), positive or "1", notes
+    return watched, positive or "1", notes
 
 
-def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any]:
+def _profiled(config: Config, ledger: Ledger, now: datetime) -> Reference:
     """Count the reference that the settings name; once for as long as its files stay as they are."""
     source = config.logs.reference or ""
     state = encoded(engines.tables.files_of(source, key="logs.reference"))
-    known: dict[str, Any] | None = ledger.counted("reference").get(source)
+    known = ledger.counted("reference").get(source)
     if known is not None and known["files"] == state:
-        return known
-    columns = config.logs.names
-    profile: dict[str, Any] = {"files": state, "watched": of_source(source, columns=columns, now=now)}
-    ledger.keep_counted("reference", {source: profile})
-    return profile
+        return decoded(adopted.Kept, known).watched
+    watched = of_source(source, columns=config.logs.names, now=now)
+    ledger.keep_counted("reference", {source: encoded(adopted.Kept(watched, state))})
+    return watched
 
 
 def _plan(config: Config, registry: Registry, champion: Champion | None, found: Reference) -> "Plan":
@@ -154,7 +155,7 @@ def _plan(config: Config, registry: Registry, champion: Champion | None, found: 
         labels=config.logs.labels,
         columns=config.logs.names,
         window=config.trigger.window,
-        bins={name: bins for name, (bins, _) in found.items()},
+        bins={name: each.bins for name, each in found.items()},
         score_edges=EDGES,
         since=champion.since if champion else None,
         version=champion.version if champion else None,
@@ -173,8 +174,8 @@ def _classes(config: Config, registry: Registry, champion: Champion | None) -> t
     """Return the classes that a label may be of: those the champion was trained on; None where they are not known."""
     if champion is None or not counts_judge(config):
         return None
-    card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
-    known = {*profile.get("labels", {}), *(card.get("classes") or ())}
+    card, profile = registry.card(champion.version), registry.profile(champion.version)
+    known = {*(profile.labels if profile else ()), *(card.classes or ())}
     if not known or (config.positive_label is not None and config.positive_label not in known):
         return None
     return tuple(sorted(known))

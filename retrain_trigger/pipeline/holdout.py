@@ -42,11 +42,10 @@ def trained_until(registry: Registry, champion: Champion | None) -> datetime | N
     if champion is None:
         return None
     profile = registry.profile(champion.version)
-    newest = profile.get("newest") if profile else None
-    if newest:
-        return datetime.fromisoformat(newest)
-    promoted, adopted = champion.promoted or champion.since, registry.card(champion.version).get("adopted_at")
-    return min(promoted, datetime.fromisoformat(adopted)) if adopted else promoted
+    if profile and profile.newest:
+        return datetime.fromisoformat(profile.newest)
+    promoted, adopted = champion.promoted or champion.since, registry.card(champion.version).adopted_at
+    return min(promoted, adopted) if adopted else promoted
 
 
 def left_out_after(rows: "LabelledRows", *, windows: int, length: timedelta) -> datetime | None:
@@ -108,10 +107,10 @@ def worn(registry: Registry, past: Memory) -> Finding:
 
 
 def _when_trained(registry: Registry, champion: Champion) -> Delay | None:
-    card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
-    if not card.get("trained_at") or not profile.get("newest"):
+    trained_at, profile = registry.card(champion.version).trained_at, registry.profile(champion.version)
+    if trained_at is None or profile is None or profile.newest is None:
         return None
-    age = datetime.fromisoformat(card["trained_at"]) - datetime.fromisoformat(profile["newest"])
+    age = trained_at - datetime.fromisoformat(profile.newest)
     age = max(age, timedelta(0))
     return Delay(age, age, age, f"when the champion was trained, the newest labels were {lateness.in_words(age)} old")
 

@@ -255,9 +255,9 @@ def _sealed(tick: Tick) -> list[str]:
     if not tick.asks:
         tick.registry.sync()  # a version that is there may not be safe yet: the killed run came to its rename, no further
     for version in tick.registry.versions():
-        if version not in recorded and tick.registry.card(version).get("run") == tick.run:
+        if version not in recorded and tick.registry.card(version).run == tick.run:
             digest = tick.registry.verified(version)
-            tick.record(Sealed(version=version, sha256=digest, reach=tick.registry.card(version).get("reach")))
+            tick.record(Sealed(version=version, sha256=digest, reach=tick.registry.card(version).reach))
             recorded.append(version)
     return recorded
 

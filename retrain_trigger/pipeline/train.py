@@ -2,9 +2,10 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from retrain_trigger.core.card import Card, LeftOut
 from retrain_trigger.core.errors import PromotionError, TrainingError, refused
 from retrain_trigger.core.events import (
     Sealed,
@@ -24,14 +25,18 @@ CANDIDATE = "-candidate"
 
 def all_trained(tick: Tick, prepared: Prepared, begun: Training) -> tuple[list[str], list[str]]:
     """Train and seal a challenger for each split; return the versions, and what was said of those that failed."""
-    candidate, more = "", {}
+    candidate, left_out = "", None
     if prepared.selection:
-        windows, after = tick.config.promotion.out_of_time, prepared.selection.left_out_after
-        candidate, more = CANDIDATE, {"left_out": {"windows": windows, "after": after.isoformat()}}
+        candidate = CANDIDATE
+        left_out = LeftOut(windows=tick.config.promotion.out_of_time, after=prepared.selection.left_out_after)
     sealed, failures = [], []
     for split in prepared.splits:
         try:
-            sealed.append(trained(tick, split, version(tick, begun, split.reach) + candidate, begun, **more))
+            sealed.append(
+                trained(
+                    tick, split, begun, Card(version=version(tick, begun, split.reach) + candidate, left_out=left_out)
+                )
+            )
         except TrainingError as error:
             artefact.discard(_output(tick, split))
             failures.append(str(error))
@@ -40,15 +45,15 @@ def all_trained(tick: Tick, prepared: Prepared, begun: Training) -> tuple[list[s
     return sealed, failures
 
 
-def trained(tick: Tick, split: Split, version: str, begun: Training, **more: Any) -> str:
-    """Train one challenger and seal it; return its version. `more` is written on its card."""
+def trained(tick: Tick, split: Split, begun: Training, card: Card) -> str:
+    """Train one challenger and seal it; return its version. `card` names it, and says what it is beside others."""
     output = _output(tick, split)
     files.make_folder(output.parent, mode=0o700)
     log = output.with_name("train.log")
     named, started = tick.config.train.output, time.time_ns()
     expected = artefact.Expected(output, named, artefact.identity(named), started)
     data = files.sha256(split.rows) if split.rows else None
-    tick.say(f"training {version}: {tick.config.train.command}")
+    tick.say(f"training {card.version}: {tick.config.train.command}")
     training.train(
         tick.config.train.command,
         folder=tick.config.folder,
@@ -58,26 +63,25 @@ def trained(tick: Tick, split: Split, version: str, begun: Training, **more: Any
         training_lock=tick.training_lock,
     )
     model = artefact.found(expected, command=tick.config.train.command, log=log)
-    if begun.bootstrap:
-        more = {**more, **_heard(tick, model, log)}
-    card = {
-        "run": tick.run,
-        "trained_at": tick.now.isoformat(),
-        "reason": encoded(begun.reason),
-        "command": redacted(begun.command),
-        "seconds": round((time.time_ns() - started) / 1e9, 3),
-        "reach": split.reach,
-        "train_data": data,
-        "positive": begun.positive or None,
-        "config": begun.config,
-        **more,
-    }
+    card = replace(
+        card,
+        run=tick.run,
+        trained_at=tick.now,
+        reason=begun.reason,
+        command=redacted(begun.command),
+        seconds=round((time.time_ns() - started) / 1e9, 3),
+        reach=split.reach,
+        train_data=data,
+        positive=begun.positive or None,
+        config=begun.config,
+        foreign=_foreign(tick, model, log) if begun.bootstrap else None,
+    )
     try:
-        digest = tick.registry.seal(version, model=model, card=card, profile=split.profile, log=log)
+        digest = tick.registry.seal(card, model=model, profile=split.profile, log=log)
     except OSError as error:
         raise TrainingError(f"the model at {model} cannot be sealed: {refused(error)}") from error
-    tick.record(Sealed(version=version, sha256=digest, reach=split.reach))
-    return version
+    tick.record(Sealed(version=card.version, sha256=digest, reach=split.reach))
+    return card.version
 
 
 def version(tick: Tick, begun: Training, reach: str) -> str:
@@ -85,8 +89,8 @@ def version(tick: Tick, begun: Training, reach: str) -> str:
     return tick.run if len(begun.reaches) == 1 else f"{tick.run}-{reach}"
 
 
-def _heard(tick: Tick, model: Path, log: Path) -> dict[str, Any]:
-    """Return what a first model says of itself, which no comparison will ask. Raises TrainingError where it is none."""
+def _foreign(tick: Tick, model: Path, log: Path) -> str | None:
+    """Say whether another scikit-learn wrote a first model. Raises TrainingError where it is none: no comparison asks it."""
     try:
         heard = audition.hear(tick.config, model, scratch=tick.scratch, now=tick.now)
     except PromotionError as error:
@@ -95,7 +99,7 @@ def _heard(tick: Tick, model: Path, log: Path) -> dict[str, Any]:
         ) from error
     if heard.foreign:
         tick.say(heard.foreign)
-    return {"foreign": heard.foreign}
+    return heard.foreign
 
 
 def _output(tick: Tick, split: Split) -> Path:

@@ -98,8 +98,8 @@ def _champion(tick: Tick, version: str | None) -> Champion:
     promoted = only(tick.ledger.effects(), Promoted)
     own = [entry.at for entry in promoted if entry.event.pointer.version == version]
     tick.registry.verified(version)
-    trained = tick.registry.card(version).get("trained_at")
-    since = own[-1] if own else datetime.fromisoformat(trained) if trained else tick.now
+    trained = tick.registry.card(version).trained_at
+    since = own[-1] if own else trained or tick.now
     return Champion(version, since, known_as=tick.past.known_as.get(version))
 
 

@@ -80,7 +80,7 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
 def _tallied(tick: Tick, champion: Champion, answers: "Said") -> Rehearsal:
     cells = answers.tally(names=champion.names, since=champion.since)
     own = _agreement((row[1], row[3], row[5]) for row in cells if row[0] and row[1] is not None)
-    joint = JointCounts.from_json([row[2:] for row in cells if row[2] is not None])
+    joint = JointCounts.counted([row[2:] for row in cells if row[2] is not None])
     return Rehearsal(
         said=_agreement(row[3:] for row in cells),
         slices={

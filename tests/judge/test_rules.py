@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from retrain_trigger.core.findings import Finding, Verdict
-from retrain_trigger.counts.table import ColumnCounts, TableCounts
+from retrain_trigger.core.records import decoded
+from retrain_trigger.counts.table import ColumnCounts, Profile, TableCounts
 from retrain_trigger.judge.rules import RULES, Case, bands, categories, check
 
 NUMBER = ColumnCounts("number", 0)
@@ -293,7 +294,7 @@ def test_a_profile_of_an_earlier_version_still_loads_and_judges() -> None:
     old = json.loads(
         '{"rows": 5200, "columns": {"a": {"type": "number", "missing": 0}}, "labels": {"0": 3200, "1": 2000}}'
     )
-    assert breaches(one(number(outside=9, varies=False)), TableCounts.from_json({**old, "watched": {}})) == {}
+    assert breaches(one(number(outside=9, varies=False)), decoded(Profile, {**old, "watched": {}})) == {}
 
 
 def test_an_empty_table_is_refused_and_its_nulls_are_unknown() -> None:

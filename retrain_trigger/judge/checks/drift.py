@@ -8,7 +8,7 @@ from typing import Any
 
 from retrain_trigger.core.findings import Finding, Verdict, below, figures, unknown
 from retrain_trigger.core.measurements import Measurement
-from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.histograms import Bins, Histogram, Reference, Watched
 from retrain_trigger.judge.checks.point import point_rule, stated_rows, too_few_rows
 from retrain_trigger.judge.checks.pooling import EXPECTED_ROWS, expected_scale, pooled
 from retrain_trigger.judge.policy import Patience
@@ -26,7 +26,7 @@ expected rows and p from 1e-3 to 1e-5.
 
 
 def check(
-    reference: Mapping[str, tuple[Bins, Histogram]],
+    reference: Reference,
     window: Mapping[str, Histogram],
     *,
     threshold: float,
@@ -44,9 +44,9 @@ def check(
     and named in the evidence; unknown where none is left. Raises ValueError where a window was not counted by the
     reference's bins.
     """
-    present = {name: window[name] for name in sorted(reference.keys() & window.keys()) if reference[name][1].rows}
+    present = {name: window[name] for name in sorted(reference.keys() & window.keys()) if reference[name].counts.rows}
     counted = {name: counts for name, counts in present.items() if counts.rows >= max(min_rows, 1)}
-    moves = {name: _move(*reference[name], counts) for name, counts in counted.items()}
+    moves = {name: _move(reference[name], counts) for name, counts in counted.items()}
     rows = max((counts.rows for counts in present.values()), default=0)
     evidence: dict[str, Any] = {
         "rows": rows,
@@ -214,7 +214,8 @@ class _Move:
         return {"psi": self.value, "p": self.p, "bin": self.bin, "was": self.was, "now": self.now}
 
 
-def _move(bins: Bins, reference: Histogram, window: Histogram) -> _Move:
+def _move(column: Watched, window: Histogram) -> _Move:
+    bins, reference = column.bins, column.counts
     m, n = reference.rows, window.rows
     shares = [(was / m, now / n) for was, now in zip(reference.counts, window.counts, strict=True)]
     place = max(range(bins.size), key=lambda place: abs(shares[place][1] - shares[place][0]))
