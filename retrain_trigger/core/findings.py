@@ -2,13 +2,15 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Evidence = Mapping[str, Any]
+from retrain_trigger.core.records import Document
+
+Evidence = Document
 """More about a finding, as plain JSON."""
 
 NOTHING: Evidence = MappingProxyType({})
@@ -45,7 +47,7 @@ class Finding:
             raise ValueError(f"{self.name}: value {self.value} with verdict {self.verdict}")
 
     @classmethod
-    def upgraded(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    def upgraded(cls, document: Document) -> Document:
         """Return a document of today: in earlier ledgers `warns` is in the evidence."""
         return {"warns": bool(document["evidence"].get("warns", False)), **document}
 

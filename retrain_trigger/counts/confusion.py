@@ -8,13 +8,17 @@ from typing import Any, NamedTuple, TypeVar
 Key = TypeVar("Key")
 
 
+Number = Any
+"""A number, or an array of them: what holds for counts holds for many tables of counts at once."""
+
+
 class OneVsRest(NamedTuple):
     """One class against all others: whole counts, or arrays of them (one entry per resample)."""
 
-    tp: Any
-    fp: Any
-    fn: Any
-    tn: Any
+    tp: Number
+    fp: Number
+    fn: Number
+    tn: Number
 
 
 @dataclass(frozen=True, slots=True)

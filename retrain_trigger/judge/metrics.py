@@ -4,14 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from retrain_trigger.counts.confusion import Confusion, OneVsRest
+from retrain_trigger.counts.confusion import Confusion, Number, OneVsRest
 
 Cells = tuple[float, float, float, float]
-
-Number = Any
-"""A number, or an array of them: what holds for counts holds for many tables of counts at once."""
 
 OfClasses = Callable[[Mapping[str, OneVsRest], str], Number]
 """A metric of the counts of each class against the rest, and of the positive class."""
