@@ -21,7 +21,7 @@ from retrain_trigger.config.load import DEFAULT_CONFIG, Config
 from retrain_trigger.core.errors import RetrainCheckError, UsageError, refused
 from retrain_trigger.core.measurements import without_leap_second
 from retrain_trigger.core.outcomes import ExitCode, Outcome
-from retrain_trigger.core.records import encoded
+from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.core.redaction import redacted, redacted_texts
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2285
@@ -302,7 +302,7 @@ def history(*, path: Path | None, form: str, quiet: bool, verbose: bool, at: str
 @cli.command()
 @common
 @click.argument("run_id", required=False, metavar="[RUN]")
-def explain(*, path: Path | None, form: str, quiet: bool, verbose: bool, run_id: str | None) -> None:  # noqa: ARG001  (every command takes the common options)
+def explain(*, path: Path | None, form: str, quiet: bool, verbose: bool, run_id: str | None) -> None:
     """Explain a run step by step. By default, the last run that did something. Writes nothing."""
     from retrain_trigger.cli import printing
     from retrain_trigger.questions import standing
@@ -323,7 +323,7 @@ def compare(
     path: Path | None,
     form: str,
     quiet: bool,
-    verbose: bool,  # noqa: ARG001  (every command takes the common options)
+    verbose: bool,
     now: datetime,
     challenger: str | None,
     champion: str | None,
@@ -520,7 +520,7 @@ def _notes(notes: Sequence[str], *, quiet: bool) -> None:
             _to_stderr(note)
 
 
-def _print(form: str, document: Any, lines: Sequence[str]) -> None:
+def _print(form: str, document: Json, lines: Sequence[str]) -> None:
     from retrain_trigger.cli import printing
 
     text = (
@@ -536,7 +536,7 @@ def _to_stderr(text: str) -> None:
     terminal.write(sys.stderr, printing.clean(redacted(text)))
 
 
-def _document(entry: Any) -> dict[str, Any]:
+def _document(entry: Any) -> dict[str, Json]:
     at = entry.at.isoformat()
     return {"seq": entry.seq, "at": at, "run": entry.run, "kind": entry.kind.value, **entry.body}
 

@@ -1,15 +1,14 @@
 """What is not known of a champion that was adopted: what its drift is measured from instead, and what is said of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import PromotionError
-from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.core.records import Document, decoded, encoded
 from retrain_trigger.counts.histograms import Reference
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Champion
@@ -24,7 +23,7 @@ class Kept:
     """A reference as the ledger keeps it, and the state of the files it was counted from."""
 
     watched: Reference
-    files: Sequence[Mapping[str, Any]] = ()
+    files: Sequence[Document] = ()
 
 
 def first_windows(

@@ -13,6 +13,7 @@ from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.errors import CannotJudgeError, PromotionError
 from retrain_trigger.core.events import Compared, Span, Standing
 from retrain_trigger.core.outcomes import Outcome
+from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory, Shadow
@@ -80,7 +81,7 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
 
     now = past.clock(now)
     ends = shadow.since + max(PATIENCE * timedelta(hours=asked.hours), config.trigger.max_age)
-    joint: list[list[Any]] = []
+    joint: list[list[Json]] = []
     try:
         joint = engines.shadow_log.joint_counts(
             source,

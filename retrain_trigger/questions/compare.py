@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from retrain_trigger import engines
 from retrain_trigger.config.load import Config
@@ -11,7 +10,7 @@ from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.entries import only
 from retrain_trigger.core.errors import PromotionError, RetrainCheckError, UsageError
 from retrain_trigger.core.events import Promoted, Sealed
-from retrain_trigger.core.records import encoded
+from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.pipeline import collect, prepare, promote
@@ -44,7 +43,7 @@ class Contest:
         """How they scored on the hold-out, and every gate that was not passed."""
         return explained(self.trial) if self.trial else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the contest as a JSON object."""
         return {
             "champion": self.champion,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain_trigger import engines
 from retrain_trigger.core.errors import DataError
+from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import Confusion, JointCounts
 from retrain_trigger.judge import metrics
 from retrain_trigger.judge.gates.agreement import Agreement
@@ -42,7 +43,7 @@ class Rehearsal:
     labelled: int
     scores: tuple[float | None, float | None]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the rehearsal as a JSON object."""
         return {
             **self.said.to_json(),

@@ -63,7 +63,7 @@ class Follower:
             self._follow()
         except ServingError as error:
             self._failed(str(error))
-        except Exception as error:  # noqa: BLE001  (whatever it is, the last model goes on)
+        except Exception as error:  # whatever it is, the last model goes on
             self._failed(in_words(error))
         finally:
             self._looking.release()

@@ -16,6 +16,8 @@ from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.serving.complaint import in_words
 from retrain_trigger.store import files
 
+_BINARY = 2  # a score is for two classes
+
 POINTER_SIZE = 1 << 16
 """Bytes that a pointer file may have."""
 
@@ -179,7 +181,7 @@ def _positive(model: Model, card: Mapping[str, object]) -> int | None:
     """Return the place of the positive label: what the card says, else 1 or true."""
     classes = [_written(label) for label in getattr(model, "classes_", ())]
     positive = card.get("positive") or "1"
-    return classes.index(positive) if len(classes) == 2 and positive in classes else None  # noqa: PLR2004  (a score is for two classes)
+    return classes.index(positive) if len(classes) == _BINARY and positive in classes else None
 
 
 def _written(label: Any) -> str:

@@ -74,7 +74,7 @@ class Shadow:
             question = _Question(_copied(rows), Future(), time.monotonic() + PATIENCE)
             with self._asking:
                 return self._hand_over(question)
-        except Exception as error:  # noqa: BLE001  (no challenger is worth a failed request)
+        except Exception as error:  # no challenger is worth a failed request
             self._failed(error)
             return None
 
@@ -135,7 +135,7 @@ class Shadow:
             return None
         try:
             predictions = list(served.predict(rows))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a challenger may do anything)
+        except (Exception, SystemExit) as error:  # a challenger may do anything
             self._failed(error)
             return None
         self._complaint.clear()

@@ -51,7 +51,7 @@ class PredictionLog:
         moment = (at or datetime.now(UTC)).astimezone(UTC)
         try:
             lines = _documents(rows, answer, names, moment)
-        except Exception as error:  # noqa: BLE001  (no row is worth a failed request)
+        except Exception as error:  # no row is worth a failed request
             self._failed(len(names), error)
             return names
         if answer.shadow is None:
@@ -85,7 +85,7 @@ class PredictionLog:
             data = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()
             with self._writing:
                 self._file(moment, shadowed=shadow is not None).append(data, sync=self._sync)
-        except Exception as error:  # noqa: BLE001  (no row is worth a failed request)
+        except Exception as error:  # no row is worth a failed request
             self._failed(len(lines), error)
         else:
             self._complaint.clear()

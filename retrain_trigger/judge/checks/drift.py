@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from retrain_trigger.core.findings import Finding, Verdict, below, figures, unknown
 from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.core.records import Document, Json
 from retrain_trigger.counts.histograms import Bins, Histogram, Reference, Watched
 from retrain_trigger.judge.checks.point import point_rule, stated_rows, too_few_rows
 from retrain_trigger.judge.checks.pooling import EXPECTED_ROWS, expected_scale, pooled
@@ -48,7 +48,7 @@ def check(
     counted = {name: counts for name, counts in present.items() if counts.rows >= max(min_rows, 1)}
     moves = {name: _move(reference[name], counts) for name, counts in counted.items()}
     rows = max((counts.rows for counts in present.values()), default=0)
-    evidence: dict[str, Any] = {
+    evidence: dict[str, Json] = {
         "rows": rows,
         "absent": sorted(reference.keys() - present.keys()),
         "too_few_rows": sorted(present.keys() - counted.keys()),
@@ -210,7 +210,7 @@ class _Move:
     def words(self) -> str:
         return f"{self.bin} from {_percent(self.was)} to {_percent(self.now)}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         return {"psi": self.value, "p": self.p, "bin": self.bin, "was": self.was, "now": self.now}
 
 
@@ -226,7 +226,7 @@ def _move(column: Watched, window: Histogram) -> _Move:
 
 
 def _verdict(
-    ranked: Sequence[tuple[str, _Move]], breached: Sequence[str], threshold: float, evidence: Mapping[str, Any]
+    ranked: Sequence[tuple[str, _Move]], breached: Sequence[str], threshold: float, evidence: Document
 ) -> Finding:
     rows, judged = evidence["rows"], evidence["judged"]
     note = f"{rows:,} rows, {judged:,} {'column' if judged == 1 else 'columns'}, psi"
@@ -253,7 +253,7 @@ def _verdict(
     )
 
 
-def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Mapping[str, Any]) -> Finding:
+def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Document) -> Finding:
     seen, allowed = figures(move.value, threshold)
     because = f"drift {seen} reaches drift_threshold {allowed}, not proven yet: it may be chance ({name}, p {move.p:.2g}; {note})"
     return Finding(

@@ -4,9 +4,9 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from retrain_trigger.core.findings import Finding, at_least, at_most, figures, noted, unknown
+from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.counts.scores import EDGES, SCORE_BINS, ScoreCounts
 from retrain_trigger.judge.metrics import METRICS, Measure
@@ -139,7 +139,7 @@ def check(
     are not explained by their scores (LARGEST_MISFIT), or where the metric looks at more than two classes.
     """
     name = f"estimated_{measure.metric}"
-    evidence: dict[str, Any] = {}
+    evidence: dict[str, Json] = {}
     if scores is None or calibration is None:
         missing = "row with a score" if scores is None else "labelled row with a score to learn from"
         return unknown(name, noted(f"there is no {missing}", note), limit=threshold, warns=True, evidence=evidence)

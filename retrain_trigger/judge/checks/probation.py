@@ -3,11 +3,12 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Finding, Verdict, figures, unknown
-from retrain_trigger.judge.checks.evidence import Counts, Detector, ratio_of, swing_between
+from retrain_trigger.core.records import Json
+from retrain_trigger.judge.checks.evidence import DIGITS_END, Counts, Detector, ratio_of, swing_between
 from retrain_trigger.judge.checks.overdispersion import FARTHEST, PRIOR_PAIRS, overdispersion
 from retrain_trigger.judge.metrics import RATIOS, Measure, Ratio
 
@@ -140,7 +141,7 @@ def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
     return None
 
 
-def _evidence(seen: "_Seen") -> dict[str, Any]:
+def _evidence(seen: "_Seen") -> dict[str, Json]:
     return {
         "before": seen.before,
         "since": seen.value,
@@ -313,7 +314,7 @@ def _rows(rows: int | None, windows: int) -> str:
 
 def _shown(odds: float) -> str:
     """Write odds with two digits, rounded down: what is just under a limit must not read as if it had reached it."""
-    if odds >= 1e9:  # noqa: PLR2004  (where digits end)
+    if odds >= DIGITS_END:
         return f"{odds:.0e}"
     step = 10 ** max(0, int(math.log10(odds)) - 1)
     return f"{math.floor(odds) // step * step:,}"

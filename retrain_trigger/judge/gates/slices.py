@@ -3,11 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.findings import Finding, Verdict, unknown
-from retrain_trigger.core.records import encoded
+from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.bootstrap import RESAMPLES, TOLERANCE, compare
 from retrain_trigger.judge.metrics import METRICS, Measure
@@ -112,7 +111,7 @@ def _judged(each: Slice, found: Comparison, margin: float) -> Finding:
     )
 
 
-def _evidence(each: Slice, found: Comparison | None = None) -> dict[str, Any]:
+def _evidence(each: Slice, found: Comparison | None = None) -> dict[str, Json]:
     scores = encoded(found) if found else {}
     chosen = ("champion", "challenger", "difference", "upper")
     return {

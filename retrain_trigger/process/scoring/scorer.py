@@ -81,7 +81,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 def _loaded(path: str) -> tuple[Model, str | None]:
     """Load a model; also say where another scikit-learn wrote it than the one that reads it."""
-    import joblib  # noqa: PLC0415  (limits come first)
+    import joblib
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -100,8 +100,8 @@ def _loaded(path: str) -> tuple[Model, str | None]:
 
 
 def _predict(model: Model, features: list[str], hidden: list[str], *, rows: str, predictions: str) -> int:
-    import duckdb  # noqa: PLC0415  (limits come first)
-    import pandas as pd  # noqa: PLC0415  (limits come first)
+    import duckdb
+    import pandas as pd
 
     table = _suited(model, _table(rows, features, hidden))
     said = answers.listed(model.predict(table), rows=len(table)) if len(table) else []
@@ -115,7 +115,7 @@ def _predict(model: Model, features: list[str], hidden: list[str], *, rows: str,
 
 def _table(rows: str, features: list[str], hidden: list[str], *, at_most: int | None = None) -> Table:
     """Read the columns that the model needs as a pandas DataFrame, in its order; none of the `hidden` ones."""
-    import duckdb  # noqa: PLC0415  (limits come first)
+    import duckdb
 
     with duckdb.connect(":memory:") as connection:
         relation = connection.read_parquet(rows)
@@ -131,7 +131,7 @@ def _suited(model: Model, table: Table) -> Table:
 
     Files of rows have no such type: whoever fitted the model made it of their text.
     """
-    import pandas as pd  # noqa: PLC0415  (limits come first)
+    import pandas as pd
 
     texts = [name for name in table if pd.api.types.is_string_dtype(table[name])]
     if not texts or not len(table) or not _recodes():
