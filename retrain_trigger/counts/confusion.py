@@ -1,12 +1,10 @@
 """How often labels and predictions occurred together."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-Key = TypeVar("Key")
-
+from retrain_trigger.counts.cells import summed
 
 Number = Any
 """A number, or an array of them: what holds for counts holds for many tables of counts at once."""
@@ -33,7 +31,7 @@ class Confusion:
     cells: Mapping[tuple[str, str], int]
 
     def __add__(self, other: "Confusion") -> "Confusion":
-        return Confusion(_added((*self.cells.items(), *other.cells.items())))
+        return Confusion(summed((*self.cells.items(), *other.cells.items())))
 
     @property
     def rows(self) -> int:
@@ -65,7 +63,7 @@ class JointCounts:
     cells: Mapping[tuple[str, str, str], int]
 
     def __add__(self, other: "JointCounts") -> "JointCounts":
-        return JointCounts(_added((*self.cells.items(), *other.cells.items())))
+        return JointCounts(summed((*self.cells.items(), *other.cells.items())))
 
     @property
     def rows(self) -> int:
@@ -89,17 +87,17 @@ class JointCounts:
     @property
     def labels(self) -> dict[str, int]:
         """Number of rows of each label that occurs."""
-        return dict(sorted(_added((key[0], count) for key, count in self.cells.items() if count).items()))
+        return dict(sorted(summed((key[0], count) for key, count in self.cells.items() if count).items()))
 
     @property
     def champion(self) -> Confusion:
         """What the champion said, whatever the challenger said."""
-        return Confusion(_added(((label, said), count) for (label, said, _), count in self.cells.items()))
+        return Confusion(summed(((label, said), count) for (label, said, _), count in self.cells.items()))
 
     @property
     def challenger(self) -> Confusion:
         """What the challenger said, whatever the champion said."""
-        return Confusion(_added(((label, said), count) for (label, _, said), count in self.cells.items()))
+        return Confusion(summed(((label, said), count) for (label, _, said), count in self.cells.items()))
 
     def exchanged(self) -> "JointCounts":
         """Return the same rows with champion and challenger in each other's place."""
@@ -112,11 +110,4 @@ class JointCounts:
         >>> JointCounts.counted([("1", "0", "1", 2), ("1", "0", "1", 3)]).cells
         {('1', '0', '1'): 5}
         """
-        return cls(_added(((label, one, two), count) for label, one, two, count in rows))
-
-
-def _added(items: Iterable[tuple[Key, int]]) -> dict[Key, int]:
-    total: Counter[Key] = Counter()
-    for key, count in items:
-        total[key] += count
-    return dict(total)
+        return cls(summed(((label, one, two), count) for label, one, two, count in rows))

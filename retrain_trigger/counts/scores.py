@@ -2,9 +2,10 @@
 
 import math
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from retrain_trigger.counts.cells import summed
 
 TAIL = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
 """Edges under 0.01: where positives are rare, nearly all scores and the decision itself lie there."""
@@ -31,7 +32,7 @@ class ScoreCounts:
     cells: Mapping[tuple[int, str, str | None], int]
 
     def __add__(self, other: "ScoreCounts") -> "ScoreCounts":
-        return ScoreCounts(_total((*self.cells.items(), *other.cells.items())))
+        return ScoreCounts(summed((*self.cells.items(), *other.cells.items())))
 
     @property
     def rows(self) -> int:
@@ -64,7 +65,7 @@ class ExposureCounts:
     cells: Mapping[tuple[bool, str, str | None], int]
 
     def __add__(self, other: "ExposureCounts") -> "ExposureCounts":
-        return ExposureCounts(dict(Counter(self.cells) + Counter(other.cells)))
+        return ExposureCounts(summed((*self.cells.items(), *other.cells.items())))
 
     @property
     def rows(self) -> int:
@@ -83,12 +84,3 @@ def bin_of(score: float) -> int:
     if math.isnan(score):
         raise ValueError("a score is not a number")
     return bisect_left(EDGES, score)
-
-
-def _total(
-    items: Iterable[tuple[tuple[int, str, str | None], int]],
-) -> dict[tuple[int, str, str | None], int]:
-    total: Counter[tuple[int, str, str | None]] = Counter()
-    for key, count in items:
-        total[key] += count
-    return dict(total)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from retrain_trigger.counts.cells import summed
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.histograms import Bins, Histogram
 from retrain_trigger.counts.tally import Cell, Part, Tally, Where
@@ -59,9 +60,9 @@ class WindowCounts:
                 name: own[name] + others[name] if name in own and name in others else own.get(name) or others[name]
                 for name in {**own, **others}
             },
-            scores=_added(self.scores, other.scores),
-            exposed=_added(self.exposed, other.exposed),
-            slices=_added(self.slices, other.slices),
+            scores=_both(self.scores, other.scores),
+            exposed=_both(self.exposed, other.exposed),
+            slices=_both(self.slices, other.slices),
             unusable=self.unusable + other.unusable,
         )
 
@@ -212,5 +213,5 @@ def _why(vocabulary: Vocabulary, answer: str | None, truth: str | None) -> str:
     return "words" if vocabulary.apart and truth is not None else ""
 
 
-def _added(one: Cells | None, other: Cells | None) -> dict[Key, int]:
-    return dict(Counter(one or {}) + Counter(other or {}))
+def _both(one: Cells | None, other: Cells | None) -> Cells:
+    return summed((*(one or {}).items(), *(other or {}).items()))

@@ -18,7 +18,7 @@ __all__ = [
     "prediction_log",
     "reading",
     "shadow_log",
-    "tables",
+    "sources",
     "tallies",
     "waiting",
 ]
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         prediction_log,
         reading,
         shadow_log,
-        tables,
+        sources,
         tallies,
         waiting,
     )

@@ -7,7 +7,7 @@ import duckdb
 from retrain_trigger.counts.histograms import Bins, Histogram
 from retrain_trigger.engines import portable
 from retrain_trigger.engines.portable import DUCKDB
-from retrain_trigger.engines.tables import kind_of, quoted
+from retrain_trigger.engines.sql import kind_of, quoted
 
 _QUANTILES = tuple(step / 10 for step in range(1, 10))
 _ATOM = 0.1  # a value that holds this share of the rows has a bin of its own

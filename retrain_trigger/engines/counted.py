@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from retrain_trigger.counts.tally import Tally, Where
 from retrain_trigger.counts.windows import Spoilt
-from retrain_trigger.engines.tables import FileState
+from retrain_trigger.engines.sources import FileState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,9 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.counts.table import ColumnCounts, TableCounts
-from retrain_trigger.engines.tables import AT, kind_of, moment, quoted, text, utc
+from retrain_trigger.engines.sql import kind_of, quoted, text
+from retrain_trigger.engines.tables import AT
+from retrain_trigger.engines.times import moment, utc
 
 CATEGORIES = 100
 """A text column with more values than this holds names, not categories; its values are not kept."""

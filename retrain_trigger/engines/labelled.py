@@ -16,25 +16,15 @@ from retrain_trigger.core.events import Span
 from retrain_trigger.counts.histograms import Bins, Histogram
 from retrain_trigger.counts.table import TableCounts
 from retrain_trigger.engines import columns as columns_of
-from retrain_trigger.engines import tables
+from retrain_trigger.engines import database, tables, times
 from retrain_trigger.engines.description import NOTHING_KNOWN, Known, described
 from retrain_trigger.engines.plan import ORIGIN
 from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.shadow_log import COLUMNS as SHADOW
-from retrain_trigger.engines.tables import (
-    AT,
-    HASH,
-    LABEL,
-    ROW_HASH,
-    FileState,
-    as_time,
-    canonical,
-    is_missing,
-    moment,
-    quoted,
-    text,
-    utc,
-)
+from retrain_trigger.engines.sources import FileState
+from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
+from retrain_trigger.engines.tables import AT, HASH, LABEL, ROW_HASH
+from retrain_trigger.engines.times import as_time, moment, utc
 
 _HALF = f"{HASH} % 2 = 0"  # the lowest bit of the hash: the hold-out goes by the highest ones
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this
@@ -67,7 +57,7 @@ class LabelledRows:
         name = self.columns["labelled_at"]
         if name not in self.types:
             return []
-        took = f"epoch(({tables.arrival(name, self.types[name])}) - {AT}) / 3600"
+        took = f"epoch(({times.arrival(name, self.types[name])}) - {AT}) / 3600"
         return self._rows(
             f"SELECT greatest({took}, 0) AS hours, count(*) FROM known WHERE {took} IS NOT NULL GROUP BY 1"
         )
@@ -189,7 +179,7 @@ class LabelledRows:
             f"CREATE OR REPLACE TEMP VIEW watched AS SELECT {', '.join(chosen)}, {AT}, {HASH} FROM known"
         )
         own = {*self.features, *roles}
-        return {name: kind for name, kind in tables.types_of(self.connection, "watched").items() if name in own}
+        return {name: kind for name, kind in database.types_of(self.connection, "watched").items() if name in own}
 
     def _labels(self, where: str) -> dict[str, int]:
         return dict(self._rows(f"SELECT {LABEL}, count(*) FROM known WHERE {where} GROUP BY ALL ORDER BY ALL"))
@@ -225,7 +215,7 @@ def opened(
     or timestamp column is missing (`column 'label'`), or a row has no readable time.
     """
     try:
-        with tables.connected() as connection:
+        with database.connected() as connection:
 
             def load(files: Sequence[FileState], truth: Sequence[FileState]) -> dict[str, str]:
                 types = tables.create_labelled(
@@ -238,7 +228,7 @@ def opened(
 
             yield LabelledRows(connection, columns, undisturbed({key: source, "logs.labels": labels}, load))
     except duckdb.Error as error:
-        raise DataError(f"{source} cannot be read: {tables.told(error)}") from error
+        raise DataError(f"{source} cannot be read: {database.told(error)}") from error
 
 
 def _check_roles(
@@ -247,10 +237,7 @@ def _check_roles(
     needed = (*(["timestamp"] if dated else []), *(["label"] if labelled else []))
     for role in needed:
         if columns[role] not in types:
-            raise DataError(
-                f"column {columns[role]!r} ({role}) is missing in {source}; {tables.has(types)}. "
-                f"Name it in logs.columns.{role}"
-            )
+            raise DataError(tables.missing(columns[role], role, types, where=source))
 
 
 def _unwritten(error: Exception, target: Path) -> OSError:
@@ -283,7 +270,7 @@ def _create_known(
         raise DataError(f"column {time!r} has no readable time in {missing[0]} labelled rows of {source}")
     known = f"{wanted} AND ({at}) <= {moment(now)}"
     if columns["labelled_at"] in types:
-        arrived = tables.arrival(columns["labelled_at"], types[columns["labelled_at"]])
+        arrived = times.arrival(columns["labelled_at"], types[columns["labelled_at"]])
         known += f" AND (({arrived}) IS NULL OR ({arrived}) <= {moment(now)})"
     unlabelled = sorted(set(types) - {label, columns["labelled_at"]})
     row_hash = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({quoted(c)}::VARCHAR, chr(30))" for c in unlabelled)

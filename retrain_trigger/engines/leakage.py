@@ -7,8 +7,9 @@ from pathlib import Path
 import duckdb
 
 from retrain_trigger.core.errors import DataError
-from retrain_trigger.engines import tables
-from retrain_trigger.engines.tables import as_time, kind_of, quoted, text
+from retrain_trigger.engines import database
+from retrain_trigger.engines.sql import kind_of, quoted, text
+from retrain_trigger.engines.times import as_time
 
 NAMED = 3
 """A message names at most so many rows."""
@@ -30,10 +31,10 @@ def between(training: Path, holdout: Path, *, columns: Mapping[str, str]) -> Lea
     agree as numbers. Raises DataError where a file cannot be read.
     """
     try:
-        with tables.connected() as connection:
+        with database.connected() as connection:
             for name, path in (("trained", training), ("held", holdout)):
                 connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({text(str(path))})")
-            types = [tables.types_of(connection, name) for name in ("trained", "held")]
+            types = [database.types_of(connection, name) for name in ("trained", "held")]
             keys = [_identity(kinds, set(types[0]) & set(types[1]), columns) for kinds in types]
             told = columns["id"] if columns["id"] in types[1] else columns["timestamp"]
             found = connection.execute(

@@ -11,7 +11,9 @@ import duckdb
 
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines import labelled, tallies
-from retrain_trigger.engines.tables import AT, as_time, canonical, is_missing, moment, quoted, text
+from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
+from retrain_trigger.engines.tables import AT
+from retrain_trigger.engines.times import as_time, moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

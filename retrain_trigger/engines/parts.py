@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from retrain_trigger.core.errors import DataError
-from retrain_trigger.engines import tables
-from retrain_trigger.engines.tables import FileState
+from retrain_trigger.engines import sources
+from retrain_trigger.engines.sources import FileState
 from retrain_trigger.store import files
 
 LARGEST = 8 << 20
@@ -230,9 +230,9 @@ def _tail(file: FileState) -> int:
 
 def _header(file: FileState) -> bytes | None:
     """Return the first line of a CSV file, None for JSON lines."""
-    if tables.kind(file.path) != "csv":
+    if sources.kind(file.path) != "csv":
         return None
-    return tables.header_of(file.path)
+    return sources.header_of(file.path)
 
 
 def _is_row(line: bytes, header: bytes | None) -> bool:

@@ -5,49 +5,48 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from retrain_trigger.core.errors import CannotJudgeError, DataError
 from retrain_trigger.counts.tally import total
-from retrain_trigger.engines import parts, portable, tables
+from retrain_trigger.engines import database, matching, parts, portable
 from retrain_trigger.engines.counted import Counted
+from retrain_trigger.engines.counting import Counting
 from retrain_trigger.engines.plan import Plan, micros
 from retrain_trigger.engines.portable import DUCKDB
-from retrain_trigger.engines.prediction_log import Counting
 from retrain_trigger.engines.rotation import undisturbed
-from retrain_trigger.engines.tables import FileState
+from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.waiting import Waiting
 
 
 @contextmanager
 def replaying(plan: Plan, *, until: datetime) -> Iterator["Past"]:
     """Read a log once, to be asked what was known at any time up to `until`. Raises CannotJudgeError."""
-    with tables.connected() as connection, ExitStack() as stack:
+    with database.connected() as connection, ExitStack() as stack:
         folder = Path(stack.enter_context(parts.folder()))
 
         def read(files: Sequence[FileState], labels: Sequence[FileState]) -> "Past":
             waiting = Waiting(connection, plan, folder, folder, everything=True)
-            counting = Counting(connection, plan, until, Counted(), waiting, scratch=folder)
-            return Past(connection, plan, counting.of(files, labels), counting)
+            counted = Counting(waiting, Counted(), now=until, scratch=folder).of(files, labels)
+            return Past(waiting, counted, until=until)
 
         try:
             yield undisturbed({"logs.predictions": plan.predictions, "logs.labels": plan.labels}, read)
         except (duckdb.Error, DataError) as error:
-            raise CannotJudgeError(f"{plan.predictions} cannot be counted: {tables.told(error)}") from error
+            raise CannotJudgeError(f"{plan.predictions} cannot be counted: {database.told(error)}") from error
 
 
 class Past:
     """A log that was read, as it was known at earlier times."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, plan: Plan, counted: Counted, counting: Counting) -> None:
-        self._connection, self._plan, self._counted, self._counting = connection, plan, counted, counting
+    def __init__(self, waiting: Waiting, counted: Counted, *, until: datetime) -> None:
+        self._waiting, self._plan, self._counted = waiting, waiting.plan, counted
         self._final = total(counted.matched.values())
-        relation = counting.matched(counted, counting.now)
+        relation = matching.relation(waiting, counted, now=until)
         query = f"SELECT w, max(greatest(us, coalesce(label_us, us))) FROM ({relation}) WHERE own GROUP BY w"
-        length = micros(plan.start(1)) - micros(plan.start(0))
-        self._settled = {w: max(at, micros(plan.start(w)) + length) for w, at in self._ask(query)}
+        length = micros(self._plan.start(1)) - micros(self._plan.start(0))
+        self._settled = {w: max(at, micros(self._plan.start(w)) + length) for w, at in waiting.ask(query)}
 
     def ends(self) -> list[datetime]:
         """Return the ends of all windows, in order."""
@@ -64,13 +63,12 @@ class Past:
         found = [self._final.only(done.__contains__)]
         if waiting:
             listed = ", ".join(map(str, waiting))
-            relation = f"SELECT * FROM ({self._counting.matched(self._counted, now)}) WHERE w IN ({listed})"
-            found += portable.cells(self._ask, DUCKDB, relation, slices=self._plan.slices).values()
+            relation = (
+                f"SELECT * FROM ({matching.relation(self._waiting, self._counted, now=now)}) WHERE w IN ({listed})"
+            )
+            found += portable.cells(self._waiting.ask, DUCKDB, relation, slices=self._plan.slices).values()
         pieces = tuple(
             replace(piece, tally=piece.tally.only(lambda window: window is not None and window < over))
             for piece in self._counted.pieces
         )
         return replace(self._counted, pieces=pieces, matched={"": total(found)}, late=0)
-
-    def _ask(self, query: str) -> list[Any]:
-        return self._connection.execute(query).fetchall()

@@ -77,10 +77,7 @@ class Plan:
 
     def truth(self) -> str:
         """Name how labels from other files are read: what another plan read of them can be used if it is the same."""
-        columns = {
-            role: self.columns.get(f"labels.{role}", self.columns.get(role)) for role in ("id", "label", "labelled_at")
-        }
-        return json.dumps([self.labels, columns, self.date_format, LAYOUT, duckdb.__version__])
+        return json.dumps([self.labels, label_columns(self.columns), self.date_format, LAYOUT, duckdb.__version__])
 
     def is_before(self, at: datetime) -> bool:
         """Say whether a row of a time that does not name the champion is none of its own: it is from before."""
@@ -94,6 +91,15 @@ class Plan:
     def start(self, number: int) -> datetime:
         """Return when a window starts."""
         return ORIGIN + number * self.window
+
+
+def label_columns(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return the names that the columns of files of labels have, by role; `columns` are those of the log.
+
+    >>> label_columns({"id": "id", "label": "y", "labelled_at": "at", "labels.id": "ref"})
+    {'id': 'ref', 'label': 'y', 'labelled_at': 'at'}
+    """
+    return {role: columns.get(f"labels.{role}", columns[role]) for role in ("id", "label", "labelled_at")}
 
 
 def micros(at: datetime) -> int:

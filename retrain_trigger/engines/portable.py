@@ -5,7 +5,7 @@ microseconds since 1970, NaN sorts above all numbers, and text is compared byte 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,9 @@ Ask = Callable[[str], Sequence[Sequence[Any]]]
 
 File = str | int
 """What tells one file from another: a name, or its number among those that are read."""
+
+Place = tuple[File, int | None, str | None]
+"""The file, window and model of a row."""
 
 MOST_VALUES = 1000
 """Values of a slice column that are counted, the most frequent ones; the judgement looks at far fewer."""
@@ -185,7 +188,8 @@ def tallies(
 ) -> dict[File, Tally]:
     """Count rows that `known` gives, by file; `bins` and `slices` name what `b0`, `b1`, ... and `s0`, ... stand for."""
     found = cells(ask, atoms, relation, slices=slices)
-    for file, each in histograms(ask, atoms, relation, bins).items():
+    where = {(file, window, model) for file, tally in found.items() for window, model, *_ in tally.cells}
+    for file, each in histograms(ask, atoms, relation, bins, where=where).items():
         found[file] = replace(found[file], histograms=each)
     return found
 
@@ -213,33 +217,42 @@ def cells(ask: Ask, atoms: Atoms, relation: str, *, slices: Sequence[str]) -> di
     }
 
 
-def histograms(
-    ask: Ask, atoms: Atoms, relation: str, bins: Mapping[str, Bins]
-) -> dict[File, dict[Column, tuple[int, ...]]]:
-    """Count rows by the place of each watched column, by file.
+def places(ask: Ask, relation: str) -> set[Place]:
+    """Return the places of rows that are counted: file, window and model."""
+    return {
+        (file, window, model)
+        for file, window, model in ask(f"SELECT DISTINCT file, w, model FROM ({relation}) AS r WHERE own")
+    }
 
-    What all rows have in common, often the window and the model, is asked for first, and not grouped by.
+
+def histograms(
+    ask: Ask, atoms: Atoms, relation: str, bins: Mapping[str, Bins], *, where: Collection[Place]
+) -> dict[File, dict[Column, tuple[int, ...]]]:
+    """Count rows by the place of each watched column, by file; `where` are the files, windows and models that rows have.
+
+    What all rows have in common, often the window and the model, is not grouped by.
     """
     found: dict[File, dict[Column, list[int]]] = {}
     columns = [(f"b{n}", name) for n, name in enumerate(bins)]
-    where = [tuple(row) for row in ask(f"SELECT DISTINCT file, w, model FROM ({relation}) AS r WHERE own")]
     if not where or not columns:
         return {}
-    keys = [
-        key for key, values in zip(("file", "w", "model"), zip(*where, strict=True), strict=True) if len({*values}) > 1
-    ]
+    one = dict(zip(("file", "w", "model"), next(iter(where)), strict=True))
+    keys = [key for key, values in zip(one, zip(*where, strict=True), strict=True) if len({*values}) > 1]
     for some in (columns[first : first + COLUMNS_AT_ONCE] for first in range(0, len(columns), COLUMNS_AT_ONCE)):
-        which, place = _chosen(some, lambda column: f"CAST({column} AS {atoms.string})")
-        sets = ", ".join(f"({', '.join([*keys, column])})" for column, _ in some)
-        chosen = ", ".join([*keys, which, place, "COUNT(*)"])
-        query = f"SELECT {chosen} FROM ({relation}) AS r WHERE own GROUP BY GROUPING SETS ({sets})"
-        for *values, column, found_at, rows in ask(query):
-            own = dict(zip(("file", "w", "model"), where[0], strict=True)) | dict(zip(keys, values, strict=True))
-            name = some[column][1]
-            key = (own["w"], own["model"], name)
-            counts = found.setdefault(own["file"], {}).setdefault(key, [0] * bins[name].size)
+        for *values, column, found_at, rows in ask(_by_column(atoms, relation, keys, some)):
+            own, name = one | dict(zip(keys, values, strict=True)), some[column][1]
+            of_file = found.setdefault(own["file"], {})
+            counts = of_file.setdefault((own["w"], own["model"], name), [0] * bins[name].size)
             counts[number(bins[name], found_at)] += rows
     return {file: {key: tuple(counts) for key, counts in each.items()} for file, each in found.items()}
+
+
+def _by_column(atoms: Atoms, relation: str, keys: Sequence[str], columns: Sequence[tuple[str, str]]) -> str:
+    """Return a query for the rows by the keys and the place of each column."""
+    which, place = _chosen(columns, lambda column: f"CAST({column} AS {atoms.string})")
+    sets = ", ".join(f"({', '.join([*keys, column])})" for column, _ in columns)
+    chosen = ", ".join([*keys, which, place, "COUNT(*)"])
+    return f"SELECT {chosen} FROM ({relation}) AS r WHERE own GROUP BY GROUPING SETS ({sets})"
 
 
 def _own(atoms: Atoms, plan: Plan) -> str:

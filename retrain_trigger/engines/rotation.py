@@ -7,9 +7,9 @@ from typing import TypeVar
 import duckdb
 
 from retrain_trigger.core.errors import DataError
-from retrain_trigger.engines import parts, tables
+from retrain_trigger.engines import parts
 from retrain_trigger.engines.parts import Span
-from retrain_trigger.engines.tables import FileState
+from retrain_trigger.engines.sources import FileState, files_of
 
 TRIES = 3
 """Times that files are read before it is said that they do not hold still: a rotation comes once an hour or a day."""
@@ -56,14 +56,14 @@ class _Seen:
 
     def __init__(self, sources: Mapping[str, str | None]) -> None:
         self._sources, self._began = sources, time.time_ns()
-        self.files = [tables.files_of(source, key=key) if source else [] for key, source in sources.items()]
+        self.files = [files_of(source, key=key) if source else [] for key, source in sources.items()]
         self._ends = {file: _end(file) for listed in self.files for file in listed}
 
     def moved(self) -> str:
         """Return the first file that is not what it was with more at its end, or has another name; empty for none."""
         for (key, source), before in zip(self._sources.items(), self.files, strict=True):
             try:
-                after = {file.path: file for file in tables.files_of(source, key=key)} if source else {}
+                after = {file.path: file for file in files_of(source, key=key)} if source else {}
             except DataError:
                 return str(source)
             for file in before:

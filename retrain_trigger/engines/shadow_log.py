@@ -7,9 +7,11 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.core.errors import CannotJudgeError, DataError
-from retrain_trigger.engines import tables
+from retrain_trigger.engines import database, tables
 from retrain_trigger.engines.rotation import undisturbed
-from retrain_trigger.engines.tables import FileState, as_time, canonical, moment, quoted, text
+from retrain_trigger.engines.sources import FileState
+from retrain_trigger.engines.sql import canonical, quoted, text
+from retrain_trigger.engines.times import as_time, moment
 
 COLUMNS = PREDICTION, MODEL = "shadow_prediction", "shadow_model"
 """Columns of the prediction log, by these names: what the challenger said, and its version."""
@@ -32,7 +34,7 @@ def joint_counts(
     """
 
     def counted(files: Sequence[FileState], truth: Sequence[FileState]) -> list[list[Any]]:
-        with tables.connected() as connection:
+        with database.connected() as connection:
             types = tables.create_labelled(connection, "joined", files, labels=truth, columns=columns, now=now)
             if not {columns["timestamp"], columns["prediction"], columns["label"], PREDICTION} <= types.keys():
                 return []

@@ -10,8 +10,8 @@ import duckdb
 
 from retrain_trigger.core.errors import DataError, PromotionError
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.engines import tables
-from retrain_trigger.engines.tables import canonical, is_missing, quoted, text
+from retrain_trigger.engines import database, sources, tables
+from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
 
 _ID = '"retrain-check id"'
 _NAMED = 5
@@ -41,15 +41,15 @@ def answered(
     rows: Path, champion: Path, challenger: Path
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, str]]]:
     """Open rows as `held` and what two models said for them as `c` and `d`; also give the types of the rows' columns."""
-    with tables.connected() as connection:
+    with database.connected() as connection:
         for name, path in (("held", rows), ("c", champion), ("d", challenger)):
             connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({text(str(path))})")
-        yield connection, tables.types_of(connection, "held")
+        yield connection, database.types_of(connection, "held")
 
 
 def answers(predictions: Path) -> dict[str, int]:
     """Count the rows of each answer of a model, the most frequent first."""
-    with tables.connected() as connection:
+    with database.connected() as connection:
         said = f"SELECT prediction, count(*) AS n FROM read_parquet({text(str(predictions))})"
         return dict(connection.execute(f"{said} GROUP BY 1 ORDER BY n DESC, 1").fetchall())
 
@@ -107,9 +107,9 @@ def write_golden(source: str, target: Path, *, columns: Mapping[str, str]) -> No
     label column.
     """
     try:
-        with tables.connected() as connection:
-            tables.create_view(connection, "golden", tables.files_of(source, key="promotion.golden"))
-            types = tables.types_of(connection, "golden")
+        with database.connected() as connection:
+            tables.create_view(connection, "golden", sources.files_of(source, key="promotion.golden"))
+            types = database.types_of(connection, "golden")
             label = columns["label"]
             if label not in types:
                 raise PromotionError(

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import duckdb
 
-from retrain_trigger.core.errors import DataError
-from retrain_trigger.counts.words import NOTHING
-from retrain_trigger.engines import spelled, tables
+from retrain_trigger.engines import sources
 from retrain_trigger.engines.counted import Kept
 from retrain_trigger.engines.plan import Plan
-from retrain_trigger.engines.spelled import Readable
-from retrain_trigger.engines.tables import text
+from retrain_trigger.engines.sql import text
 from retrain_trigger.store import files
 
 FOLDER = "rows"
@@ -47,6 +45,15 @@ class Waiting:
     rows: list[Kept] = field(default_factory=list)
     labels: list[Kept] = field(default_factory=list)
 
+    @property
+    def waits(self) -> bool:
+        """Say whether rows are kept whole: a label from another file, or an earlier time that is asked for, changes what they come to."""
+        return self.everything or self.plan.labels is not None
+
+    def ask(self, query: str) -> list[Any]:
+        """Run a query."""
+        return self.connection.execute(query).fetchall()
+
     def known_rows(self, keys: Iterable[str]) -> str | None:
         """Return SQL for the rows that are kept of pieces, None if there are none."""
         return self._relation(self.rows, keys)
@@ -62,42 +69,23 @@ class Waiting:
     def add_rows(self, placed: str, *, now: datetime) -> None:
         """Keep placed rows that have an id: all that a label from another file can change, else the latest ids."""
         chosen, which = "file, w, model, id", f" AND own AND w >= {self._oldest(now)}"
-        if self.everything or self.plan.labels is not None:  # rows from before the champion tell how long labels take
+        if self.waits:  # rows from before the champion tell how long labels take
             chosen, which = ", ".join([COLUMNS, *(f"s{n}" for n in range(len(self.plan.slices)))]), ""
         where = f"w IS NOT NULL{which}{'' if self.everything else ' AND id IS NOT NULL'}"
         self.rows.append(self._write(f"SELECT {chosen} FROM {placed} WHERE {where}"))
 
-    def add_labels(self, labels: Sequence[tuple[str, Readable]], setting: str) -> None:
-        """Keep labels: pairs of the key of their file and what to read. Raises DataError if a column is missing."""
-        keys = {each.path: key for key, each in labels}
-        own = {role: self.plan.columns.get(f"labels.{role}", self.plan.columns[role]) for role in _ROLES}
-        plan = replace(self.plan, columns={**self.plan.columns, **own}, bins={}, slices=())
-        before = self._relation(self.labels, None)
-        (last,) = self.connection.execute(f"SELECT max(nth) FROM {before}").fetchall()[0] if before else (0,)
-        order = ((last or 0) >> 40) + 1 << 40  # what comes later counts, also after files were put together
-        for group in spelled.groups(self.connection, [each for _, each in labels], plan):
-            for role in ("id", "label"):
-                if not group.holds(own[role]):
-                    raise DataError(
-                        f"column {own[role]!r} ({role}) is missing in {setting}; it has {', '.join(group.seen())}. "
-                        f"Name it in logs.label_columns.{role}"
-                    )
-            found = group.rows(plan)
-            arrived = found.roles.get("labelled", "CAST(NULL AS TIMESTAMPTZ)")
-            source = "[" + ", ".join(text(keys[each.path]) for each in group.files) + "]"
-            query = (
-                f"SELECT {source}[{found.file} + 1] AS file, hash({found.roles['id']}) AS id, {found.roles['truth']} AS label, "
-                f"epoch_us({arrived}) AS labelled_us, {order} + row_number() OVER () AS nth, {found.roles['id']} AS name "
-                f"FROM {found.relation}"
-            )
-            nothing = ", ".join(text(word) for word in sorted(NOTHING))
-            given = f"name IS NOT NULL AND label IS NOT NULL AND lower(trim(label)) NOT IN ({nothing})"
-            self.labels.append(self._write(f"SELECT * FROM ({query}) WHERE {given}"))
-            group.check_lines(self.connection, setting)
+    def add_labels(self, labels: str) -> None:
+        """Keep labels, given a query for their file, id, label, time, place and name."""
+        self.labels.append(self._write(labels))
+
+    def last_label(self) -> int:
+        """Return the place of the last label that is kept; 0 if there is none."""
+        kept = self._relation(self.labels, None)
+        return (self.ask(f"SELECT max(nth) FROM {kept}")[0][0] if kept else 0) or 0
 
     def put_together(self, live: Sequence[str], truth: Sequence[str], *, now: datetime) -> None:
         """Write many files as one, without the rows and labels of files that are no longer there, and old ids."""
-        recent = "" if self.everything or self.plan.labels is not None else f" WHERE w >= {self._oldest(now)}"
+        recent = "" if self.waits else f" WHERE w >= {self._oldest(now)}"
         for kept, keys, which in ((self.rows, live, recent), (self.labels, truth, "")):
             relation = self._relation(kept, keys) if len(kept) > MOST_FILES else None
             if relation is not None:
@@ -118,7 +106,7 @@ class Waiting:
         if not kept or not (listed or keys is None):
             return None
         which = "" if keys is None else f" WHERE file IN ({listed})"
-        paths = ", ".join(text(tables.literal(str(self._path(each)))) for each in kept)
+        paths = ", ".join(text(sources.literal(str(self._path(each)))) for each in kept)
         return f"(SELECT * FROM read_parquet([{paths}]){which})"
 
     def _path(self, kept: Kept) -> Path:
@@ -147,6 +135,3 @@ def clear(folder: Path, kept: Sequence[Kept]) -> None:
     for path in folder.glob("*") if folder.is_dir() else ():
         if path.name not in names:
             files.remove(path)
-
-
-_ROLES = ("id", "label", "labelled_at")

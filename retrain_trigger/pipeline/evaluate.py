@@ -139,7 +139,7 @@ def _reference(
 def _profiled(config: Config, ledger: Ledger, now: datetime) -> Reference:
     """Count the reference that the settings name; once for as long as its files stay as they are."""
     source = config.logs.reference or ""
-    state = encoded(engines.tables.files_of(source, key="logs.reference"))
+    state = encoded(engines.sources.files_of(source, key="logs.reference"))
     known = ledger.counted("reference").get(source)
     if known is not None and known["files"] == state:
         return decoded(adopted.Kept, known).watched

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.histograms import Bins
-from retrain_trigger.engines import parts, prediction_log, reading, tables, waiting
+from retrain_trigger.engines import batch, parts, portions, prediction_log, reading, sources, waiting
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import ORIGIN, Plan
 
@@ -30,7 +30,7 @@ HOURS = 6
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut files of a few kilobytes into many parts, each read by a query of its own."""
     monkeypatch.setattr(parts, "LARGEST", 1400)
-    monkeypatch.setattr(prediction_log, "AT_ONCE", 1400)
+    monkeypatch.setattr(portions, "AT_ONCE", 1400)
 
 
 def plan_of(folder: Path, *, kind: str = "jsonl", labels: bool = True) -> Plan:
@@ -87,7 +87,7 @@ def again(plan: Plan, now: datetime, known: Counted, folder: Path) -> Counted:
 def at_once() -> Iterator[None]:
     """Count every file by one query, where it lies."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prediction_log, "AT_ONCE", 1 << 30)
+        patch.setattr(portions, "AT_ONCE", 1 << 30)
         patch.setattr(parts, "QUIET", -1.0)
         yield
 
@@ -159,7 +159,7 @@ class Grown:
         """Count again, which must be right; return also which files were read, and from which byte on."""
         now, read, spans = self.now + timedelta(days=1), [], parts.spans
 
-        def watched(file: tables.FileState, start: int, end: int) -> Iterator[tuple[parts.Span, bytes]]:
+        def watched(file: sources.FileState, start: int, end: int) -> Iterator[tuple[parts.Span, bytes]]:
             read.append((Path(file.path).name, start))
             return spans(file, start, end)
 
@@ -353,7 +353,7 @@ def test_a_line_without_a_column_harms_no_tick(tmp_path: Path, monkeypatch: pyte
 def test_rows_of_so_many_models_that_their_names_are_not_kept_are_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction_log, "MOST_MODELS", 1)
+    monkeypatch.setattr(batch, "MOST_MODELS", 1)
     grown = Grown(tmp_path)
     rows = [json.loads(line) | {"model": f"v{number % 3}"} for number, line in enumerate(grown.lines[:40])]
     grown.log.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.core.errors import CannotJudgeError, DataError, PromotionError
 from retrain_trigger.core.pointer import Pointer
-from retrain_trigger.engines import labelled, prediction_log, reading, tables
+from retrain_trigger.engines import labelled, prediction_log, reading, sources
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.logs.formats import recognised
 from retrain_trigger.process.scoring import answers
@@ -185,7 +185,7 @@ def test_a_file_name_means_that_file(tmp_path: Path, name: str) -> None:
 def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows\udcff.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="name is not UTF-8"):
-        tables.files_of(str(tmp_path), key="data.labelled")
+        sources.files_of(str(tmp_path), key="data.labelled")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from projects import Project
 
-from retrain_trigger.engines import tables
+from retrain_trigger.engines import database
 from retrain_trigger.store import scratch
 
 
@@ -23,7 +23,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_does_not_fit_into_memory_lies_where_it_is_told_to(temporary: Path) -> None:
     state = temporary / "state/spill"
     state.parent.mkdir()
-    with scratch.spilling(state), tables.connected() as connection:
+    with scratch.spilling(state), database.connected() as connection:
         connection.execute("SET memory_limit = '30MB'")
         connection.execute("CREATE TABLE big AS SELECT range AS a, md5(range::VARCHAR) AS b FROM range(1000000)")
         assert any(state.iterdir()), "it was written there"
