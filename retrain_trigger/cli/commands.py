@@ -170,16 +170,19 @@ def run(
     from retrain_trigger.pipeline import by_hand
     from retrain_trigger.pipeline import run as tick
 
-    if adopted is not None and not bootstrap:
-        raise UsageError("--adopt goes with --bootstrap")
-    if adopted is None and (known_as, since, trained_on, reason) != (None, None, None, None):
-        raise UsageError("--known-as, --since, --trained-on and --reason go with --adopt")
-    if bootstrap and (force is not None or dry_run or no_promote):
-        raise UsageError("--bootstrap goes with none of --force, --dry-run and --no-promote")
-    if mend_clock and (bootstrap or dry_run):
-        raise UsageError("--mend-clock goes with neither --bootstrap nor --dry-run")
-    if force is not None and not force.strip():
-        raise UsageError("--force needs a reason, for the history")
+    described = (known_as, since, trained_on, reason) != (None, None, None, None)
+    for wrong, because in (
+        (adopted is not None and not bootstrap, "--adopt goes with --bootstrap"),
+        (adopted is None and described, "--known-as, --since, --trained-on and --reason go with --adopt"),
+        (
+            bootstrap and (force is not None or dry_run or no_promote),
+            "--bootstrap goes with none of --force, --dry-run and --no-promote",
+        ),
+        (mend_clock and (bootstrap or dry_run), "--mend-clock goes with neither --bootstrap nor --dry-run"),
+        (force is not None and not force.strip(), "--force needs a reason, for the history"),
+    ):
+        if wrong:
+            raise UsageError(because)
     config, say = _settings(path), _sayer(quiet=quiet)
     wish = tick.Wish(force=force, promotes=not no_promote)
     if bootstrap:

@@ -28,7 +28,7 @@ class _Read:
         return f"(SELECT *, row_number() OVER () - 1 AS {NTH} FROM {source})" if numbered else source
 
 
-def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:  # noqa: ARG001  (as the others)
+def groups(_connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], _plan: Plan) -> Iterator[Group]:
     """Yield a group for each header. Raises DataError for a file that has none."""
     alike: dict[bytes, list[Readable]] = {}
     for each in files:

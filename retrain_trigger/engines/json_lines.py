@@ -27,7 +27,7 @@ class _Read:
         return f"(SELECT *, row_number() OVER () - 1 AS {NTH} FROM {source})" if numbered else source
 
 
-def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:  # noqa: ARG001  (as the others)
+def groups(_connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:
     """Yield the group of all files: it has whatever the plan asks for."""
     found: dict[str, Any] = {}
     for path in {files[0].path, files[-1].path}:

@@ -25,7 +25,7 @@ class _Read:
         )
 
 
-def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:  # noqa: ARG001  (as the others)
+def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], _plan: Plan) -> Iterator[Group]:
     """Yield a group for each schema."""
     query = (
         "SELECT file_name, name, type, converted_type, CAST(logical_type AS VARCHAR), num_children "

@@ -121,7 +121,7 @@ def f1(by_class: Mapping[str, OneVsRest], positive: str) -> Number:
     return _ratio(2 * cells.tp, 2 * cells.tp + cells.fp + cells.fn)
 
 
-def f1_macro(by_class: Mapping[str, OneVsRest], positive: str) -> Number:  # noqa: ARG001  (one signature for all)
+def f1_macro(by_class: Mapping[str, OneVsRest], _positive: str) -> Number:
     """Return the unweighted mean of F1 over the classes that occur, as label or as prediction.
 
     >>> round(f1_macro({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8), "2": OneVsRest(0, 0, 0, 20)}, "1"), 3)
@@ -139,7 +139,7 @@ def accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Number:
     return _ratio(sum(cells.tp for cells in by_class.values()), sum(by_class[positive]))
 
 
-def balanced_accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Number:  # noqa: ARG001  (as f1_macro)
+def balanced_accuracy(by_class: Mapping[str, OneVsRest], _positive: str) -> Number:
     """Return the unweighted mean of recall over the classes that occur as label (Brodersen et al., 2010).
 
     >>> round(balanced_accuracy({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8)}, "1"), 3)

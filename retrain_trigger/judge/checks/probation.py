@@ -1,4 +1,9 @@
-"""Whether a new champion does worse than its predecessor was doing, from the windows of both."""
+"""Whether a new champion does worse than its predecessor was doing, from the windows of both.
+
+Sources: Cochran, Sampling Techniques, 1977 (variance of a ratio); McCullagh, Nelder, Generalized Linear Models, 1989
+(overdispersion); Wallace, Bounds on normal approximations to Student's and the chi-square distributions, 1959;
+benchmarks/probation.py has what it comes to.
+"""
 
 import math
 from collections.abc import Sequence
@@ -89,15 +94,8 @@ def check(
     back, where windows are exchangeable: where the metric wanders slowly, neighbours are alike and it may be more. The
     finding's value is 1/p ("chance gives this once in ..."), its limit ONE_PERCENT * looks.
 
-    `_from_counts` and `_from_values` say what SE and P are. With counts, outage days (`_usual`) of the predecessor
-    are left out, and a champion must be worse with its own and without them.
-
     Unknown where either has fewer than `min_rows` labelled rows, where rows are stated, or, with values only, there
     are fewer than MIN_PAIRS pairs. What it cannot know: that the world has become harder for both.
-
-    Sources: Cochran, Sampling Techniques, 1977 (variance of a ratio); McCullagh, Nelder, Generalized Linear Models,
-    1989 (overdispersion); Wallace, Bounds on normal approximations to Student's and the chi-square distributions, 1959;
-    benchmarks/probation.py has what it comes to.
 
     >>> was = Standing(version="v1", windows=(Window(None, None, (125, 25, 25, 325)),) * 3, level=3)
     >>> options = {"margin": 0.02, "looks": 7, "min_rows": 200}
@@ -107,16 +105,9 @@ def check(
     'f1 0.72 since its promotion (1,000 rows of 2 windows) is worse than the 0.83 of its predecessor v1 (1,500 rows of 3 windows): chance gives that once in 440,000, probation allows 1 in 700'
     """
     metric, limit = measure.metric, ONE_PERCENT * looks
-    then, now = before.windows[-before.level :], tuple(windows)
-    groups = (before.windows[: -before.level], then, now)
-    if not now:
+    if not windows:
         return unknown("probation", f"no {metric} was measured since its promotion", limit=limit)
-    if _counted(metric, (*before.windows, *now)):
-        ratio = ratio_of(metric, measure.cost)
-        usual = (*groups[:-1], _usual(now, ratio, settled=False))
-        seen = min((_from_counts(each, ratio) for each in (groups, usual)), key=lambda found: found.odds)
-    else:
-        seen = _from_values(groups, sign=measure.sign)
+    seen = _seen(before, tuple(windows), measure)
     lacking = _lacking(seen, metric, min_rows)
     if lacking is not None:
         return unknown("probation", lacking, limit=limit)
@@ -127,8 +118,22 @@ def check(
         value=seen.odds,
         limit=limit,
         because=_in_words(seen, before, metric, limit, margin, worse=worse),
-        evidence={"predecessor": before.version, "judged_windows": len(now), **_evidence(seen)},
+        evidence={"predecessor": before.version, "judged_windows": len(windows), **_evidence(seen)},
     )
+
+
+def _seen(before: Standing, now: tuple[Window, ...], measure: Measure) -> "_Seen":
+    """Compare two champions; `_from_counts` and `_from_values` say what SE and P are.
+
+    With counts, outage days (`_usual`) of the predecessor are left out, and a champion must be worse with its own and
+    without them.
+    """
+    groups = (before.windows[: -before.level], before.windows[-before.level :], now)
+    if not _counted(measure.metric, (*before.windows, *now)):
+        return _from_values(groups, sign=measure.sign)
+    ratio = ratio_of(measure.metric, measure.cost)
+    usual = (*groups[:-1], _usual(now, ratio, settled=False))
+    return min((_from_counts(each, ratio) for each in (groups, usual)), key=lambda found: found.odds)
 
 
 def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:

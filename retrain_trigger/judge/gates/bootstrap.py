@@ -44,13 +44,7 @@ def compare(
     the metric is 0/0 counts as worse than any at the lower end and better than any at the upper one. Costs the same
     for any number of rows.
 
-    Where the models disagree on a handful of rows, all to one side, no resample shows the other side, and the interval
-    is too narrow. So the shares that are drawn from have SMOOTHING more rows for each label with disagreements, half
-    of them for either side; scores and difference are of the counts as they are.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; for added rows,
-    Agresti and Coull, Approximate is better than exact, 1998, and Agresti and Min, Simple improved confidence intervals
-    for comparing matched proportions, 2005.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; `_smoothed` has the added rows.
 
     >>> joint = JointCounts({("1", "0", "1"): 60, ("1", "1", "0"): 30, ("1", "1", "1"): 400, ("0", "0", "0"): 510})
     >>> found = compare(joint, Measure("f1", "1"), certainty=0.95, challengers=1, seed=1)
@@ -103,6 +97,13 @@ def _resampled_differences(joint: JointCounts, measure: Measure, *, seed: int, r
 
 def _smoothed(joint: JointCounts) -> dict[tuple[str, str, str], float]:
     """Spread SMOOTHING rows over each label's disagreements and those with champion and challenger exchanged.
+
+    Where the models disagree on a handful of rows, all to one side, no resample shows the other side, and the interval
+    is too narrow. So the shares that are drawn from have these rows more; scores and difference are of the counts as
+    they are.
+
+    Source: Agresti and Coull, Approximate is better than exact, 1998, and Agresti and Min, Simple improved confidence
+    intervals for comparing matched proportions, 2005.
 
     >>> _smoothed(JointCounts({("1", "0", "1"): 5, ("1", "1", "1"): 7, ("0", "0", "0"): 9}))
     {('1', '0', '1'): 6.0, ('1', '1', '1'): 7.0, ('0', '0', '0'): 9.0, ('1', '1', '0'): 1.0}
