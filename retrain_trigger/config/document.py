@@ -4,9 +4,11 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import yaml
+
+from retrain_trigger.core.records import Json
 
 BROKEN: Final = object()
 """The value of a node whose mistake has been named already."""
@@ -41,10 +43,10 @@ class Node:
     """A scalar, a dict of nodes by key, a list of nodes, or BROKEN; `key` is the place of its key, if it has one."""
 
     place: Place
-    value: Any
+    value: Json
     key: Place | None = None
 
-    def plain(self) -> Any:
+    def plain(self) -> Json:
         """Return the value without places; BROKEN stays where it is."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
@@ -101,10 +103,10 @@ def quoted(text: str) -> str:
 class _Loader(yaml.SafeLoader):
     """PyYAML's loader in Python, whose messages are stable, with the plain values of YAML 1.2."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # untyped in types-PyYAML's base
+    yaml_implicit_resolvers: ClassVar[dict[str, Json]] = {}  # type: ignore[misc]  # untyped in types-PyYAML's base
     depth = values = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node as PyYAML does, but refuse what settings never need."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self.values += 1
@@ -140,7 +142,7 @@ def _located(
     return Node(at, children, key)
 
 
-def _scalar(node: yaml.ScalarNode, at: Place, mistakes: list[Mistake]) -> Any:
+def _scalar(node: yaml.ScalarNode, at: Place, mistakes: list[Mistake]) -> Json:
     if hidden := _HIDDEN.search(node.value):
         mistakes.append(Mistake(at, f"the text holds the character {hidden[0]!a}; leave it out"))
         return BROKEN
@@ -180,7 +182,7 @@ _CORE: Final = "tag:yaml.org,2002:"
 _TAB = re.compile(r" *(?:[\w.-]+: *)?\t")
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
-_PLAIN: tuple[tuple[str, str, str, Callable[[str], Any]], ...] = (
+_PLAIN: tuple[tuple[str, str, str, Callable[[str], Json]], ...] = (
     ("null", r"~|null|Null|NULL|", "~nN", lambda _: None),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text.lower() == "true"),
     ("int", r"[-+]?[0-9][0-9_]{0,39}", "-+0123456789", lambda text: int(text.replace("_", ""))),
