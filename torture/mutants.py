@@ -96,7 +96,7 @@ MUTANTS = (
     Mutant(
         "a version is built in its place, without a rename",
         (
-            ("store/registry.py", 'self.folder / f"{_STAGING}{version}"', "self.folder / version"),
+            ("store/registry.py", 'self.folder / f"{_STAGING}{card.version}"', "self.folder / card.version"),
             ("store/files.py", "    staged.rename(target)\n", ""),
         ),
         _KILL,
@@ -208,8 +208,8 @@ MUTANTS = (
         "a promotion that a failing disk cut off is abandoned",
         (
             (
-                "pipeline/recover.py",
-                "return bool(unfinished) and (isinstance(error, PromotionError) or not shown)",
+                "judge/abandonment.py",
+                "return bool(unfinished) and (refused or not shown)",
                 "return bool(unfinished)",
             ),
         ),
@@ -219,16 +219,22 @@ MUTANTS = (
         "a shadow that a failing disk cut off is abandoned",
         (
             (
-                "pipeline/recover.py",
-                "_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,",
-                "_SHOWN = frozenset({Kind.PROMOTING,",
+                "judge/abandonment.py",
+                "SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,",
+                "SHOWN = frozenset({Kind.PROMOTING,",
             ),
         ),
         (("errors", "staged"),),
     ),
     Mutant(
         "the end of a shadow that a failing disk cut off is abandoned",
-        (("pipeline/recover.py", "entry.kind in _SHOWN or _ends_shadow(entry)", "entry.kind in _SHOWN"),),
+        (
+            (
+                "judge/abandonment.py",
+                "entry.kind in SHOWN or (says(entry, Compared) and entry.event.shadow)",
+                "entry.kind in SHOWN",
+            ),
+        ),
         (("errors", "judged"),),
     ),
     Mutant(

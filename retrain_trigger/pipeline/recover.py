@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
 
-from retrain_trigger.core.entries import Entry, Kind, last, only, says
+from retrain_trigger.core.entries import Entry, Kind, last, only
 from retrain_trigger.core.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.core.events import (
     Abandoned,
     Compared,
-    Event,
     Promoting,
     Refitting,
     Resumed,
@@ -20,15 +19,13 @@ from retrain_trigger.core.events import (
     Unstaging,
 )
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.judge import memory, policy
+from retrain_trigger.judge import abandonment, memory, policy
 from retrain_trigger.pipeline import act, attempt, audition, data_check, guard, promote, staging, without_ledger
 from retrain_trigger.pipeline.tick import SPILL, Tick, nearby
 from retrain_trigger.process import training
 from retrain_trigger.process.scoring import models
 from retrain_trigger.store import files, holders, lock, rollback_record
 
-_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
-"""Intents whose effect a service sees: a run that has begun one is finished, however often that is tried."""
 TRIES = 3
 """How often a later run goes on with one that was cut off after a model was sealed."""
 
@@ -65,27 +62,14 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     except ConflictError:
         raise
     except Exception as error:
-        if _may_be_abandoned(tick, error):  # else each run from now on would break at the same place
+        unfinished = memory.fold(tick.ledger.effects()).unfinished
+        if abandonment.may_be_abandoned(
+            unfinished, refused=isinstance(error, PromotionError)
+        ):  # else each run from now on would break at the same place
             earlier.record(Abandoned(because=str(error)))
         raise
     _tidy(tick)
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
-
-
-def _may_be_abandoned(tick: Tick, error: Exception) -> bool:
-    """Say whether an unfinished run can be closed after an error.
-
-    Not where a service may have seen what it had begun, and anything but a refusal broke it: the next run sees how far
-    it came.
-    """
-    unfinished = memory.fold(tick.ledger.effects()).unfinished
-    shown = any(entry.kind in _SHOWN or _ends_shadow(entry) for entry in unfinished)
-    return bool(unfinished) and (isinstance(error, PromotionError) or not shown)
-
-
-def _ends_shadow(entry: Entry[Event]) -> bool:
-    """Say whether an entry is the verdict on a shadow: its file is removed before anything else is done."""
-    return says(entry, Compared) and entry.event.shadow
 
 
 def _resumed(tick: Tick) -> Outcome | None:
@@ -100,7 +84,7 @@ def _resumed(tick: Tick) -> Outcome | None:
 def _tried_again(tick: Tick) -> Outcome | str:
     """Finish a run, unless that has been tried too often: something in it may end each run that touches it."""
     left = {entry.kind for entry in tick.past.unfinished}
-    if Kind.SEALED not in left or _SHOWN & left:
+    if Kind.SEALED not in left or abandonment.SHOWN & left:
         return _finished(tick)
     tries = len(only(tick.past.unfinished, Resumed))
     if tries >= TRIES:

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, judged, unknown
 from retrain_trigger.judge.gates.bootstrap import TOLERANCE
+from retrain_trigger.judge.gates.deciding import MIN_CLASSES
 from retrain_trigger.judge.metrics import METRICS
-
-MIN_CLASSES = 2
-"""On rows of one class, the model that always says it is perfect."""
 
 GRAIN = 0.002
 """Seconds for the timed sample under which no latency is told from another: that is what calling costs."""
