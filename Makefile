@@ -4,8 +4,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ENGINES := $(VENV)/.engines
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PEERS := .venv-peers
 
-.PHONY: demo test engines check docs torture clean train-model
+.PHONY: demo test engines check docs torture bench bench-peers clean train-model
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,16 @@ docs: $(READY)
 torture: $(READY)
 	$(BIN)/python torture $(TORTURE)
 
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py --json build/bench.json $(BENCH)
+
+bench-peers: $(PEERS)/scipy/.ready $(PEERS)/nannyml/.ready $(PEERS)/evidently/.ready
+
+$(PEERS)/%/.ready: benchmarks/peers/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 demo: $(READY)
 	$(BIN)/python examples/housing/play.py
 
@@ -43,5 +54,5 @@ train-model:
 
 clean:
 	if [ -d demo ]; then chmod -R u+w demo; fi
-	rm -rf demo build dist .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf demo build dist .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -103,7 +103,7 @@ def in_spark(folder: Path) -> Iterator[Engine]:
     kinds = {"time": "TIMESTAMP", "text": "STRING", "double": "DOUBLE", "boolean": "BOOLEAN", "whole": "BIGINT"}
     settings = {
         "spark.driver.memory": "768m",
-        "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC -Djava.io.tmpdir={folder}",
+        "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir={folder}",
         "spark.local.dir": folder,
         "spark.sql.warehouse.dir": folder / "warehouse",
         "spark.sql.catalogImplementation": "in-memory",

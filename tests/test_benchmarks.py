@@ -1,5 +1,6 @@
 """The scripts under benchmarks/ run, at a tiny size."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -56,11 +57,27 @@ def write(path: Path, header: str, rows: Sequence[tuple[object, ...]]) -> None:
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
 
 
-def test_slices_and_ticks_print_their_tables() -> None:
+def test_slices_prints_its_table() -> None:
     slices = printed("slices.py", "--repetitions", "1", "--days", "62", "--rows", "500", "--number", "2")
     assert len([line for line in slices if line.startswith("| 500 ")]) == 5
-    ticks = printed("tick.py", "--rows", "90", "--days", "3", "--late", "1", "--repeat", "1")
-    assert len([line for line in ticks if line.startswith(("| one file", "| a folder"))]) == 16
+
+
+def test_bench_prints_and_writes_each_figure_beside_its_limit(tmp_path: Path) -> None:
+    tiny = ["--rows", "3000", "--repeat", "1", "--large", "--only", "sum,peers,growing"]
+    lines = printed("bench.py", *tiny, "--peers", str(tmp_path), "--json", str(tmp_path / "bench" / "found.json"))
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")]
+    assert len({len(row) for row in rows if len(row) > 1}) == 1
+    limits = {row[0]: [cell for cell in row if cell.startswith("at most")] for row in rows if len(row) > 1}
+    assert limits["run"] == ["at most 3.5", "at most 1"]
+    assert limits["1 % more of 0.00 GB, reading and counting"] == ["at most 0.05"]
+    assert {f"of it {part}" for part in ("start", "reading", "counting", "judging", "ledger")} <= limits.keys()
+    assert [row[0] for row in rows if len(row) == 1] == [
+        f"{peer}: not measured, its environment is missing (make bench-peers)"
+        for peer in ("scipy, column by column", "NannyML", "Evidently")
+    ]
+    told = json.loads((tmp_path / "bench" / "found.json").read_text())
+    assert sum(map(len, told["parts"].values())) == len(rows) - 1
+    assert all(figure["cost"]["seconds"] >= 0 for figure in told["parts"]["sum"])
 
 
 def test_gate_prints_how_often_equal_models_are_promoted() -> None:
