@@ -82,7 +82,7 @@ def parse(text: str, place: Callable[[int, int], Place]) -> tuple[Node | None, l
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
-        sentence = f"the control character {text[error.position]!a} stands here; delete it"
+        sentence = f"the control character {text[error.position]!a} is not allowed; delete it"
         return None, [Mistake(place(line, column), sentence)]
     except yaml.MarkedYAMLError as error:
         return None, [_syntax(error, place)]
@@ -136,7 +136,7 @@ def _located(
             mistakes.append(Mistake(where, "a key must be one word; write `key: value`"))
         elif name.value in children:
             first = (children[name.value].key or at).line
-            mistakes.append(Mistake(where, f"{quoted(name.value)} stands twice, first on line {first}; keep one"))
+            mistakes.append(Mistake(where, f"{quoted(name.value)} appears twice, first on line {first}; keep one"))
         else:
             children[name.value] = _located(value, place, mistakes, where)
     return Node(at, children, key)
@@ -176,7 +176,7 @@ _DEEP: Final = "nested too deep"
 _MANY: Final = "too many values"
 _DECORATED: Final = "an anchor, alias or tag"
 _BEYOND: Final = "an escape or a version number here is beyond all bounds; delete it"
-_TAB_STANDS: Final = "a tab stands here; write spaces"
+_TAB_STANDS: Final = "there is a tab here; write spaces"
 _CORE: Final = "tag:yaml.org,2002:"
 
 _TAB = re.compile(r" *(?:[\w.-]+: *)?\t")
@@ -203,7 +203,7 @@ for kind, written, first, _ in _PLAIN:
 _SYNTAX: tuple[tuple[str, str, str], ...] = (
     (_DEEP, "problem_mark", f"this is nested deeper than {DEEPEST} levels; settings have three"),
     (_MANY, "problem_mark", f"these are more than {MOST} values; settings have about fifty"),
-    (_DECORATED, "problem_mark", "an anchor, alias or tag stands here; write the value itself"),
+    (_DECORATED, "problem_mark", "anchors, aliases and tags are not read; write the value itself"),
     ("expected a single document", "problem_mark", "a second document starts here; keep one"),
     (r"'\t'", "problem_mark", _TAB_STANDS),
     (
@@ -213,12 +213,16 @@ _SYNTAX: tuple[tuple[str, str, str], ...] = (
     ),
     ("could not find expected ':'", "context_mark", "this line has no `:`; write `key: value`"),
     ("while scanning a quoted scalar", "context_mark", "this quote is never closed; close it on the same line"),
-    ("but found '<scalar>'", "problem_mark", "text stands after a closed quote; put all of it in one pair of quotes"),
+    (
+        "but found '<scalar>'",
+        "problem_mark",
+        "there is text after the closing quote; put all of it in one pair of quotes",
+    ),
     (
         "while parsing a block",
         "problem_mark",
         "this line is aligned with nothing above it; indent it like its neighbours",
     ),
-    ("while parsing a flow", "problem_mark", "a bracket is not closed, or a comma is missing or too many; mend it"),
+    ("while parsing a flow", "problem_mark", "a bracket is not closed, or there is a comma too few or too many"),
     ("that cannot start any token", "problem_mark", "text cannot begin with this character; put it in quotes"),
 )

@@ -208,10 +208,8 @@ def duplicate_ids(case: Case) -> list[Finding]:
     """Refuse an id that appears on more than one row: training must not guess which row is true."""
     split = case.split
     if not split.duplicate_ids:
-        return [judged("duplicate_ids", 0, 0, "no id stands on two rows", fits=True)]
-    because = (
-        f"{split.duplicate_ids:,} of {split.rows:,} rows repeat the id of another; an id must stand on one row only"
-    )
+        return [judged("duplicate_ids", 0, 0, "no id appears twice", fits=True)]
+    because = f"{split.duplicate_ids:,} of {split.rows:,} rows repeat the id of another; each id must appear once"
     return [judged("duplicate_ids", split.duplicate_ids, 0, because, fits=False)]
 
 

@@ -324,7 +324,7 @@ _REMEDIES: Final = {
     sqlite3.SQLITE_IOERR: "Look after its disk, and make room on it",
     sqlite3.SQLITE_READONLY: _PERMISSIONS,
     sqlite3.SQLITE_PERM: _PERMISSIONS,
-    sqlite3.SQLITE_CANTOPEN: f"Mount its disk where that is missing. {_PERMISSIONS}",
+    sqlite3.SQLITE_CANTOPEN: f"Mount its disk if it is missing. {_PERMISSIONS}",
 }
 """What to do where the file is sound, as far as can be seen, by SQLite's code."""
 

@@ -127,7 +127,7 @@ def test_a_vanished_class_and_rows_without_label_are_noted() -> None:
 
 def test_repeated_ids_are_refused_and_equal_rows_noted() -> None:
     split = TableCounts(rows=50, columns={"a": NUMBER}, labels={"0": 25, "1": 25}, duplicate_ids=3, duplicate_rows=4)
-    expected = {"duplicate_ids": "3 of 50 rows repeat the id of another; an id must stand on one row only"}
+    expected = {"duplicate_ids": "3 of 50 rows repeat the id of another; each id must appear once"}
     assert breaches(split, None) == expected
     (noted,) = found(split, "duplicate_rows", None)
     assert noted.because == "4 of 50 rows equal an earlier one; noted, not refused"
