@@ -79,6 +79,7 @@ def run(
     """Evaluate the model; on a breach, retrain, compare and promote. Made for cron."""
     from retrain_trigger.pipeline import by_hand
     from retrain_trigger.pipeline import run as tick
+    from retrain_trigger.pipeline.decide import Wish
 
     for wrong, because in (
         (adopted is not None and not bootstrap, "--adopt goes with --bootstrap"),
@@ -93,7 +94,7 @@ def run(
         if wrong:
             raise UsageError(because)
     config = _settings(path)
-    wish = tick.Wish(force=force, promotes=not no_promote)
+    wish = Wish(force=force, promotes=not no_promote)
     if bootstrap:
         adoption = _adoption(adopted, described) if adopted else None
         outcome = by_hand.bootstrap(config, now=now, say=show.say, wait=wait, adopt=adoption)
