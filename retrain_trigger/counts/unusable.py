@@ -45,7 +45,8 @@ class Unusable:
 class Aside:
     """What of a prediction log is in no window that was judged.
 
-    `unplaced` are rows without a time in files without any, `lines` those that are no rows, `ahead` the rows that are
+    `unplaced` are rows without a time in files without any, `lines` those that are no rows, `label_lines` those of label files that
+    are no labels, `ahead` the rows that are
     dated after the present window. `repeated` are rows whose id had been counted, `copies` files that are others once
     more, and these, `strangers` an id of the labels and one of the rows, if no label is of a row, `after` labels that came
     after their window was settled, and `nested` columns
@@ -54,6 +55,7 @@ class Aside:
 
     unplaced: Unusable = field(default_factory=Unusable)
     lines: int = 0
+    label_lines: int = 0
     ahead: int = 0
     repeated: int = 0
     copies: tuple[tuple[str, str], ...] = ()

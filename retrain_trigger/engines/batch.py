@@ -184,7 +184,7 @@ class Batch:
             labelled=ends.labels > 0 or self.group.holds(self._plan.columns["label"]),
             delays=found.delays.get(number, ()),
             some_id=ends.some_id,
-            nested=tuple(self.group.inner.items()),
+            nested=tuple(self.group.inner),
         )
         if ends.timed < ends.rows or spoilt.is_spoilt(piece, self._plan):
             return spoilt.Spoilt(self.waiting, self.group, portion, rejected).added(piece)

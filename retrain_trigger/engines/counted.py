@@ -59,13 +59,18 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """How far a file of labels was read; `key` names what was read of it among all labels kept, `tail` a last line without an end."""
+    """How far a file of labels was read; `key` names what was read of it among all labels kept, `tail` a last line without an end.
+
+    `bad` lines of what was read are no labels, and `left_out` are those of half a label at the end.
+    """
 
     key: str
     file: FileState
     end: int
     mark: str = ""
     tail: str = ""
+    bad: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,9 +77,12 @@ class Counting:
 
     def _of_batch(self, batch: Sequence[Portion], live: Collection[str]) -> Iterator[Piece]:
         """Count the portions of a batch: those that are spelled alike by the same queries."""
-        by_path = {portion.lines.path: portion for portion in batch}
+        yield from map(_left_out, (portion for portion in batch if portion.left_out))
+        by_path = {portion.lines.path: portion for portion in batch if not portion.left_out}
         try:
-            for group in formats.groups(self._waiting.connection, [each.lines for each in batch], self._plan):
+            for group in formats.groups(
+                self._waiting.connection, [portion.lines for portion in by_path.values()], self._plan
+            ):
                 own = [by_path[each.path] for each in group.files]
                 yield from Batch(group, own, self._waiting, self._now, self._own_key).pieces(live)
         except (duckdb.Error, DataError) as error:
@@ -97,6 +100,14 @@ def _labels_until(counted: Counted) -> int:
     """Return when the newest label came that was counted: an earlier moment knows less."""
     tallies = (*(piece.tally for piece in counted.pieces), *counted.matched.values(), *counted.settled.values())
     return max((at for tally in tallies for at in tally.labels_until.values()), default=0)
+
+
+def _left_out(portion: Portion) -> Piece:
+    """Return half a row as lines that are none."""
+    span, lines = portion.span, portion.left_out
+    return Piece(
+        key=portion.key, file=portion.file, start=span.start, end=span.end, closed=False, lines=lines, bad=lines
+    )
 
 
 def _named(sentence: str, batch: Sequence[Portion]) -> str:

@@ -1,18 +1,18 @@
 """Tables of text: those of one header are read together."""
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
 
 import duckdb
 
 from retrain_trigger.core.errors import DataError
-from retrain_trigger.engines import sources
+from retrain_trigger.engines import nesting, sources
+from retrain_trigger.engines.nesting import Objects, Path
 from retrain_trigger.engines.plan import Plan
-from retrain_trigger.engines.spelled import NTH, Column, Group, Readable, paths
-from retrain_trigger.engines.sql import quoted, text
+from retrain_trigger.engines.spelled import NTH, Column, Group, Readable, clear, paths, watched
+from retrain_trigger.engines.sql import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +28,33 @@ class _Read:
         return f"(SELECT *, row_number() OVER () - 1 AS {NTH} FROM {source})" if numbered else source
 
 
-def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:  # noqa: ARG001  (as the others)
+def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:
     """Yield a group for each header. Raises DataError for a file that has none."""
     alike: dict[bytes, list[Readable]] = {}
     for each in files:
         alike.setdefault(sources.header_of(each.path), []).append(each)
+    features = [plan.columns.get(own, own) for own in watched(plan)]
     for header, some in alike.items():
         if header.strip():
-            yield _group(header, some)
+            yield _group(connection, header, some, features)
 
 
-def _group(header: bytes, files: Sequence[Readable]) -> Group:
+def _group(
+    connection: duckdb.DuckDBPyConnection, header: bytes, files: Sequence[Readable], features: Sequence[str]
+) -> Group:
     separator = sources.separator_of(header)
     names = _names(header, separator, files[0])
     columns = {name: Column(f"c{n}") for n, name in enumerate(names)}
-    inner: dict[str, str] = {}
-    for container, members in _nested(names, files[-1], separator).items():
-        place = columns[container].sql
-        for name in members:
-            if name not in columns:
-                inside = f"CASE WHEN json_valid({place}) THEN {place} END"
-                columns[name] = Column(f"json_extract_string({inside}, {text('$.' + quoted(name))})")
-                inner[name] = container
+    read = _Read(len(names), separator)
+    objects = _objects(connection, read, columns, files).wanted(features) if features else Objects()
+    inner = [(name, place) for name, place in objects.holders(features) if name not in columns]
+    nested = {name: _nested(columns, objects.places(name), name) for name, _ in inner}
     return Group(
         kind="csv",
         files=tuple(files),
-        columns=columns,
-        read=_Read(len(names), separator),
-        seen=list(columns),
+        columns=columns | nested,
+        read=read,
+        seen=[*columns, *nested],
         inner=inner,
         separator=separator,
     )
@@ -68,27 +67,55 @@ def _names(header: bytes, separator: str, file: Readable) -> list[str]:
         names = next(csv.reader([line], delimiter=separator))
     except csv.Error as error:
         raise DataError(f"{file.file} cannot be read: its first line is no row of names ({error})") from error
+    free = (each for n in count() if (each := f"column{n}") not in names)
     found: dict[str, int] = {}
     for n, name in enumerate(names):
-        found[name if name and name not in found else f"column{n}"] = n
+        found[name if name and name not in found else next(free)] = n
     return list(found)
 
 
-def _nested(names: Sequence[str], file: Readable, separator: str) -> dict[str, Mapping[str, Any]]:
-    """Return the columns that hold objects of JSON as text, as far as the first row shows."""
-    first = sources.beginning(file.path).decode(errors="replace").splitlines()[1:2]
-    sample = csv.reader([line.replace("\r", "") for line in first], delimiter=separator)
-    return {name: _object(value) for name, value in zip(names, next(sample, []), strict=False)}
+def _objects(
+    connection: duckdb.DuckDBPyConnection, read: _Read, columns: Mapping[str, Column], files: Sequence[Readable]
+) -> Objects:
+    """Return the objects of JSON that stand as text in columns of any row."""
+    found = Objects()
+    if not any(map(_has_objects, files)):
+        return found
+    source = f"(SELECT * FROM {read(files)})"
+    is_object = [f"coalesce(bool_or(starts_with({column.sql}, '{{')), false)" for column in columns.values()]
+    (holds,) = connection.execute(f"SELECT {', '.join(is_object)} FROM {source}").fetchall()
+    for (name, column), some in zip(columns.items(), holds, strict=True):
+        if some:
+            query = (
+                f"SELECT DISTINCT json_structure({_json(column)}) FROM {source} WHERE starts_with({column.sql}, '{{')"
+            )
+            for (structure,) in connection.execute(f"{query} LIMIT {_MOST_STRUCTURES}").fetchall():
+                found.take_in({name: nesting.parsed(structure)})
+    clear(connection)
+    return found
 
 
-def _object(value: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(value) if value.lstrip().startswith("{") else {}
-    except (ValueError, RecursionError):
-        found = {}
-    return found if isinstance(found, dict) else {}
+def _has_objects(file: Readable) -> bool:
+    """Say whether a field may begin as an object does: one with any name in it stands in quotation marks."""
+    with sources.opened(file.path) as lines:
+        while data := sources.unpacked(file.path, lambda: lines.read(_CHUNK) + lines.readline()):
+            if b'"{' in data:
+                return True
+    return False
 
 
+def _nested(columns: Mapping[str, Column], places: Sequence[Path], name: str) -> Column:
+    """Return the column that stands in one of several objects."""
+    found = [nesting.inside(_json(columns[path[0]]), (*path[1:], name)) for path in places]
+    return Column(found[0] if len(found) == 1 else f"coalesce({', '.join(found)})")
+
+
+def _json(column: Column) -> str:
+    return f"(CASE WHEN json_valid({column.sql}) THEN {column.sql} END)"
+
+
+_CHUNK = 4 << 20
+_MOST_STRUCTURES = 10_000
 _CSV = (
     "auto_detect = false, header = true, quote = '\"', escape = '\"', null_padding = true, store_rejects = true, "
     "parallel = false, max_line_size = 2000000, buffer_size = 8000000, hive_partitioning = false"

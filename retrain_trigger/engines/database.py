@@ -1,5 +1,6 @@
 """DuckDB as this program opens it, and what it says when it cannot read a file."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,18 @@ def told(error: Exception, files: Sequence[FileState] = ()) -> str:
         return "its lines do not have the same number of fields, or a quotation mark is not closed"
     details = [line for line in lines[1:] if line.startswith(_CLEAR)]
     return "; ".join([lines[0].removeprefix("Invalid Input Error: "), *details[:1]])
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Raise OSError where the system refuses to write a file: DuckDB says that in words only."""
+    try:
+        yield
+    except duckdb.IOException as error:
+        if target.name not in str(error):  # it is the source that cannot be read
+            raise
+        code = next((code for code in errno.errorcode if f": {os.strerror(code)}" in str(error)), errno.EIO)
+        raise OSError(code, os.strerror(code), str(target)) from error
 
 
 def types_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:

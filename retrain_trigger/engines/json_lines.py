@@ -1,120 +1,155 @@
 """Files of JSON lines: all are read together, for what the plan asks for."""
 
-import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
-from retrain_trigger.core.errors import DataError
-from retrain_trigger.engines import sources
+from retrain_trigger.engines import nesting
+from retrain_trigger.engines.nesting import Objects, Path
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.spelled import NTH, Column, Group, Readable, file_number, paths, watched
 from retrain_trigger.engines.sql import quoted, text
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """Reads the keys of lines of JSON, each as a type, by options."""
-
-    asked: Mapping[str, str]
-    options: str
-
-    def __call__(self, files: Sequence[Readable], *, numbered: bool = False) -> str:
-        columns = ", ".join(f"{text(name)}: {text(holds)}" for name, holds in self.asked.items())
-        source = f"read_json({paths(files)}, {_JSON}{self.options}, columns = {{{columns}}})"
-        return f"(SELECT *, row_number() OVER () - 1 AS {NTH} FROM {source})" if numbered else source
-
-
-def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:  # noqa: ARG001  (as the others)
+def groups(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], plan: Plan) -> Iterator[Group]:
     """Yield the group of all files: it has whatever the plan asks for."""
-    found: dict[str, Any] = {}
-    for path in {files[0].path, files[-1].path}:
-        _take_in(found, keys(path))
-    types, inner = _asked(plan, found)
-    _check_case(types, files[0])
-    asked = {**types, **{container: _struct(container, types, inner) for container in inner.values()}}
-    options, number = file_number(files, list(asked))
+    features = [plan.columns.get(own, own) for own in watched(plan)]
+    objects = _objects(connection, files).wanted(features) if features else Objects()
+    types = _types(plan, files)
+    places = {name: [(name,), *((*path, name) for path in _places(objects, name, features))] for name in types}
+    read = _Read.of({path: types[name] for name, found in places.items() for path in found}, files)
     yield Group(
         kind="json",
         files=tuple(files),
-        columns={name: Column(_place(name, inner.get(name)), holds) for name, holds in types.items()},
-        read=_Read(asked, options),
+        columns={name: read.column(found, types[name]) for name, found in places.items()},
+        read=read,
         seen=list(keys(files[0].path)),
-        inner=inner,
-        blank="(" + " AND ".join(f"{quoted(name)} IS NULL" for name in asked) + ")",
-        file=number,
+        inner=objects.holders(features),
+        blank="(" + " AND ".join(f"{each} IS NULL" for each in read.outermost) + ")",
+        file=read.number,
     )
 
 
 def keys(path: str) -> dict[str, Any]:
     """Return what stands at the beginning of a file of JSON lines: each key with the first value that is not null."""
     found: dict[str, Any] = {}
-    for line in sources.beginning(path).splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            _take_in(found, row)
+    for row in nesting.rows_at_the_beginning(path):
+        found |= {name: value for name, value in row.items() if found.get(name) is None}
     return found
 
 
 def mentioned(path: str) -> frozenset[str]:
-    """Return the keys at the beginning of a file, also those of objects in a row."""
-    seen = keys(path)
-    return frozenset(seen).union(*(value for value in seen.values() if isinstance(value, dict)))
+    """Return the keys at the beginning of a file, also those of objects in rows."""
+    return frozenset().union(*map(_names, nesting.rows_at_the_beginning(path)))
 
 
-def _asked(plan: Plan, found: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the types of what the plan asks for, and in what watched columns are nested."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Reads what is asked of lines of JSON, by its path: as its type, or `whole`, as lines that it is looked up in.
+
+    Lines are read as a whole if types cannot name what is asked: two names differ only in the case of letters, or one
+    is asked for itself and for what stands in it.
+    """
+
+    asked: Mapping[Path, str]
+    whole: bool
+    options: str
+    number: str
+
+    @classmethod
+    def of(cls, asked: Mapping[Path, str], files: Sequence[Readable]) -> "_Read":
+        """Return what reads the paths that are asked for."""
+        return cls(asked, _is_ambiguous(asked), *file_number(files, [path[0] for path in asked]))
+
+    def __call__(self, files: Sequence[Readable], *, numbered: bool = False) -> str:
+        source = f"{paths(files)}, {_JSON}{self.options}"
+        if self.whole:
+            source = f"read_ndjson_objects({source})"
+        else:
+            columns = (f"{text(name)}: {text(holds)}" for name, holds in _members(self.asked).items())
+            source = f"read_json({source}, columns = {{{', '.join(columns)}}})"
+        return f"(SELECT *, row_number() OVER () - 1 AS {NTH} FROM {source})" if numbered else source
+
+    @property
+    def outermost(self) -> list[str]:
+        """Return SQL for all that is read of a line."""
+        return [self._place((name,)) for name in dict.fromkeys(path[0] for path in self.asked)]
+
+    def column(self, places: Sequence[Path], holds: str) -> Column:
+        """Return the column that stands at one of several paths."""
+        found = list(map(self._place, places))
+        return Column(
+            found[0] if len(found) == 1 else f"coalesce({', '.join(found)})", "VARCHAR" if self.whole else holds
+        )
+
+    def _place(self, path: Path) -> str:
+        return nesting.inside("json", path) if self.whole else ".".join(map(quoted, path))
+
+
+def _objects(connection: duckdb.DuckDBPyConnection, files: Sequence[Readable]) -> Objects:
+    """Return the objects within the rows of files, wherever they stand."""
+    found = Objects()
+    for row in nesting.rows_at_the_beginning(files[0].path):
+        found.take_in(row)
+    for file in files:
+        if not nesting.is_told(file.path, found):
+            structure = f"SELECT DISTINCT json_structure(json) FROM read_ndjson_objects({paths([file])}, {_JSON})"
+            for (row,) in connection.execute(f"{structure} LIMIT {_MOST_STRUCTURES}").fetchall():
+                found.take_in(nesting.parsed(row))
+    return found
+
+
+def _places(objects: Objects, name: str, features: Sequence[str]) -> list[Path]:
+    return objects.places(name) if name in features else []
+
+
+def _types(plan: Plan, files: Sequence[Readable]) -> dict[str, str]:
+    """Return the types of what the plan asks for: a number is read as text where words are seen, as 0,5 or True."""
     types = {name: "VARCHAR" for role, name in plan.columns.items() if "." not in role}
     types |= dict.fromkeys(plan.slices, "VARCHAR")
-    nested = {key: value for key, value in found.items() if isinstance(value, dict) and key not in types}
-    inner: dict[str, str] = {}
+    words = set[str]()
+    for path in {files[0].path, files[-1].path}:
+        for row in nesting.rows_at_the_beginning(path):
+            words |= _words(row)
     for own in watched(plan):
         name = plan.columns.get(own, own)
-        within = next((key for key, members in nested.items() if name in members), None)
-        value = nested[within][name] if within else found.get(name)
-        if name not in types:
-            types[name] = "DOUBLE" if plan.bins[own].numeric_column and not _comma(value) else "VARCHAR"
-        if within is not None and name != within:
-            inner[name] = within
-    return types, inner
+        types.setdefault(name, "DOUBLE" if plan.bins[own].numeric_column and name not in words else "VARCHAR")
+    return types
 
 
-def _struct(container: str, types: Mapping[str, str], inner: Mapping[str, str]) -> str:
-    members = ", ".join(f"{quoted(name)} {types[name]}" for name, within in inner.items() if within == container)
-    return f"STRUCT({members})"
+def _names(row: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a row, and of the objects in it."""
+    return {*row}.union(*(_names(value) for value in row.values() if isinstance(value, dict)))
 
 
-def _place(name: str, container: str | None) -> str:
-    """Return SQL for a column: a line may have it by itself, or nested."""
-    return f"coalesce({quoted(name)}, {quoted(container)}.{quoted(name)})" if container else quoted(name)
+def _words(row: Mapping[str, Any]) -> set[str]:
+    """Return the keys of a row, and of the objects in it, that hold text which is no plain number."""
+    own = {name for name, value in row.items() if isinstance(value, str) and not _NUMBER.fullmatch(value)}
+    return own.union(*(_words(value) for value in row.values() if isinstance(value, dict)))
 
 
-def _check_case(types: Mapping[str, str], file: Readable) -> None:
-    seen: dict[str, str] = {}
-    for name in types:
-        if seen.setdefault(name.lower(), name) != name:
-            raise DataError(
-                f"{file.file}: columns {seen[name.lower()]!r} and {name!r} differ only in the case of letters; rename one"
-            )
+def _is_ambiguous(asked: Mapping[Path, str]) -> bool:
+    """Say whether types cannot name all that is asked: DuckDB's do not tell names apart by the case of letters."""
+    within = {path[:n] for path in asked for n in range(1, len(path))}
+    every = {*asked, *within}
+    return not within.isdisjoint(asked) or len({tuple(map(str.lower, path)) for path in every}) < len(every)
 
 
-def _take_in(found: dict[str, Any], row: Mapping[str, Any]) -> None:
-    """Take in the keys of a row, also those of objects in it, each with its first value that is not null."""
-    for key, value in row.items():
-        before = found.get(key)
-        if isinstance(value, dict) and isinstance(before, dict):
-            found[key] = {**value, **{name: each for name, each in before.items() if each is not None}}
-        elif before is None:
-            found[key] = value
+def _members(asked: Mapping[Path, str]) -> dict[str, str]:
+    """Return the types of the outermost names, objects with those of their members."""
+    below: dict[str, dict[Path, str]] = {}
+    for (name, *rest), holds in asked.items():
+        below.setdefault(name, {})[tuple(rest)] = holds
+    found = {}
+    for name, inner in below.items():
+        members = (f"{quoted(own)} {holds}" for own, holds in _members(inner).items()) if () not in inner else ()
+        found[name] = inner.get((), f"STRUCT({', '.join(members)})")
+    return found
 
 
-def _comma(value: Any) -> bool:
-    return isinstance(value, str) and "," in value
-
-
+_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+")
+_MOST_STRUCTURES = 10_000
 _JSON = "format = 'newline_delimited', ignore_errors = true, maximum_object_size = 16777216, hive_partitioning = false"

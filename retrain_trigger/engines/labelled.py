@@ -1,7 +1,5 @@
 """Labelled rows, counted and split by DuckDB: what may be trained on, and what decides."""
 
-import errno
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,14 +129,10 @@ class LabelledRows:
         """Write the rows that fulfil a condition as Parquet, with the names and types of the source. Raises OSError."""
         limit = "" if at_most is None else f"LIMIT {at_most}"
         names = ", ".join(quoted(name) for name in self.types)
-        try:
+        with database.writing(target):
             self.connection.execute(
                 f"COPY (SELECT {names} FROM known WHERE {where} {limit}) TO {text(str(target))} (FORMAT parquet)"
             )
-        except duckdb.IOException as error:
-            if target.name in str(error):  # else it is the source that cannot be read
-                raise _unwritten(error, target) from error
-            raise
 
     def labels(self, where: str = "true") -> dict[str, int]:
         """Count the rows of each label among those that fulfil a condition."""
@@ -237,12 +231,6 @@ def _check_roles(
     for role in needed:
         if columns[role] not in types:
             raise DataError(tables.missing(columns[role], role, types, where=source))
-
-
-def _unwritten(error: Exception, target: Path) -> OSError:
-    """Return what the system refused, which DuckDB says in words only."""
-    code = next((code for code in errno.errorcode if f": {os.strerror(code)}" in str(error)), errno.EIO)
-    return OSError(code, os.strerror(code), str(target))
 
 
 def _create_known(

@@ -28,6 +28,9 @@ LONGEST = 16 << 20
 OPEN = 100
 """Lines that may stand after a quotation mark that is not closed: more are no value that is still being written."""
 
+ABANDONED = 3600.0
+"""Seconds without a change after which half a row at the end of a file is none that is being written."""
+
 _BLOCKS, _BLOCK = 4, 4096
 _DELIMITERS = b",;\t|"
 
@@ -47,12 +50,21 @@ def grows(file: FileState) -> bool:
 
 
 def is_quiet(file: FileState) -> bool:
-    """Say whether a file of text can be read where it lies: nothing has been written for a while, and it ends whole."""
+    """Say whether a file of text can be read where it lies: nothing has been written for a while, and it is whole."""
     if time.time() - file.changed / 1e9 <= QUIET:
         return False
     with Path(file.path).open("rb") as text:
-        whole = text.read(1) != b"\0" and os.pread(text.fileno(), 1, file.size - 1) == b"\n"
-        return whole and (_header(file) is None or _quotes(text.fileno(), file.size) % 2 == 0)
+        ends_whole = os.pread(text.fileno(), 1, file.size - 1) == b"\n"
+        return ends_whole and _is_clean(text.fileno(), file.size, quoted=_header(file) is not None)
+
+
+def left_out(file: FileState, start: int) -> int:
+    """Return how many lines at the end of a file are half a row that nobody has gone on with for ABANDONED."""
+    if start >= file.size or time.time() - file.changed / 1e9 <= ABANDONED:
+        return 0
+    with Path(file.path).open("rb") as text:
+        rest = os.pread(text.fileno(), file.size - start, start)
+    return sum(bool(line.strip(b"\0\r")) for line in rest.split(b"\n"))
 
 
 def fingerprint(path: str, span: Span) -> str:
@@ -158,9 +170,15 @@ def copied(file: FileState, span: Span, data: bytes, folder: Path) -> Path:
     return path
 
 
-def _quotes(descriptor: int, size: int) -> int:
-    """Count the quotation marks of a table: after an odd number of them a newline ends no row."""
-    return sum(os.pread(descriptor, LARGEST, at).count(b'"') for at in range(0, size, LARGEST))
+def _is_clean(descriptor: int, size: int, *, quoted: bool) -> bool:
+    """Say whether a file has no NULs, which a crash leaves, and of a table an even number of quotation marks: else a newline ends no row."""
+    quotes = 0
+    for at in range(0, size, LARGEST):
+        data = os.pread(descriptor, LARGEST, at)
+        if b"\0" in data:
+            return False
+        quotes += data.count(b'"') if quoted else 0
+    return quotes % 2 == 0
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:

@@ -16,12 +16,16 @@ AT_ONCE = 128 << 20
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Lines of a file that one query reads, the bytes of the file that they are, and a key to keep them under."""
+    """Lines of a file that one query reads, the bytes of the file that they are, and a key to keep them under.
+
+    `left_out` are the lines of half a row at its end: they are not read, but counted.
+    """
 
     lines: Readable
     file: FileState
     span: Span
     key: str = ""
+    left_out: int = 0
 
     @property
     def is_copied(self) -> bool:
@@ -41,8 +45,12 @@ def portions(file: FileState, start: int, folder: Path) -> Iterator[Portion]:
     if not parts.grows(file) or (start == 0 and parts.is_quiet(file)):
         yield Portion(Readable(file.path, file.path), file, Span(0, file.size))
         return
+    end = start
     for span, data in parts.spans(file, start, file.size):
         yield Portion(Readable(file.path, str(parts.copied(file, span, data, folder))), file, span)
+        end = span.end
+    if left_out := parts.left_out(file, end):
+        yield Portion(Readable(file.path, file.path), file, Span(end, file.size, closed=False), left_out=left_out)
 
 
 def batches(every: Iterable[Portion]) -> Iterator[list[Portion]]:

@@ -53,6 +53,7 @@ def seen(plan: Plan, counted: Counted, *, now: datetime, told: Callable[[str, Ex
         aside=Aside(
             unplaced=unplaced,
             lines=sum(piece.bad for piece in counted.pieces),
+            label_lines=sum(each.bad + each.left_out for each in counted.truth),
             ahead=ahead + sum(rows for where, rows in timeless.items() if where[0] is not None and where[0] > present),
             repeated=sum(piece.repeated for piece in counted.pieces),
             copies=tuple(sorted(counted.copies.items())),

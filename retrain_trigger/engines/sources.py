@@ -89,15 +89,25 @@ def separator_of(header: bytes) -> str:
 
 
 def header_of(path: str) -> bytes:
-    """Return the first line of a CSV file. Raises DataError where it is longer than LONGEST_HEADER, or no text."""
+    """Return the first row of a CSV file, of several lines if a name has them. Raises DataError where it is longer than LONGEST_HEADER, or no text."""
     with opened(path) as file:
-        header = unpacked(path, lambda: file.readline(LONGEST_HEADER + 1))
+        header = unpacked(path, lambda: _first_row(file))
     for start, why in _NO_HEADERS.items():
         if header.startswith(start):
             raise DataError(f"{path} cannot be read: {why}")
     if len(header) > LONGEST_HEADER:
         raise DataError(f"{path} cannot be read: its first line is longer than {LONGEST_HEADER} bytes")
     return header
+
+
+def _first_row(file: BinaryIO) -> bytes:
+    first = row = file.readline(LONGEST_HEADER + 1)
+    while row.count(b'"') % 2 and len(row) <= LONGEST_HEADER:
+        more = file.readline(LONGEST_HEADER + 1)
+        if not more:
+            return first
+        row += more
+    return row if len(row) <= LONGEST_HEADER else first
 
 
 def literal(path: str) -> str:

@@ -1,7 +1,7 @@
 """How files spell what a plan asks for: types come from the plan, never from what a reader guesses of a file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import duckdb
@@ -10,7 +10,7 @@ from retrain_trigger.counts.histograms import Bins
 from retrain_trigger.engines import sources, times
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.portable import Rows
-from retrain_trigger.engines.sql import kind_of, quoted, text
+from retrain_trigger.engines.sql import kind_of, quoted, text, whole_id
 
 FILE = "file_index"
 """The number, from 0, of the file that a row is from, among those of its group: a name is slow to group by."""
@@ -36,10 +36,14 @@ class Readable:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """SQL for a column, wherever it stands, and its DuckDB type: of text, what the plan asks for."""
+    """SQL for a column, wherever it stands, and its DuckDB type: of text, what the plan asks for.
+
+    `is_spelled` says that the file is text, in which numbers and words look alike.
+    """
 
     sql: str
     type: str = "VARCHAR"
+    is_spelled: bool = True
 
     @property
     def text(self) -> str:
@@ -55,15 +59,20 @@ class Column:
 
     @property
     def id(self) -> str:
-        """Return SQL for an id as text: a number that was read as 12.0 is the id 12."""
-        found = self.name
-        return f"(CASE WHEN {found} LIKE '%.0' THEN regexp_replace({found}, '^([0-9]+)\\.0$', '\\1') ELSE {found} END)"
+        """Return SQL for an id as text: a whole number is the same id whatever it was read as, and text is text.
+
+        Lines of text do not tell numbers from text: there 12.0 and 12.00 are the id 12.
+        """
+        if kind_of(self.type) == "number":
+            return self.category
+        return whole_id(self.name) if self.is_spelled else self.name
 
     @property
     def number(self) -> str:
         """Return SQL for the column as a double."""
         if self.type in {"VARCHAR", "JSON"}:
-            return f"try_cast({self.text} AS DOUBLE)"
+            truth = f"CASE lower({self.name}) WHEN 'true' THEN 1.0 WHEN 'false' THEN 0.0 END"
+            return f"coalesce(try_cast({self.text} AS DOUBLE), {truth})"
         if self.type == "BOOLEAN":
             return f"CAST(CAST({self.sql} AS INTEGER) AS DOUBLE)"
         if self.type == "DOUBLE":
@@ -98,7 +107,7 @@ class Group:
     """Files whose columns are spelled alike, so that `read` reads them at once.
 
     `columns` are those that there are, of JSON those that the plan asks for. `seen` are their names as far as is known,
-    and `inner` says in which column others are nested, by their name. `blank` is the SQL condition for a line that is
+    and `inner` are the nested ones, each with where it stands. `blank` is the SQL condition for a line that is
     no row, `file` SQL for the number of a row's file.
     """
 
@@ -107,7 +116,7 @@ class Group:
     columns: Mapping[str, Column]
     read: Read
     seen: Sequence[str]
-    inner: Mapping[str, str] = field(default_factory=dict)
+    inner: Sequence[tuple[str, str]] = ()
     separator: str = ","
     blank: str = "false"
     file: str = f"CAST({FILE} AS INTEGER)"
@@ -166,8 +175,7 @@ class Group:
         found: dict[str, list[int]] = {}
         for path, line in connection.execute(_REJECTED).fetchall():
             found.setdefault(path, []).append(line)
-        connection.execute("DELETE FROM reject_errors")
-        connection.execute("DELETE FROM reject_scans")
+        clear(connection)
         return found
 
     def _binned(self, column: Column, bins: Bins, plan: Plan) -> str:
@@ -199,6 +207,12 @@ class Group:
 def watched(plan: Plan) -> list[str]:
     """Return the watched columns whose places are counted as such: predictions and labels are counted as words."""
     return [name for name in plan.bins if name not in {"prediction", "label"}]
+
+
+def clear(connection: duckdb.DuckDBPyConnection) -> None:
+    """Forget the lines of CSV that were no rows."""
+    connection.execute("DELETE FROM reject_errors")
+    connection.execute("DELETE FROM reject_scans")
 
 
 def paths(files: Sequence[Readable]) -> str:

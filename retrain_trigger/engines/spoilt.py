@@ -113,5 +113,6 @@ class Spoilt:
         with sources.opened(self.portion.lines.path) as file:
             found = parts.places(file, {place + quoted for place in places}, quoted=quoted, rejected=rejected)
         first = parts.line_number(self.portion.file, start) if start else 1
-        first -= quoted and start > 0  # the copy of a part begins with the header
+        if quoted and start:  # the copy of a part begins with the header
+            first -= sources.header_of(self.portion.file.path).count(b"\n")
         return {place: first + found.get(place + quoted, 0) for place in places}

@@ -11,6 +11,11 @@ def text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def whole_id(found: str) -> str:
+    """Return SQL for an id in text: 12.0, as programs write a whole number that they hold as a fraction, is 12."""
+    return f"(CASE WHEN {found} LIKE '%.0%' THEN regexp_replace({found}, '^(-?[0-9]+)\\.0+$', '\\1') ELSE {found} END)"
+
+
 def kind_of(type_name: str) -> str:
     """Return what a DuckDB type holds: number, text, boolean, time or other."""
     name = type_name.lower()

@@ -9,7 +9,7 @@ from retrain_trigger.core.errors import DataError
 from retrain_trigger.engines.database import OWN, told, types_of
 from retrain_trigger.engines.plan import label_columns
 from retrain_trigger.engines.sources import FileState, header_of, kind, literal, separator_of
-from retrain_trigger.engines.sql import quoted, text
+from retrain_trigger.engines.sql import quoted, text, whole_id
 from retrain_trigger.engines.times import arrival, moment
 
 FORMATS = {
@@ -114,7 +114,7 @@ def joined_labels(
 
 
 def _plain_id(column: str) -> str:
-    return f"regexp_replace(trim({column}::VARCHAR), '^([0-9]+)\\.0$', '\\1')"
+    return whole_id(f"trim({column}::VARCHAR)")
 
 
 def check_lines(path: str, bad: int, total: int, *, csv: bool = False) -> None:

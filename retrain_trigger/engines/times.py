@@ -40,7 +40,7 @@ def zoned(column: str, kind: str, form: str | None) -> str:
 
 def time_type(kind: str) -> str:
     """Return the type that `zoned` gives: times without zone are UTC, and to give them one is slow."""
-    plain = kind.startswith("TIMESTAMP") and "ZONE" not in kind
+    plain = kind_of(kind) == "time" and kind.startswith("TIMESTAMP") and "ZONE" not in kind
     return "TIMESTAMP" if plain or kind == "DATE" else "TIMESTAMPTZ"
 
 
@@ -56,7 +56,7 @@ def utc(at: datetime) -> datetime:
 
 def _time(column: str, kind: str, form: str | None) -> str:
     column, kind = plain(column, kind)
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
+    if kind_of(kind) == "time" and kind.startswith(("TIMESTAMP", "DATE")):
         return f"{column}::{time_type(kind)}"
     if kind == "VARCHAR":
         formed = [f"try_strptime({column}, {_forms(form)})::TIMESTAMPTZ"] if form else []

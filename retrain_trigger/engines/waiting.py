@@ -10,7 +10,8 @@ from uuid import uuid4
 
 import duckdb
 
-from retrain_trigger.engines import sources
+from retrain_trigger.core.errors import CannotJudgeError, refused
+from retrain_trigger.engines import database, sources
 from retrain_trigger.engines.counted import Kept
 from retrain_trigger.engines.plan import Plan
 from retrain_trigger.engines.sql import text
@@ -74,9 +75,10 @@ class Waiting:
         where = f"w IS NOT NULL{which}{'' if self.everything else ' AND id IS NOT NULL'}"
         self.rows.append(self._write(f"SELECT {chosen} FROM {placed} WHERE {where}"))
 
-    def add_labels(self, labels: str) -> None:
-        """Keep labels, given a query for their file, id, label, time, place and name."""
+    def add_labels(self, labels: str) -> str:
+        """Keep labels, given a query for their file, id, label, time, place and name; return SQL for these."""
         self.labels.append(self._write(labels))
+        return self._relation(self.labels[-1:], None) or ""
 
     def last_label(self) -> int:
         """Return the place of the last label that is kept; 0 if there is none."""
@@ -114,19 +116,26 @@ class Waiting:
         return own if own.exists() else self.store / FOLDER / kept.name
 
     def _write(self, query: str) -> Kept:
-        """Write what a query answers as Parquet, whole or not at all."""
-        files.make_folder(self.target / FOLDER, mode=0o700)
+        """Write what a query answers as Parquet, whole or not at all. Raises CannotJudgeError where that is refused."""
         path = self.target / FOLDER / f"{uuid4().hex}.parquet"
+        try:
+            files.make_folder(path.parent, mode=0o700)
+            self._write_whole(query, path)
+        except OSError as error:
+            raise CannotJudgeError(f"what a later run needs of the rows cannot be kept: {refused(error)}") from error
+        return Kept(name=path.name, size=path.stat().st_size)
+
+    def _write_whole(self, query: str, path: Path) -> None:
         beside = path.with_suffix(".tmp")
         try:
-            self.connection.execute(f"COPY ({query}) TO {text(str(beside))} (FORMAT parquet)")
+            with database.writing(beside):
+                self.connection.execute(f"COPY ({query}) TO {text(str(beside))} (FORMAT parquet)")
             files.sync(beside)
             files.publish(beside, path)
         except BaseException:
             with suppress(OSError):
                 files.remove(beside)
             raise
-        return Kept(name=path.name, size=path.stat().st_size)
 
 
 def clear(folder: Path, kept: Sequence[Kept]) -> None:

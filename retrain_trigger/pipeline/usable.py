@@ -62,6 +62,8 @@ def notes(
         )
     if aside.lines:
         said.append(f"{_number(aside.lines, 'line')} of logs.predictions cannot be read as rows")
+    if aside.label_lines:
+        said.append(f"{_number(aside.label_lines, 'line')} of logs.labels cannot be read as labels")
     if aside.ahead:
         said.append(
             f"{_number(aside.ahead, 'row')} of logs.predictions have a time after the present window, and wait for it"
