@@ -276,7 +276,8 @@ class Project:
         (folder / "log").mkdir(parents=True)
         (folder / "config.yaml").write_text(SETTINGS.format(labels=", labels: labels.jsonl" if late else ""))
         project = cls(folder, folder / "kept")
-        project._write("reference.parquet", f"{_row(gap=DAY / reference, text=False)}, {LABEL}", 0, reference)
+        before = f"{_row(gap=DAY / reference, text=False)}, {LABEL}"
+        project._write("reference.parquet", before, -reference, 0)  # rows later than a run would not count
         names = [f"f{n}" for n in range(NUMBERS)] + [f"w{n}" for n in range(WORDS)]
         joblib.dump(DummyClassifier().fit([[0] * len(names), [1] * len(names)], [0, 1]), folder / "live.joblib")
         first = {"timestamp": "2023-12-31T00:00:00Z", "id": "first", "prediction": 1, "label": 1}

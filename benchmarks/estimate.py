@@ -28,7 +28,7 @@ from sklearn.isotonic import IsotonicRegression
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.scores import ScoreCounts, bin_of
 from retrain_trigger.judge.checks.estimate import calibration, estimated
-from retrain_trigger.judge.metrics import score
+from retrain_trigger.judge.metrics import Measure, score
 
 Numbers = npt.NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def ours(reference: Rows, analysis: Rows, chunk: int) -> dict[str, list[float]]:
     if learned is None:
         raise click.ClickException("the reference has no labels")
     chunks = [_counted(rows, labelled=False) for rows in analysis.chunks(chunk)]
-    return {metric: [estimated(counts, learned, metric, POSITIVE) for counts in chunks] for metric in METRICS}
+    return {metric: [estimated(counts, learned, Measure(metric, POSITIVE)) for counts in chunks] for metric in METRICS}
 
 
 def twin(reference: Rows, analysis: Rows, chunk: int) -> dict[str, list[float]]:

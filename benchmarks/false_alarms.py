@@ -24,6 +24,7 @@ import numpy.typing as npt
 from retrain_trigger.core.findings import Verdict
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.judge.checks import evidence, point
+from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.judge.policy import Patience
 
 Flags = npt.NDArray[np.bool_]
@@ -179,9 +180,7 @@ def _point(counts: Sequence[evidence.Counts], patience: Patience) -> Iterator[bo
     seen: list[Measurement] = []
     for number, window in enumerate(counts):
         seen.append(Measurement(value=None, where=f"line {number}", file="", end=number, counts=window))
-        finding = point.check(
-            seen, metric="f1", threshold=THRESHOLD, direction="higher_is_better", min_rows=0, patience=patience
-        )
+        finding = point.check(seen, Measure("f1"), threshold=THRESHOLD, min_rows=0, patience=patience)
         breached = finding.verdict is Verdict.BREACH
         yield breached
         if breached:

@@ -15,12 +15,13 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.findings import Verdict
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates import bootstrap, gates
 from retrain_trigger.judge.gates import slices as subgroups
 from retrain_trigger.judge.gates.slices import Slice
-from retrain_trigger.judge.metrics import score
+from retrain_trigger.judge.metrics import Measure, score
 
 Numbers = npt.NDArray[np.float64]
 
@@ -163,7 +164,9 @@ def promoted(
     if not (plain or whole):
         return False, False
     found = compared(joint, challengers=challengers, seed=seed)
-    accepted = gates.promotes(gates.judge(found, margin=margin, min_rows=MIN_ROWS))
+    accepted = gates.promotes(
+        gates.judge(gates.Case(comparison=found, asked=gates.Asked(margin=margin, min_rows=MIN_ROWS)))
+    )
     if accepted and not plain:
         raise AssertionError("the gate promotes what the plain margin does not")
     return plain, accepted
@@ -173,7 +176,7 @@ def blocking(joints: list[JointCounts], margin: float, *, seed: int, whole: bool
     """Return the slices that block; all by the product where `whole`, else those alone that fall by the margin."""
     if whole:
         parts = [Slice("place", str(place), joint) for place, joint in enumerate(joints)]
-        told = subgroups.judge(parts, metric="f1", positive="1", margin=margin, seed=seed)
+        told = subgroups.judge(parts, Measure("f1"), margin=margin, seed=seed)
         by_product = {int(each.evidence["value"]) for each in told if each.verdict is Verdict.BREACH}
     judged = [
         joint.rows >= subgroups.MIN_ROWS and joint.labels.get("1", 0) >= subgroups.MIN_POSITIVES for joint in joints
@@ -198,12 +201,11 @@ def compared(
     seed: int,
     certainty: float = CERTAINTY,
     resamples: int = bootstrap.RESAMPLES,
-) -> bootstrap.Comparison:
+) -> Comparison:
     """Compare by F1 as the product does."""
     return bootstrap.compare(
         joint,
-        metric="f1",
-        positive="1",
+        Measure("f1"),
         certainty=certainty,
         challengers=challengers,
         seed=seed,

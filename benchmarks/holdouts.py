@@ -28,6 +28,7 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates import bootstrap, gates, noninferiority
+from retrain_trigger.judge.metrics import Measure
 
 ROWS = 9_000
 WINDOWS = 60
@@ -79,8 +80,7 @@ class Stream:
             cells[key] = cells.get(key, 0) + 1
         return bootstrap.compare(
             JointCounts(cells),
-            metric="f1_macro" if self.positive is None else "f1",
-            positive=self.positive or "",
+            Measure("f1_macro" if self.positive is None else "f1", self.positive or ""),
             certainty=0.95,
             challengers=among,
             seed=challenger[0],
@@ -195,7 +195,7 @@ def best(
 
 def judged(found: Any) -> Any:
     """Judge a comparison by the gates that need nothing but counts."""
-    return gates.judge(found, margin=MARGIN, min_rows=MIN_ROWS)
+    return gates.judge(gates.Case(comparison=found, asked=gates.Asked(margin=MARGIN, min_rows=MIN_ROWS)))
 
 
 def opened(path: Path, rows: int) -> Stream:

@@ -20,6 +20,7 @@ from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Verdict
 from retrain_trigger.judge.checks import probation
 from retrain_trigger.judge.checks.evidence import Counts, Detector
+from retrain_trigger.judge.metrics import Measure
 
 THRESHOLD = 0.85
 HEALTHY, FALLEN = 0.88, 0.78
@@ -113,18 +114,13 @@ def after_an_outage(generator: np.random.Generator, world: World, fall: float, *
     else:
         levels[1][generator.integers(1, PROBATION)] = OUTAGE
     before, own = ([window(world.day(generator, level), counted=True) for level in each] for each in levels)
-    return (
-        ended(probation.standing("v1", before, metric="f1", threshold=THRESHOLD, lower_is_better=False), own)
-        is not None
-    )
+    return ended(probation.standing("v1", before, Measure("f1"), threshold=THRESHOLD), own) is not None
 
 
 def ended(was: Standing, own: Sequence[Window]) -> int | None:
     """Return the window after which a probation rolls back; None where it does not."""
     for looks in range(1, len(own) + 1):
-        finding = probation.check(
-            was, own[:looks], metric="f1", lower_is_better=False, margin=MARGIN, looks=PROBATION, min_rows=MIN_ROWS
-        )
+        finding = probation.check(was, own[:looks], Measure("f1"), margin=MARGIN, looks=PROBATION, min_rows=MIN_ROWS)
         if finding.verdict is Verdict.BREACH:
             return looks
     return None
@@ -140,7 +136,7 @@ def predecessor(generator: np.random.Generator, world: World, *, fallen: bool, c
         before.append(world.day(generator, FALLEN))
         detector = detector.after(before[-1])
     seen = [window(counts, counted=counted) for counts in before]
-    return probation.standing("v1", seen, metric="f1", threshold=THRESHOLD, lower_is_better=False)
+    return probation.standing("v1", seen, Measure("f1"), threshold=THRESHOLD)
 
 
 def window(counts: Counts, *, counted: bool) -> Window:

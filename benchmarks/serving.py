@@ -36,6 +36,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from retrain_trigger import serving
+from retrain_trigger.core.card import Card
 from retrain_trigger.store import files
 from retrain_trigger.store.registry import Pointer, Registry
 
@@ -161,7 +162,7 @@ def _seal(registry: Registry, version: str, model: Any, number: int) -> Pointer:
     return Pointer(
         generation=number + 1,
         version=version,
-        sha256=registry.seal(version, model=left, card={}, profile=None, log=None),
+        sha256=registry.seal(Card(version=version), model=left, profile=None, log=None),
         path=registry.relative_path(version),
         previous=None,
         promoted_at="2026-01-01T00:00:00Z",

@@ -51,7 +51,7 @@ def main(repetitions: int, days: int, rows: Sequence[int], number: Sequence[int]
                 click.echo(f"| {size:,} | {k} | | | | {told} | {shown} |")
 
 
-def _drawn(  # noqa: PLR0917  (private; called twice, side by side)
+def _drawn(
     generator: np.random.Generator,
     shape: tuple[int, int, int],
     rows: int,

@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from retrain_trigger.cli import commands
+from retrain_trigger.cli import door
 from retrain_trigger.engines import portable, prediction_log
 from retrain_trigger.pipeline import run
 from retrain_trigger.store.ledger import Ledger
@@ -65,4 +65,4 @@ if __name__ == "__main__":
         for owner, name in functions:
             setattr(owner, name, spent.timed(part, getattr(owner, name)))
     atexit.register(spent.write, Path(sys.argv.pop(1)))
-    commands.main()
+    door.main()

@@ -11,9 +11,9 @@ def main() -> NoReturn:
     from retrain_trigger.cli import terminal  # noqa: PLC0415  (it takes a moment, in which a signal may come)
 
     terminal.make_ready()
-    from retrain_trigger.cli import commands  # noqa: PLC0415  (as above)
+    from retrain_trigger.cli import door  # noqa: PLC0415  (as above)
 
-    commands.main()
+    door.main()
 
 
 if __name__ == "__main__":

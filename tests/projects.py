@@ -42,11 +42,11 @@ joblib.dump(Echo(sys.argv[1]), os.environ["RETRAIN_OUTPUT"])
 CUT_OFF = """
 import os, sys
 try:
-    from retrain_trigger.cli import commands
+    from retrain_trigger.cli import door
     from retrain_trigger.core import entries
     from retrain_trigger.store.ledger import Ledger
 except ImportError:  # an earlier version
-    from retrain_trigger import cli as commands, entries
+    from retrain_trigger import cli as door, entries
     from retrain_trigger.world.ledger import Ledger
 
 append, kinds = Ledger.append, getattr(entries, "KINDS", {})  # earlier versions append a kind
@@ -57,7 +57,7 @@ def cut_off(self, event, **more):
         os.kill(os.getpid(), 9)
 
 Ledger.append = cut_off
-commands.main(sys.argv[2:])
+door.main(sys.argv[2:])
 """
 """Runs the real command, and kills it when it has written an entry of a kind."""
 

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,22 @@ def test_imports_go_downwards_only() -> None:
 
 def test_no_module_imports_itself_by_a_detour() -> None:
     assert cycle(PACKAGE) == []
+
+
+@pytest.mark.parametrize("door", ["engines", "judge.gates"])
+def test_a_door_opens_to_every_module_that_is_asked_for(door: str) -> None:
+    package = import_module(f"retrain_trigger.{door}")
+    asked = {
+        node.attr
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == door.rpartition(".")[2]
+    }
+    modules = {path.stem for path in PACKAGE.joinpath(*door.split(".")).glob("*.py")}
+    assert asked & modules == set(package.__all__)
+    assert all(getattr(package, name).__name__ == f"retrain_trigger.{door}.{name}" for name in package.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'attic'"):
+        package.attic  # noqa: B018  (asking for it is the test)
 
 
 def test_the_judgement_has_no_clock_disk_process_or_unseeded_randomness() -> None:

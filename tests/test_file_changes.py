@@ -18,7 +18,7 @@ ELSEWHERE = {
 """Files in which changes may stand."""
 
 CALLS = {
-    ("cli/commands.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug, for a person",
+    ("cli/door.py", "tempfile.NamedTemporaryFile"): "the traceback of a bug, for a person",
     ("cli/printing.py", "shutil.get_terminal_size"): "asks, and writes nothing",
     ("store/registry.py", "rename"): "a folder in the pointer's place is put aside by a person's rollback",
     (

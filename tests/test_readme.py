@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from projects import Project
 from pydantic import BaseModel
-from test_architecture import FLOORS, room
+from test_architecture import FLOORS, PACKAGE, room
 
 from retrain_trigger.cli.commands import cli
 from retrain_trigger.config import load
@@ -192,6 +192,15 @@ SETTINGS = [(page, number) for page in PAGES for number in range(len(blocks(page
 def test_every_config_loads(page: Path, number: int, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(blocks(page, "yaml")[number][1])
     load.load(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_line_of_python_and_every_module_that_a_page_names_is_there(page: Path) -> None:
+    for line in re.findall(r'`python -c "([^"`]+)"`', page.read_text()):
+        subprocess.run([sys.executable, "-c", line], check=True, capture_output=True)
+    rooms = "|".join(sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()))
+    for name in re.findall(rf"`(?:retrain_trigger/)?((?:{rooms})/[\w/]*?)(?:\.py|/)?`", page.read_text()):
+        assert (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file(), name
 
 
 def test_every_make_target_that_is_named_exists() -> None:

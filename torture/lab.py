@@ -53,13 +53,13 @@ class Lab:
         import numpy as np  # noqa: F401, PLC0415
 
         import retrain_trigger  # noqa: PLC0415
-        from retrain_trigger.cli import commands  # noqa: PLC0415
+        from retrain_trigger.cli import door  # noqa: PLC0415
 
         for module in pkgutil.walk_packages(retrain_trigger.__path__, "retrain_trigger."):
             if not module.name.endswith(".__main__"):
                 importlib.import_module(module.name)
         self._arm = ctypes.CDLL(str(shim)).torture_arm
-        self._main = commands.main
+        self._main = door.main
         self._said = scratch / f"said-{os.getpid()}"
         self.package = Path(retrain_trigger.__path__[0])
 

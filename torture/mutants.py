@@ -33,7 +33,7 @@ _INTENT = "    tick.record(grounds.leading_to(Promoting, pointer=pointer, origin
 _FLIP = "    tick.registry.point_at(pointer)\n"
 _OUTCOME = "    _record(tick, pointer, grounds)\n"
 _BEGUN = "    tick.record(begun)\n"
-_SEALED = "    tick.record(Sealed(version=version, sha256=digest, reach=split.reach))\n"
+_SEALED = "    tick.record(Sealed(version=card.version, sha256=digest, reach=split.reach))\n"
 _STAGING = "    tick.record(intent)\n"
 _NAMED = "    _write(tick, intent)\n"
 _POWER_LOSS = (("power", "bootstrap,compared"),)
@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "a promotion does not look at the bytes of the model",
         (
-            ("store/registry.py", 'if found != self.card(version).get("sha256"):', "if False:"),
+            ("store/registry.py", "if found != self.card(version).sha256:", "if False:"),
             ("pipeline/by_hand.py", "if sealed and tick.registry.verified(version) != sealed[-1]:", "if False:"),
         ),
         (("kills", "spoiled"),),
@@ -88,15 +88,15 @@ MUTANTS = (
     Mutant(
         "the intent to train comes after the training",
         (
-            ("pipeline/train.py", _BEGUN, ""),
-            ("pipeline/train.py", "    if not sealed:\n", f"{_BEGUN}    if not sealed:\n"),
+            ("pipeline/attempt.py", _BEGUN, ""),
+            ("pipeline/attempt.py", "    if not sealed:\n", f"{_BEGUN}    if not sealed:\n"),
         ),
         (("kills", "breach"),),
     ),
     Mutant(
         "a version is built in its place, without a rename",
         (
-            ("store/registry.py", 'self.folder / f"{_STAGING}{version}"', "self.folder / version"),
+            ("store/registry.py", 'self.folder / f"{_STAGING}{card.version}"', "self.folder / card.version"),
             ("store/files.py", "    staged.rename(target)\n", ""),
         ),
         _KILL,
@@ -208,8 +208,8 @@ MUTANTS = (
         "a promotion that a failing disk cut off is abandoned",
         (
             (
-                "pipeline/recover.py",
-                "return bool(unfinished) and (isinstance(error, PromotionError) or not shown)",
+                "judge/abandonment.py",
+                "return bool(unfinished) and (refused or not shown)",
                 "return bool(unfinished)",
             ),
         ),
@@ -219,16 +219,22 @@ MUTANTS = (
         "a shadow that a failing disk cut off is abandoned",
         (
             (
-                "pipeline/recover.py",
-                "_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,",
-                "_SHOWN = frozenset({Kind.PROMOTING,",
+                "judge/abandonment.py",
+                "SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING,",
+                "SHOWN = frozenset({Kind.PROMOTING,",
             ),
         ),
         (("errors", "staged"),),
     ),
     Mutant(
         "the end of a shadow that a failing disk cut off is abandoned",
-        (("pipeline/recover.py", "entry.kind in _SHOWN or _ends_shadow(entry)", "entry.kind in _SHOWN"),),
+        (
+            (
+                "judge/abandonment.py",
+                "entry.kind in SHOWN or (says(entry, Compared) and entry.event.shadow)",
+                "entry.kind in SHOWN",
+            ),
+        ),
         (("errors", "judged"),),
     ),
     Mutant(

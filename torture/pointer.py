@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.store import files
 from retrain_trigger.store.registry import Registry
@@ -73,7 +74,7 @@ def _sealed(registry: Registry, number: int) -> Pointer:
     model = registry.folder.parent / "model"
     model.write_bytes(os.urandom(1000 + number))
     version = f"v{number}" * (number + 1)  # pointers of different lengths: half of one is no other
-    digest = registry.seal(version, model=model, card={}, profile=None, log=None)
+    digest = registry.seal(Card(version=version), model=model, profile=None, log=None)
     return Pointer(
         generation=number + 1,
         version=version,

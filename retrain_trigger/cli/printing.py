@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Trial
@@ -248,7 +247,7 @@ def _agreed(agreement: Agreement) -> str:
     return f"{agreement.share or 0:.1%} of {agreement.rows:,} rows"
 
 
-def _group(index: int, step: Step, *, verbose: bool) -> tuple[Any, ...]:
+def _group(index: int, step: Step, *, verbose: bool) -> tuple[object, ...]:
     action = step.decision.action
     alone = verbose or action is Action.RETRAIN
     return (action, step.decision.until, index if alone else None)

@@ -4,9 +4,11 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import yaml
+
+from retrain_trigger.core.records import Json
 
 BROKEN: Final = object()
 """The value of a node whose mistake has been named already."""
@@ -41,10 +43,10 @@ class Node:
     """A scalar, a dict of nodes by key, a list of nodes, or BROKEN; `key` is the place of its key, if it has one."""
 
     place: Place
-    value: Any
+    value: Json
     key: Place | None = None
 
-    def plain(self) -> Any:
+    def plain(self) -> Json:
         """Return the value without places; BROKEN stays where it is."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
@@ -80,7 +82,7 @@ def parse(text: str, place: Callable[[int, int], Place]) -> tuple[Node | None, l
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
-        sentence = f"the control character {text[error.position]!a} stands here; delete it"
+        sentence = f"the control character {text[error.position]!a} is not allowed; delete it"
         return None, [Mistake(place(line, column), sentence)]
     except yaml.MarkedYAMLError as error:
         return None, [_syntax(error, place)]
@@ -101,10 +103,10 @@ def quoted(text: str) -> str:
 class _Loader(yaml.SafeLoader):
     """PyYAML's loader in Python, whose messages are stable, with the plain values of YAML 1.2."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # untyped in types-PyYAML's base
+    yaml_implicit_resolvers: ClassVar[dict[str, Json]] = {}  # type: ignore[misc]  # untyped in types-PyYAML's base
     depth = values = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Compose a node as PyYAML does, but refuse what settings never need."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self.values += 1
@@ -134,13 +136,13 @@ def _located(
             mistakes.append(Mistake(where, "a key must be one word; write `key: value`"))
         elif name.value in children:
             first = (children[name.value].key or at).line
-            mistakes.append(Mistake(where, f"{quoted(name.value)} stands twice, first on line {first}; keep one"))
+            mistakes.append(Mistake(where, f"{quoted(name.value)} appears twice, first on line {first}; keep one"))
         else:
             children[name.value] = _located(value, place, mistakes, where)
     return Node(at, children, key)
 
 
-def _scalar(node: yaml.ScalarNode, at: Place, mistakes: list[Mistake]) -> Any:
+def _scalar(node: yaml.ScalarNode, at: Place, mistakes: list[Mistake]) -> Json:
     if hidden := _HIDDEN.search(node.value):
         mistakes.append(Mistake(at, f"the text holds the character {hidden[0]!a}; leave it out"))
         return BROKEN
@@ -174,13 +176,13 @@ _DEEP: Final = "nested too deep"
 _MANY: Final = "too many values"
 _DECORATED: Final = "an anchor, alias or tag"
 _BEYOND: Final = "an escape or a version number here is beyond all bounds; delete it"
-_TAB_STANDS: Final = "a tab stands here; write spaces"
+_TAB_STANDS: Final = "there is a tab here; write spaces"
 _CORE: Final = "tag:yaml.org,2002:"
 
 _TAB = re.compile(r" *(?:[\w.-]+: *)?\t")
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
-_PLAIN: tuple[tuple[str, str, str, Callable[[str], Any]], ...] = (
+_PLAIN: tuple[tuple[str, str, str, Callable[[str], Json]], ...] = (
     ("null", r"~|null|Null|NULL|", "~nN", lambda _: None),
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text.lower() == "true"),
     ("int", r"[-+]?[0-9][0-9_]{0,39}", "-+0123456789", lambda text: int(text.replace("_", ""))),
@@ -201,7 +203,7 @@ for kind, written, first, _ in _PLAIN:
 _SYNTAX: tuple[tuple[str, str, str], ...] = (
     (_DEEP, "problem_mark", f"this is nested deeper than {DEEPEST} levels; settings have three"),
     (_MANY, "problem_mark", f"these are more than {MOST} values; settings have about fifty"),
-    (_DECORATED, "problem_mark", "an anchor, alias or tag stands here; write the value itself"),
+    (_DECORATED, "problem_mark", "anchors, aliases and tags are not read; write the value itself"),
     ("expected a single document", "problem_mark", "a second document starts here; keep one"),
     (r"'\t'", "problem_mark", _TAB_STANDS),
     (
@@ -211,12 +213,16 @@ _SYNTAX: tuple[tuple[str, str, str], ...] = (
     ),
     ("could not find expected ':'", "context_mark", "this line has no `:`; write `key: value`"),
     ("while scanning a quoted scalar", "context_mark", "this quote is never closed; close it on the same line"),
-    ("but found '<scalar>'", "problem_mark", "text stands after a closed quote; put all of it in one pair of quotes"),
+    (
+        "but found '<scalar>'",
+        "problem_mark",
+        "there is text after the closing quote; put all of it in one pair of quotes",
+    ),
     (
         "while parsing a block",
         "problem_mark",
         "this line is aligned with nothing above it; indent it like its neighbours",
     ),
-    ("while parsing a flow", "problem_mark", "a bracket is not closed, or a comma is missing or too many; mend it"),
+    ("while parsing a flow", "problem_mark", "a bracket is not closed, or there is a comma too few or too many"),
     ("that cannot start any token", "problem_mark", "text cannot begin with this character; put it in quotes"),
 )

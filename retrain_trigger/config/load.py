@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args
+from typing import Annotated, Final, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -45,7 +45,8 @@ from retrain_trigger.config.sections import (
 )
 from retrain_trigger.config.values import WrongError, seen
 from retrain_trigger.core.errors import ConfigError, UsageError
-from retrain_trigger.judge.metrics import METRICS, RATIOS
+from retrain_trigger.core.records import Json
+from retrain_trigger.judge.metrics import METRICS, RATIOS, Measure
 from retrain_trigger.logs.record import Wanted, normal
 
 LARGEST: Final = 1024 * 1024
@@ -202,6 +203,10 @@ class Config(Section):
         """Whether the metric gets worse as it rises, by `direction` or because it is a cost."""
         return self.direction is Direction.LOWER_IS_BETTER or self.metric == "cost"
 
+    def measure(self, positive: str = "1") -> Measure:
+        """Return the metric as it is asked for, of the positive class."""
+        return Measure(self.metric, positive, self.weights, self.lower_is_better)
+
     @property
     def weights(self) -> tuple[float, float]:
         """The weights of a false positive and a false negative."""
@@ -293,7 +298,7 @@ def _config(
     return config
 
 
-def _metric_of(written: dict[str, Any]) -> object:
+def _metric_of(written: dict[str, Json]) -> object:
     try:
         return metric_name(written.get("metric", "f1"))
     except WrongError:
@@ -324,7 +329,7 @@ def _as_text(value: str) -> str:
     return json.dumps(value) if value[:1] in {"%", "@", "`"} else value
 
 
-def _mistake(problem: Any, root: Node) -> Mistake | None:
+def _mistake(problem: Json, root: Node) -> Mistake | None:
     """Say in our words what pydantic found; None if the mistake is named already."""
     error = problem.get("ctx", {}).get("error")
     path = problem["loc"]
@@ -342,7 +347,7 @@ def _mistake(problem: Any, root: Node) -> Mistake | None:
     return Mistake(node.place, f"{_dotted(path)} needs keys below it, not {seen(node.value)}; its keys are {keys}")
 
 
-def _unknown_key(path: tuple[Any, ...]) -> str:
+def _unknown_key(path: Sequence[Json]) -> str:
     *above, key = path
     known = _section(above).model_fields
     of = f"a key of {_dotted(above)}" if above else "a key"
@@ -353,8 +358,8 @@ def _unknown_key(path: tuple[Any, ...]) -> str:
     return f"{quoted(key)} is not {of}; known are {', '.join(known)}"
 
 
-def _section(path: Sequence[Any]) -> type[BaseModel]:
-    section: Any = Config
+def _section(path: Sequence[Json]) -> type[BaseModel]:
+    section: Json = Config
     for key in path:
         annotation = section.model_fields[key].annotation
         section = next((part for part in get_args(annotation) if _is_section(part)), annotation)
@@ -375,7 +380,7 @@ def _all_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def _dotted(path: Sequence[Any]) -> str:
+def _dotted(path: Sequence[Json]) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 

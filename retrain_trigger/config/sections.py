@@ -7,7 +7,7 @@ import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +25,7 @@ from pydantic import (
 from retrain_trigger.config import values
 from retrain_trigger.config.document import quoted
 from retrain_trigger.config.values import WrongError
+from retrain_trigger.core.records import Json
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import Budget, OnDrift, Patience
 from retrain_trigger.logs.record import built_in, normal
@@ -134,13 +135,13 @@ def base(info: ValidationInfo) -> Path:
     return (info.context or {}).get("folder") or Path.cwd()
 
 
-def _several(value: object) -> list[Any]:
+def _several(value: object) -> list[Json]:
     if not isinstance(value, list) or not value:
         values.needs("a list such as [all] or [7d, 30d, all]", value, " that is empty" if value == [] else "")
     return value
 
 
-def _list(value: object) -> list[Any]:
+def _list(value: object) -> list[Json]:
     if not isinstance(value, list):
         values.needs("a list of columns such as [month]", value)
     return value
@@ -205,7 +206,7 @@ LocalPathIfAny = Annotated[Path | None, PlainValidator(_path_if_any), WithJsonSc
 Source = Annotated[str | None, PlainValidator(_source_if_any), WithJsonSchema({"type": ["string", "null"]})]
 
 
-def default(written: object) -> Any:
+def default(written: object) -> Json:
     """Give a setting its default as it would be written in config.yaml."""
     return Field(written, validate_default=True)
 

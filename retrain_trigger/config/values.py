@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from pydantic_core import core_schema
 
 from retrain_trigger.config.document import quoted
+from retrain_trigger.core.records import Document, Json
 from retrain_trigger.judge.policy import Budget, Patience
 
 
@@ -20,14 +21,14 @@ from retrain_trigger.judge.policy import Budget, Patience
 class Form:
     """How a person writes a value: `read` reads it or raises WrongError, `schema` is its JSON Schema."""
 
-    read: Callable[[object], Any]
-    schema: Mapping[str, Any]
+    read: Callable[[object], Json]
+    schema: Document
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> Any:
         """Let pydantic read values so."""
         return core_schema.no_info_plain_validator_function(self.read)
 
-    def __get_pydantic_json_schema__(self, core: object, handler: object) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core: object, handler: object) -> dict[str, Json]:
         """Let pydantic describe values so."""
         return dict(self.schema)
 
@@ -102,7 +103,7 @@ def share(such_as: str, **bounds: float) -> Form:
     """
     plain = number(such_as, **bounds)
 
-    def read(value: object) -> Any:
+    def read(value: object) -> Json:
         match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
         return plain.read(float(Decimal(match[1]) / 100) if match else value)
 

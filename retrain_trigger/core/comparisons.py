@@ -48,8 +48,9 @@ class Comparison:
 
         >>> from retrain_trigger.counts.confusion import JointCounts
         >>> from retrain_trigger.judge.gates.bootstrap import compare
+        >>> from retrain_trigger.judge.metrics import Measure
         >>> joint = JointCounts({("1", "0", "1"): 9, ("0", "1", "0"): 1, ("0", "0", "0"): 90})
-        >>> found = compare(joint, metric="accuracy", positive="1", certainty=0.95, challengers=1, seed=1)
+        >>> found = compare(joint, Measure("accuracy"), certainty=0.95, challengers=1, seed=1)
         >>> found.champion_alone, found.challenger_alone, round(found.mcnemar, 4)
         (0, 10, 0.002)
         """
@@ -64,8 +65,9 @@ class Comparison:
 
         >>> from retrain_trigger.counts.confusion import JointCounts
         >>> from retrain_trigger.judge.gates.bootstrap import compare
+        >>> from retrain_trigger.judge.metrics import Measure
         >>> joint = JointCounts({("1", "0", "1"): 6, ("1", "1", "0"): 3, ("1", "1", "1"): 40, ("0", "0", "0"): 51})
-        >>> found = compare(joint, metric="accuracy", positive="1", certainty=0.95, challengers=1, seed=1)
+        >>> found = compare(joint, Measure("accuracy"), certainty=0.95, challengers=1, seed=1)
         >>> round(found.difference, 4), round(found.lower, 4), found.rows, found.rows_needed
         (0.03, -0.03, 100, 400)
         """

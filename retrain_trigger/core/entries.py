@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final, Generic, TypeGuard, TypeVar, cast
+from typing import Final, Generic, TypeGuard, TypeVar, cast
 
 from retrain_trigger.core import events
 from retrain_trigger.core.errors import LedgerError
 from retrain_trigger.core.events import Event
-from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.core.records import Document, decoded, encoded
 
 Said = TypeVar("Said", bound=Event)
 Says_co = TypeVar("Says_co", bound=Event, covariant=True)
@@ -76,7 +76,7 @@ class Entry(Generic[Says_co]):
     at: datetime
     run: str
     kind: Kind
-    body: Mapping[str, Any]
+    body: Document
 
     @cached_property
     def event(self) -> Says_co:

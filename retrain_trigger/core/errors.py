@@ -21,7 +21,7 @@ _REMEDIES: Final = {
     errno.EOPNOTSUPP: _NO_LOCKS,
     errno.ENOSYS: _NO_LOCKS,
     errno.EMFILE: "let it have more open files (ulimit -n)",
-    errno.ENOTDIR: "move away what stands there, or mount what should",
+    errno.ENOTDIR: "move away what is there, or mount what should be",
 }
 
 

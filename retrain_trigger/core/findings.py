@@ -1,10 +1,19 @@
 """One value with its limit and its reason: what every check, data rule and gate returns."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import NamedTuple
+
+from retrain_trigger.core.records import Document
+
+Evidence = Document
+"""More about a finding, as plain JSON."""
+
+NOTHING: Evidence = MappingProxyType({})
 
 ALERT = "alert"
 """The name of the finding that one window is beyond chance by itself."""
@@ -31,58 +40,54 @@ class Finding:
     limit: float | None
     because: str
     warns: bool = False
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.value is None) != (self.verdict is Verdict.UNKNOWN):
             raise ValueError(f"{self.name}: value {self.value} with verdict {self.verdict}")
 
     @classmethod
-    def upgraded(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    def upgraded(cls, document: Document) -> Document:
         """Return a document of today: in earlier ledgers `warns` is in the evidence."""
         return {"warns": bool(document["evidence"].get("warns", False)), **document}
 
 
+def judged(
+    name: str, value: float, limit: float | None, because: str, *, fits: bool, evidence: Evidence = NOTHING
+) -> Finding:
+    """Return the finding of a value that was compared already: it passes where it `fits`."""
+    verdict = Verdict.PASS if fits else Verdict.BREACH
+    limit = None if limit is None else float(limit)
+    return Finding(name=name, verdict=verdict, value=float(value), limit=limit, because=because, evidence=evidence)
+
+
 def at_least(
-    name: str,
-    value: float | None,
-    limit: float,
-    *,
-    limit_name: str,
-    note: str = "",
-    evidence: Mapping[str, Any] | None = None,
+    name: str, value: float | None, limit: float, *, limit_name: str, note: str = "", evidence: Evidence = NOTHING
 ) -> Finding:
     """Judge a value that must not fall below its limit; None and NaN are UNKNOWN.
 
     >>> at_least("f1", 0.82, 0.85, limit_name="performance_threshold", note="412 rows").because
     'f1 0.82 is under performance_threshold 0.85 (412 rows)'
     """
-    if value is None or math.isnan(value):
-        return unknown(name, _noted(f"{name} is not a number", note), limit=limit, evidence=evidence)
-    fits = value >= limit
-    return _compared(name, value, limit, limit_name, note, evidence, fits, "is at or above" if fits else "is under")
+    return replace(_held(_AT_LEAST, name, value, limit, limit_name=limit_name, note=note), evidence=evidence)
 
 
 def at_most(
-    name: str,
-    value: float | None,
-    limit: float,
-    *,
-    limit_name: str,
-    note: str = "",
-    inclusive: bool = True,
-    evidence: Mapping[str, Any] | None = None,
+    name: str, value: float | None, limit: float, *, limit_name: str, note: str = "", evidence: Evidence = NOTHING
 ) -> Finding:
-    """Judge a value that must not rise above its limit (must not reach it: `inclusive=False`).
+    """Judge a value that must not rise above its limit; None and NaN are UNKNOWN."""
+    return replace(_held(_AT_MOST, name, value, limit, limit_name=limit_name, note=note), evidence=evidence)
 
-    >>> at_most("drift", 0.2, 0.2, limit_name="drift_threshold", inclusive=False).because
+
+def below(
+    name: str, value: float | None, limit: float, *, limit_name: str, note: str = "", evidence: Evidence = NOTHING
+) -> Finding:
+    """Judge a value that must not reach its limit; None and NaN are UNKNOWN.
+
+    >>> below("drift", 0.2, 0.2, limit_name="drift_threshold").because
     'drift 0.2 reaches drift_threshold 0.2'
     """
-    if value is None or math.isnan(value):
-        return unknown(name, _noted(f"{name} is not a number", note), limit=limit, evidence=evidence)
-    fits = value <= limit if inclusive else value < limit
-    words = ("is at or under", "is above") if inclusive else ("is under", "reaches")
-    return _compared(name, value, limit, limit_name, note, evidence, fits, words[not fits])
+    return replace(_held(_BELOW, name, value, limit, limit_name=limit_name, note=note), evidence=evidence)
 
 
 def unknown(
@@ -91,17 +96,11 @@ def unknown(
     *,
     limit: float | None = None,
     warns: bool = False,
-    evidence: Mapping[str, Any] | None = None,
+    evidence: Evidence = NOTHING,
 ) -> Finding:
     """Return a finding that never acts, with the reason why nothing is known."""
     return Finding(
-        name=name,
-        verdict=Verdict.UNKNOWN,
-        value=None,
-        limit=limit,
-        because=because,
-        warns=warns,
-        evidence=evidence or {},
+        name=name, verdict=Verdict.UNKNOWN, value=None, limit=limit, because=because, warns=warns, evidence=evidence
     )
 
 
@@ -119,28 +118,31 @@ def figures(*values: float) -> tuple[str, ...]:
     return texts
 
 
-def _compared(  # noqa: PLR0917  (private; both helpers pass them in the same order)
-    name: str,
-    value: float,
-    limit: float,
-    limit_name: str,
-    note: str,
-    evidence: Mapping[str, Any] | None,
-    fits: bool,  # noqa: FBT001  (private, and called beside the comparison itself)
-    words: str,
-) -> Finding:
+class _Side(NamedTuple):
+    """On which side of its limit a value must be, and how either is said."""
+
+    fits: Callable[[float, float], bool]
+    within: str
+    beyond: str
+
+
+_AT_LEAST = _Side(operator.ge, "is at or above", "is under")
+_AT_MOST = _Side(operator.le, "is at or under", "is above")
+_BELOW = _Side(operator.lt, "is under", "reaches")
+
+
+def _held(side: _Side, name: str, value: float | None, limit: float, *, limit_name: str, note: str) -> Finding:
+    if value is None or math.isnan(value):
+        return unknown(name, noted(f"{name} is not a number", note), limit=limit)
+    fits = side.fits(value, limit)
     seen, allowed = figures(value, limit)
-    return Finding(
-        name=name,
-        verdict=Verdict.PASS if fits else Verdict.BREACH,
-        value=value,
-        limit=limit,
-        because=_noted(f"{name} {seen} {words} {limit_name} {allowed}", note),
-        evidence=evidence or {},
-    )
+    words = side.within if fits else side.beyond
+    because = noted(f"{name} {seen} {words} {limit_name} {allowed}", note)
+    return replace(judged(name, value, limit, because, fits=fits), value=value, limit=limit)
 
 
-def _noted(sentence: str, note: str) -> str:
+def noted(sentence: str, note: str) -> str:
+    """Return a sentence with a note in brackets, where there is one."""
     return f"{sentence} ({note})" if note else sentence
 
 

@@ -1,12 +1,10 @@
 """How a command ended: exit codes and the one value every command returns."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Any
 
 from retrain_trigger.core.findings import ALERT, Finding, Verdict
-from retrain_trigger.core.records import encoded
+from retrain_trigger.core.records import Document, Json, encoded
 
 
 class ExitCode(IntEnum):
@@ -79,7 +77,7 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     run: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Document = field(default_factory=dict)
 
     @property
     def alerts(self) -> tuple[Finding, ...]:
@@ -92,7 +90,7 @@ class Outcome:
         """Whether this is told also where only what was done, failed, or alerts is: `--quiet`."""
         return bool(self.alerts) or self.word not in _NOTHING_DONE or self.code not in {ExitCode.OK, ExitCode.WOULD_ACT}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the outcome as a JSON object."""
         return {
             "outcome": self.word.value,

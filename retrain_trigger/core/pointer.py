@@ -4,7 +4,8 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+
+from retrain_trigger.core.records import Json
 
 SCHEMA = 1
 _NAME = re.compile(r"\w[\w.+-]*", re.ASCII)
@@ -28,7 +29,7 @@ class Pointer:
         return (json.dumps(asdict(self), indent=2, sort_keys=True) + "\n").encode()
 
     @classmethod
-    def decoded(cls, document: Any) -> "Pointer":
+    def decoded(cls, document: Json) -> "Pointer":
         """Read back what `encoded` wrote. Raises ValueError, TypeError or OverflowError for anything else."""
         pointer = cls(**document)
         if pointer.schema != SCHEMA:

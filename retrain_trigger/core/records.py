@@ -11,11 +11,23 @@ from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_t
 
 Record = TypeVar("Record")
 
+Json = Any
+"""What JSON holds, as it is read: nobody has looked at it yet."""
+
+Document = Mapping[str, Json]
+"""An object of JSON."""
+
+Value = Any
+"""A record, or what one is made of."""
+
+Reader = Callable[[Json], Value]
+Writer = Callable[[Value], Json]
+
 SPARSE: Final = types.MappingProxyType({"sparse": True})
 """Metadata of a field that the JSON leaves out where it has its default."""
 
 
-def encoded(value: Any) -> Any:
+def encoded(value: Value) -> Json:
     """Return a record, or what it is made of, as plain JSON.
 
     Dataclasses become objects, named tuples and other sequences arrays, times ISO 8601, and the members of an
@@ -42,7 +54,7 @@ def encoded(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
-def decoded(kind: type[Record], document: Any) -> Record:
+def decoded(kind: type[Record], document: Json) -> Record:
     """Return the record that `encoded` made a document of.
 
     A field that an earlier version did not write has its default, one that nothing reads any more is left out, and
@@ -58,7 +70,7 @@ def decoded(kind: type[Record], document: Any) -> Record:
 
 
 @cache
-def _writers(kind: type) -> tuple[tuple[str, Callable[[Any], Any], Any], ...]:
+def _writers(kind: type) -> tuple[tuple[str, Writer, Value], ...]:
     """Return each field's name, what writes it, and the value that is left out."""
     hints, always = _hints(kind), object()
     fields = [
@@ -68,28 +80,28 @@ def _writers(kind: type) -> tuple[tuple[str, Callable[[Any], Any], Any], ...]:
     return (*fields, *((name, _written_number, always) for name in getattr(kind, "also_written", ())))
 
 
-def _writer(hint: Any) -> Callable[[Any], Any]:
+def _writer(hint: object) -> Writer:
     if hint is float:
         return _written_number
     keyed = get_origin(hint) is Mapping and get_origin(get_args(hint)[0]) is tuple
     return _written_cells if keyed else encoded
 
 
-def _written_number(value: Any) -> Any:
+def _written_number(value: Value) -> Json:
     return None if isinstance(value, float) and math.isnan(value) else encoded(value)
 
 
-def _written_cells(cells: Mapping[tuple[Any, ...], Any]) -> list[list[Any]]:
+def _written_cells(cells: Mapping[tuple[Value, ...], Value]) -> list[Json]:
     return [[*key, encoded(value)] for key, value in sorted(cells.items(), key=_as_text)]
 
 
-def _as_text(item: tuple[tuple[Any, ...], Any]) -> str:
+def _as_text(item: tuple[tuple[Value, ...], Value]) -> str:
     """Return by what cells are sorted: a key may hold None, which is neither less nor more than others."""
     return str(item[0])
 
 
 @cache
-def _reader(kind: Any) -> Callable[[Any], Any]:
+def _reader(kind: object) -> Reader:
     """Return what reads one kind of value; it is made once, for a ledger has thousands of them."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in {Union, types.UnionType}:
@@ -107,9 +119,11 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     return _plain_reader(kind)
 
 
-def _plain_reader(kind: Any) -> Callable[[Any], Any]:
+def _plain_reader(kind: object) -> Reader:
     if kind is float:
         return _read_number
+    if kind is int:
+        return _read_whole
     if kind is datetime:
         return datetime.fromisoformat
     if isinstance(kind, type) and issubclass(kind, Enum):
@@ -119,17 +133,17 @@ def _plain_reader(kind: Any) -> Callable[[Any], Any]:
     return _as_it_is
 
 
-def _fields(kind: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+def _fields(kind: type) -> tuple[tuple[str, Reader], ...]:
     hints = _hints(kind)
     return tuple((field.name, _reader(hints[field.name])) for field in dataclasses.fields(kind))
 
 
 def _read_fields(
     kind: type,
-    upgraded: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None,
-    fields: Sequence[tuple[str, Callable[[Any], Any]]],
-    document: Any,
-) -> Any:
+    upgraded: Callable[[Document], Document] | None,
+    fields: Sequence[tuple[str, Reader]],
+    document: Json,
+) -> Value:
     if not isinstance(document, Mapping):
         raise TypeError(f"{kind.__name__} is an object, not {document!r}")
     written = upgraded(document) if upgraded else document
@@ -139,7 +153,7 @@ def _read_fields(
     return kind(**values)
 
 
-def _lacking(kind: Any, values: Mapping[str, Any]) -> list[str]:
+def _lacking(kind: Value, values: Document) -> list[str]:
     """Return the fields without a default that have no value."""
     needed = (
         field.name
@@ -149,32 +163,38 @@ def _lacking(kind: Any, values: Mapping[str, Any]) -> list[str]:
     return [name for name in needed if name not in values]
 
 
-def _read_tuple(made: Callable[[Any], Any], parts: Sequence[Callable[[Any], Any]], document: Any) -> Any:
+def _read_tuple(made: Reader, parts: Sequence[Reader], document: Json) -> Value:
     return made([read(value) for read, value in zip(parts, document, strict=True)])
 
 
-def _read_all(made: Callable[[Any], Any], read: Callable[[Any], Any], document: Any) -> Any:
+def _read_all(made: Reader, read: Reader, document: Json) -> Value:
     return made([read(each) for each in document])
 
 
-def _read_mapping(read: Callable[[Any], Any], document: Mapping[str, Any]) -> dict[str, Any]:
+def _read_mapping(read: Reader, document: Document) -> dict[str, Value]:
     return {key: read(each) for key, each in document.items()}
 
 
-def _read_cells(read: Callable[[Any], Any], document: Sequence[Any]) -> dict[tuple[Any, ...], Any]:
+def _read_cells(read: Reader, document: Sequence[Json]) -> dict[tuple[Value, ...], Value]:
     return {tuple(key): read(value) for *key, value in document}
 
 
-def _read_number(document: Any) -> Any:
+def _read_number(document: Json) -> Value:
     return math.nan if document is None else document
 
 
-def _as_it_is(document: Any) -> Any:
+def _read_whole(document: Json) -> int:
+    if type(document) is not int:
+        raise TypeError(f"{document!r} is not a whole number")
+    return document
+
+
+def _as_it_is(document: Json) -> Value:
     return document
 
 
 @cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: type) -> dict[str, Value]:
     return get_type_hints(kind)
 
 

@@ -3,7 +3,9 @@
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from retrain_trigger.core.records import Json
 
 HIDDEN: Final = "***"
 """What stands in the place of a secret."""
@@ -31,7 +33,7 @@ def redacted(text: str) -> str:
     return text
 
 
-def redacted_texts(document: Any, *, keys: frozenset[str] | None = None) -> Any:
+def redacted_texts(document: Json, *, keys: frozenset[str] | None = None) -> Json:
     """Return a JSON value with its texts redacted; with `keys`, only the texts that stand below one of them."""
     if isinstance(document, Mapping):
         return {

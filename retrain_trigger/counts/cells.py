@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 Key = TypeVar("Key")
 
@@ -17,10 +17,3 @@ def summed(cells: Iterable[tuple[Key, int]]) -> dict[Key, int]:
     for key, count in cells:
         total[key] += count
     return dict(total)
-
-
-def whole(count: Any) -> int:
-    """Return a count that was written. Raises ValueError where it is not a whole number of rows."""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        raise ValueError(f"{count!r} is not a number of rows")
-    return count

@@ -4,16 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from retrain_trigger.counts.cells import summed, whole
+from retrain_trigger.counts.cells import summed
+
+Number = Any
+"""A number, or an array of them: what holds for counts holds for many tables of counts at once."""
 
 
 class OneVsRest(NamedTuple):
     """One class against all others: whole counts, or arrays of them (one entry per resample)."""
 
-    tp: Any
-    fp: Any
-    fn: Any
-    tn: Any
+    tp: Number
+    fp: Number
+    fn: Number
+    tn: Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +49,6 @@ class Confusion:
         fp = sum(count for (label, said), count in self.cells.items() if said == cls != label)
         fn = sum(count for (label, said), count in self.cells.items() if label == cls != said)
         return OneVsRest(tp, fp, fn, self.rows - tp - fp - fn)
-
-    def to_json(self) -> list[list[Any]]:
-        """Return [label, prediction, count] for each cell, sorted."""
-        return [[*pair, count] for pair, count in sorted(self.cells.items())]
-
-    @classmethod
-    def from_json(cls, document: Iterable[Sequence[Any]]) -> "Confusion":
-        """Read back what `to_json` wrote; a cell given twice counts twice.
-
-        Raises ValueError where a count is not a whole number of rows.
-        """
-        return cls(summed(((label, said), whole(count)) for label, said, count in document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +103,11 @@ class JointCounts:
         """Return the same rows with champion and challenger in each other's place."""
         return JointCounts({(label, second, first): count for (label, first, second), count in self.cells.items()})
 
-    def to_json(self) -> list[list[Any]]:
-        """Return [label, champion, challenger, count] for each cell, sorted."""
-        return [[*key, count] for key, count in sorted(self.cells.items())]
-
     @classmethod
-    def from_json(cls, document: Iterable[Sequence[Any]]) -> "JointCounts":
-        """Read back what `to_json` wrote; a cell given twice counts twice.
+    def counted(cls, rows: Iterable[Sequence[Any]]) -> "JointCounts":
+        """Add up rows of (label, champion said, challenger said, count).
 
-        Raises ValueError where a count is not a whole number of rows.
+        >>> JointCounts.counted([("1", "0", "1", 2), ("1", "0", "1", 3)]).cells
+        {('1', '0', '1'): 5}
         """
-        return cls(summed(((label, one, two), whole(count)) for label, one, two, count in document))
+        return cls(summed(((label, one, two), count) for label, one, two, count in rows))

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retrain_trigger.counts.cells import whole
-
 NUMERIC_BINS = 10
 """Quantile bins of a numeric column: ten is what PSI is read in. A value that holds a tenth of the rows is an atom."""
 
@@ -150,25 +148,6 @@ class Bins:
         counts[-1] += missing
         return Histogram(tuple(counts))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the bins as a JSON object."""
-        if not self.numeric_column:
-            return {"kind": "category", "values": list(self.values)}
-        return {
-            "kind": "number",
-            "edges": list(self.edges),
-            "atoms": list(self.atoms),
-            "low": self.low,
-            "high": self.high,
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "Bins":
-        """Read back what `to_json` wrote."""
-        if document["kind"] == "category":
-            return cls(numeric_column=False, values=tuple(document["values"]))
-        return cls.numeric(document["edges"], document["atoms"], low=document["low"], high=document["high"])
-
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -194,14 +173,25 @@ class Histogram:
         """Number of rows without a value."""
         return self.counts[-1]
 
-    def to_json(self) -> list[int]:
-        """Return the counts by place."""
-        return list(self.counts)
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A column of a reference: its bins, and how many rows fell into each."""
+
+    bins: Bins
+    counts: Histogram
 
     @classmethod
-    def from_json(cls, document: Iterable[Any]) -> "Histogram":
-        """Read back what `to_json` wrote; raises ValueError where a count is not a whole number of rows."""
-        return cls(tuple(whole(count) for count in document))
+    def upgraded(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a document of today: earlier versions named the kind of the bins, and listed the counts."""
+        bins, counts = document["bins"], document["counts"]
+        if "kind" in bins:
+            bins = {**bins, "numeric_column": bins["kind"] == "number"}
+        return {"bins": bins, "counts": counts if isinstance(counts, Mapping) else {"counts": counts}}
+
+
+Reference = Mapping[str, Watched]
+"""What drift is measured from, by column."""
 
 
 def _interval(lower: float, bound: float, *, takes: bool) -> str:

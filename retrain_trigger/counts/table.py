@@ -1,9 +1,10 @@
 """What a table of labelled rows comes to, column by column."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+
+from retrain_trigger.counts.histograms import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,10 @@ class ColumnCounts:
     outside: int = 0
     unseen: int = 0
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "ColumnCounts":
-        """Read back what `dataclasses.asdict` wrote; what an older version did not count is None or 0."""
-        values = document.get("values")
-        return cls(**{**document, "values": None if values is None else tuple(values)})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableCounts:
-    """What is known of a table of labelled rows; kept in profile.json for a champion's training data.
+    """What is known of a table of labelled rows.
 
     `columns` holds the features only (no id, label, timestamp or other role). `labels` has the rows of each label,
     rows without one left out. `duplicate_ids` counts the rows beyond the first of their id, `duplicate_rows` those
@@ -63,21 +58,12 @@ class TableCounts:
             return None
         return (datetime.fromisoformat(self.newest) - datetime.fromisoformat(self.oldest)).total_seconds()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts as a JSON object."""
-        return {
-            "rows": self.rows,
-            "columns": {name: asdict(column) for name, column in self.columns.items()},
-            "labels": dict(self.labels),
-            "duplicate_ids": self.duplicate_ids,
-            "duplicate_rows": self.duplicate_rows,
-            "oldest": self.oldest,
-            "newest": self.newest,
-        }
 
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> "TableCounts":
-        """Read back what `to_json` wrote; what else stands in profile.json is not a table's."""
-        columns = {name: ColumnCounts.from_json(column) for name, column in document["columns"].items()}
-        own = {field.name: document[field.name] for field in fields(cls) if field.name in document}
-        return cls(**{**own, "columns": columns})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(TableCounts):
+    """What is known of the rows that a version was trained on; kept beside its model as profile.json.
+
+    `watched` is what its drift is measured from: features and label; predictions and scores have bins, and no rows yet.
+    """
+
+    watched: Reference = field(default_factory=dict)

@@ -13,7 +13,10 @@ from retrain_trigger.counts.tally import Cell, Part, Tally, Where
 from retrain_trigger.counts.unusable import Unusable
 from retrain_trigger.counts.vocabulary import Vocabulary
 
-Cells = Mapping[tuple[Any, ...], int]
+Key = tuple[Any, ...]
+"""What is counted together: a value of each of several columns."""
+
+Cells = Mapping[Key, int]
 
 Spoilt = tuple[int | None, str | None, str]
 """Window, model, and why rows cannot be used."""
@@ -134,9 +137,9 @@ class _Counting:
     rows: int = 0
     labelled: int = 0
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
-    scores: Counter[tuple[Any, ...]] = field(default_factory=Counter)
-    exposed: Counter[tuple[Any, ...]] = field(default_factory=Counter)
-    slices: Counter[tuple[Any, ...]] = field(default_factory=Counter)
+    scores: Counter[Key] = field(default_factory=Counter)
+    exposed: Counter[Key] = field(default_factory=Counter)
+    slices: Counter[Key] = field(default_factory=Counter)
     said: Counter[str] = field(default_factory=Counter)
     unusable: Counter[str] = field(default_factory=Counter)
 

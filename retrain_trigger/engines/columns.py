@@ -1,7 +1,6 @@
 """Where a column is cut into bins, and how many rows fall into each: as DuckDB counts them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import duckdb
 
@@ -17,14 +16,12 @@ _FREQUENT = 1000  # categories that are handed on; the judgement keeps fewer
 
 def cuts(
     connection: duckdb.DuckDBPyConnection, relation: str, where: str, types: Mapping[str, str], *, half: str
-) -> dict[str, dict[str, Any]]:
-    """Describe how each column of a reference is spread, missing values left out.
+) -> dict[str, Bins]:
+    """Cut each column of a reference into bins, by how its values are spread; columns of other kinds are not there.
 
-    Numbers: `quantiles` at 10 %, 20 %, ... (of the values there are), `atoms` (values that hold a tenth of the rows),
-    `low` and `high` (None where there is no number). Text and booleans: `counts` of the most frequent values, among
-    the rows of one `half`. Columns of other kinds are not there.
+    Those of text and booleans are chosen among the rows of one `half`.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Bins] = {}
     for name, type_name in types.items():
         kind = kind_of(type_name)
         if kind == "number":
@@ -34,7 +31,7 @@ def cuts(
                 f"SELECT {quoted(name)}::VARCHAR AS v, count(*) AS n FROM {relation} WHERE ({where}) AND {half} "
                 f"AND {quoted(name)} IS NOT NULL GROUP BY v ORDER BY n DESC, v LIMIT {_FREQUENT}"
             ).fetchall()
-            found[name] = {"counts": dict(rows)}
+            found[name] = Bins.categorical(dict(rows))
     return found
 
 
@@ -64,7 +61,7 @@ def histograms(
     return found
 
 
-def _numeric(connection: duckdb.DuckDBPyConnection, relation: str, where: str, column: str) -> dict[str, Any]:
+def _numeric(connection: duckdb.DuckDBPyConnection, relation: str, where: str, column: str) -> Bins:
     number = f"{column}::DOUBLE"
     values = f"(SELECT {number} AS v FROM {relation} WHERE ({where}) AND isfinite({number}))"
     quantiles, low, high, rows = connection.execute(
@@ -73,4 +70,4 @@ def _numeric(connection: duckdb.DuckDBPyConnection, relation: str, where: str, c
     atoms = connection.execute(
         f"SELECT v FROM {values} GROUP BY v HAVING count(*) >= {_ATOM} * {rows} ORDER BY v"
     ).fetchall()
-    return {"quantiles": quantiles or [], "atoms": [atom for (atom,) in atoms], "low": low, "high": high}
+    return Bins.numeric(quantiles or [], [atom for (atom,) in atoms], low=low, high=high)

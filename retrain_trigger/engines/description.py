@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from retrain_trigger.counts.table import ColumnCounts, TableCounts
 from retrain_trigger.engines.sql import kind_of, quoted, text
 from retrain_trigger.engines.tables import AT
 from retrain_trigger.engines.times import moment, utc
@@ -52,11 +53,11 @@ def described(
     features: Mapping[str, str],
     row: Mapping[str, str],
     known: Known,
-) -> dict[str, Any]:
+) -> TableCounts:
     """Count the rows of `known` (a relation with the time AT) that fulfil a condition, by two queries for all columns.
 
     `features` gives each column's DuckDB type, `row` are SQL counts of the whole row by name. NaN and infinite numbers
-    count as missing. The 1 % and 99 % quantiles are approximate (t-digest). Returns plain JSON.
+    count as missing. The 1 % and 99 % quantiles are approximate (t-digest). Labels are for the caller to count.
     """
     names = {f"_c{number}": name for number, name in enumerate(features)}
     values = ", ".join(f"{_value(name, features[name])} AS {own}" for own, name in names.items())
@@ -72,13 +73,14 @@ def described(
         for own, column in columns.items():
             column["still"] = _still(own, slices) * width if width and column["type"] != "other" else None
             column.update(_texts(own, slices) if few[own] else {})
-    return {
-        "rows": rows,
-        "columns": {names[own]: column for own, column in columns.items()},
+    return TableCounts(
+        rows=rows,
+        columns={names[own]: ColumnCounts(**column) for own, column in columns.items()},
+        labels={},
         **dict(zip(row, found[: len(row)], strict=True)),
-        "oldest": utc(oldest).isoformat() if rows else None,
-        "newest": utc(newest).isoformat() if rows else None,
-    }
+        oldest=utc(oldest).isoformat() if rows else None,
+        newest=utc(newest).isoformat() if rows else None,
+    )
 
 
 def _value(name: str, kind: str) -> str:
@@ -145,4 +147,4 @@ def _texts(own: str, slices: Sequence[_Slice]) -> dict[str, Any]:
         new = sum(count for value, count in counts.items() if value not in seen)
         fresh = max(fresh, new / (counts.total() or 1))
         seen |= set(counts)
-    return {"values": sorted(seen), "fresh": fresh}
+    return {"values": tuple(sorted(seen)), "fresh": fresh}

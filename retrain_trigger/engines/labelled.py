@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import duckdb
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.core.events import Span
 from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.table import TableCounts
 from retrain_trigger.engines import columns as columns_of
 from retrain_trigger.engines import database, tables, times
 from retrain_trigger.engines.description import NOTHING_KNOWN, Known, described
@@ -138,8 +139,8 @@ class LabelledRows:
         """Count the rows of each label among those that fulfil a condition."""
         return self._labels(where)
 
-    def describe(self, where: str, known: Known = NOTHING_KNOWN) -> dict[str, Any]:
-        """Count what data rules and profiles need of the rows that fulfil a condition, as plain JSON.
+    def describe(self, where: str, known: Known = NOTHING_KNOWN) -> TableCounts:
+        """Count what data rules and profiles need of the rows that fulfil a condition.
 
         `known` is what their values are counted against: the champion's training data.
         """
@@ -148,10 +149,10 @@ class LabelledRows:
         row = {"duplicate_ids": ids, "duplicate_rows": f"count(*) - count(DISTINCT {ROW_HASH})"}
         features = {name: self.types[name] for name in self.features}
         table = described(self.connection, where, features=features, row=row, known=known)
-        return {**table, "labels": self._labels(where)}
+        return replace(table, labels=self._labels(where))
 
-    def spread(self, where: str) -> dict[str, dict[str, Any]]:
-        """Describe how each feature and each role that models answer with is spread, for `columns.cuts`' bins."""
+    def cuts(self, where: str) -> dict[str, Bins]:
+        """Cut each feature, and each role that models answer with, into bins."""
         return columns_of.cuts(self.connection, "watched", where, self._watched(), half=_HALF)
 
     def histograms(self, where: str, columns: Mapping[str, Bins]) -> dict[str, Histogram]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 
+from retrain_trigger.core.records import encoded
 from retrain_trigger.counts.histograms import Bins
 
 ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
@@ -57,7 +58,7 @@ class Plan:
             self.labels,
             dict(self.columns),
             self.window.total_seconds(),
-            {name: bins.to_json() for name, bins in self.bins.items()},
+            {name: encoded(bins) for name, bins in self.bins.items()},
             list(self.score_edges),
             self.since and self.since.isoformat(),
             self.version,

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from retrain_trigger.core.errors import DataError, PromotionError
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.engines import database, sources, tables
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
 
@@ -23,6 +24,16 @@ class GoldenTally:
     rows: int
     wrong: int
     first: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What two models said for labelled rows: three files with the same rows in the same order."""
+
+    rows: Path
+    label: str
+    champion: Path
+    challenger: Path
 
 
 @contextmanager
@@ -43,27 +54,26 @@ def answers(predictions: Path) -> dict[str, int]:
         return dict(connection.execute(f"{said} GROUP BY 1 ORDER BY n DESC, 1").fetchall())
 
 
-def joint_counts(holdout: Path, *, label: str, champion: Path, challenger: Path) -> list[list[Any]]:
-    """Count rows by (label, champion said, challenger said); the three files have the same rows in the same order."""
-    with answered(holdout, champion, challenger) as (connection, types):
-        return _rows(
+def joint_counts(said: Answers) -> JointCounts:
+    """Count rows by (label, champion said, challenger said)."""
+    with answered(said.rows, said.champion, said.challenger) as (connection, types):
+        found = _rows(
             connection,
             f"""
-            SELECT {canonical(f"held.{quoted(label)}", types[label])}, c.prediction, d.prediction, count(*)
+            SELECT {canonical(f"held.{quoted(said.label)}", types[said.label])}, c.prediction, d.prediction, count(*)
             FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL ORDER BY ALL
             """,
         )
+    return JointCounts.counted(found)
 
 
-def sliced_counts(
-    holdout: Path, column: str, *, at_most: int, label: str, champion: Path, challenger: Path
-) -> dict[str | None, list[list[Any]]]:
+def sliced_counts(said: Answers, column: str, *, at_most: int) -> dict[str | None, JointCounts]:
     """Count rows as `joint_counts` does for each value of a column, as text; None: the rows without one.
 
     Only the `at_most` values with the most rows are there, in this order. Raises PromotionError where the hold-out has
     no such column.
     """
-    with answered(holdout, champion, challenger) as (connection, types):
+    with answered(said.rows, said.champion, said.challenger) as (connection, types):
         if column not in types:
             raise PromotionError(
                 f"promotion.slices names {column!r}, and the hold-out has no such column; it has {', '.join(types)}"
@@ -73,7 +83,7 @@ def sliced_counts(
             connection,
             f"""
             WITH cells AS (
-                SELECT {value} AS part, {canonical(f"held.{quoted(label)}", types[label])} AS label,
+                SELECT {value} AS part, {canonical(f"held.{quoted(said.label)}", types[said.label])} AS label,
                     c.prediction AS champion, d.prediction AS challenger, count(*) AS n
                 FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL
             ), parts AS (
@@ -87,7 +97,7 @@ def sliced_counts(
     counts: dict[str | None, list[list[Any]]] = {}
     for part, *cell in found:
         counts.setdefault(part, []).append(cell)
-    return counts
+    return {part: JointCounts.counted(cells) for part, cells in counts.items()}
 
 
 def write_golden(source: str, target: Path, *, columns: Mapping[str, str]) -> None:

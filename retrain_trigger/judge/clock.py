@@ -52,7 +52,7 @@ def doubt(
         until = min(last_seen, latest) - AHEAD
         return Doubt(
             f"{said}, the newest record is of {latest:{stamp}}: the clock was set back, or was ahead before. Nothing is "
-            f"recorded until {until:{stamp}}; set the clock (or pass --now), or, where it is right now, say so with {MEND}",
+            f"recorded until {until:{stamp}}; set the clock (or pass --now). If it is right now, say so with {MEND}",
             until,
         )
     return None

@@ -4,11 +4,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from retrain_trigger.counts.confusion import Confusion, OneVsRest
+from retrain_trigger.counts.confusion import Confusion, Number, OneVsRest
 
 Cells = tuple[float, float, float, float]
+
+OfClasses = Callable[[Mapping[str, OneVsRest], str], Number]
+"""A metric of the counts of each class against the rest, and of the positive class."""
 
 
 class Ratio(NamedTuple):
@@ -31,11 +34,40 @@ class Metric:
     bounded by 1.
     """
 
-    of: Callable[[Mapping[str, OneVsRest], str], Any]
+    of: OfClasses
     ratio: Ratio | None = None
     undefined: str = "no row has a label"
     of_one_class: bool = False
     lower_is_better: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A metric as it is asked for.
+
+    `positive` is the class that a metric of one class looks at, `cost` what a false positive and a false negative of it
+    cost. `lower_is_better` says so of a metric that METRICS does not know.
+    """
+
+    metric: str
+    positive: str = "1"
+    cost: tuple[float, float] = (1.0, 1.0)
+    lower_is_better: bool = False
+
+    @property
+    def sign(self) -> int:
+        """Return 1 where higher is better, -1 where lower is."""
+        known = METRICS.get(self.metric)
+        return -1 if (known.lower_is_better if known else self.lower_is_better) else 1
+
+    @property
+    def of_classes(self) -> OfClasses:
+        """Return the metric as a function of the counts of each class against the rest, plain numbers or arrays."""
+        return of_classes(self.metric, cost=self.cost)
+
+    def score(self, confusion: Confusion) -> float:
+        """Return the metric of a confusion table; NaN where its denominator is 0."""
+        return score(confusion, self.metric, self.positive, cost=self.cost)
 
 
 def score(confusion: Confusion, metric: str, positive: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> float:
@@ -54,7 +86,7 @@ def score(confusion: Confusion, metric: str, positive: str, *, cost: tuple[float
     return float(of_classes(metric, cost=cost)(by_class, positive))
 
 
-def of_classes(metric: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> Callable[[Mapping[str, OneVsRest], str], Any]:
+def of_classes(metric: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> OfClasses:
     """Return a metric as a function of the counts of each class against the rest, plain numbers or arrays."""
     return partial(mean_cost, weights=cost) if metric == "cost" else METRICS[metric].of
 
@@ -79,7 +111,7 @@ def positive_label(labels: Mapping[str, int], configured: str | None) -> str:
     return max(label for label, rows in labels.items() if rows == rarest)
 
 
-def f1(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
+def f1(by_class: Mapping[str, OneVsRest], positive: str) -> Number:
     """Return F1 = 2 TP / (2 TP + FP + FN) of the positive class (van Rijsbergen, Information Retrieval, 1979).
 
     >>> round(f1({"1": OneVsRest(tp=8, fp=2, fn=1, tn=9)}, "1"), 3)
@@ -89,7 +121,7 @@ def f1(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
     return _ratio(2 * cells.tp, 2 * cells.tp + cells.fp + cells.fn)
 
 
-def f1_macro(by_class: Mapping[str, OneVsRest], positive: str) -> Any:  # noqa: ARG001  (one signature for all)
+def f1_macro(by_class: Mapping[str, OneVsRest], _positive: str) -> Number:
     """Return the unweighted mean of F1 over the classes that occur, as label or as prediction.
 
     >>> round(f1_macro({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8), "2": OneVsRest(0, 0, 0, 20)}, "1"), 3)
@@ -98,7 +130,7 @@ def f1_macro(by_class: Mapping[str, OneVsRest], positive: str) -> Any:  # noqa: 
     return _mean_ratio([(2 * cells.tp, 2 * cells.tp + cells.fp + cells.fn) for cells in by_class.values()])
 
 
-def accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
+def accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Number:
     """Return the share of right predictions: the sum of TP over all classes / rows.
 
     >>> accuracy({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8)}, "1")
@@ -107,7 +139,7 @@ def accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
     return _ratio(sum(cells.tp for cells in by_class.values()), sum(by_class[positive]))
 
 
-def balanced_accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Any:  # noqa: ARG001  (as f1_macro)
+def balanced_accuracy(by_class: Mapping[str, OneVsRest], _positive: str) -> Number:
     """Return the unweighted mean of recall over the classes that occur as label (Brodersen et al., 2010).
 
     >>> round(balanced_accuracy({"1": OneVsRest(8, 2, 1, 9), "0": OneVsRest(9, 1, 2, 8)}, "1"), 3)
@@ -116,7 +148,7 @@ def balanced_accuracy(by_class: Mapping[str, OneVsRest], positive: str) -> Any: 
     return _mean_ratio([(cells.tp, cells.tp + cells.fn) for cells in by_class.values()])
 
 
-def precision(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
+def precision(by_class: Mapping[str, OneVsRest], positive: str) -> Number:
     """Return TP / (TP + FP) of the positive class.
 
     >>> precision({"1": OneVsRest(tp=8, fp=2, fn=1, tn=9)}, "1")
@@ -126,7 +158,7 @@ def precision(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
     return _ratio(cells.tp, cells.tp + cells.fp)
 
 
-def recall(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
+def recall(by_class: Mapping[str, OneVsRest], positive: str) -> Number:
     """Return TP / (TP + FN) of the positive class.
 
     >>> recall({"1": OneVsRest(tp=8, fp=2, fn=2, tn=8)}, "1")
@@ -136,7 +168,7 @@ def recall(by_class: Mapping[str, OneVsRest], positive: str) -> Any:
     return _ratio(cells.tp, cells.tp + cells.fn)
 
 
-def mean_cost(by_class: Mapping[str, OneVsRest], positive: str, *, weights: tuple[float, float] = (1.0, 1.0)) -> Any:
+def mean_cost(by_class: Mapping[str, OneVsRest], positive: str, *, weights: tuple[float, float] = (1.0, 1.0)) -> Number:
     """Return the cost per row, (w FP + v FN) / rows, for the weights w and v of the positive class's mistakes.
 
     >>> mean_cost({"1": OneVsRest(tp=8, fp=2, fn=2, tn=8)}, "1", weights=(1, 5))
@@ -146,14 +178,14 @@ def mean_cost(by_class: Mapping[str, OneVsRest], positive: str, *, weights: tupl
     return _ratio(weights[0] * cells.fp + weights[1] * cells.fn, sum(cells))
 
 
-def _ratio(part: Any, whole: Any) -> Any:
+def _ratio(part: Number, whole: Number) -> Number:
     """Divide counts; 0/0 is NaN, as it is in arrays (whose caller silences NumPy's warning)."""
     if isinstance(whole, int) and whole == 0:
         return math.nan
     return part / whole
 
 
-def _mean_ratio(pairs: Sequence[tuple[Any, Any]]) -> Any:
+def _mean_ratio(pairs: Sequence[tuple[Number, Number]]) -> Number:
     """Average part / whole over the pairs whose whole is not 0."""
     # The added (whole == 0) makes 0/1 of 0/0, in whole numbers and in arrays alike: it then adds nothing to the sum.
     shares = sum(part / (whole + (whole == 0)) for part, whole in pairs)

@@ -1,9 +1,10 @@
 """What labelled data must satisfy before a model is trained on it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from retrain_trigger.core.findings import Finding, Verdict, at_least, figures, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, figures, judged, unknown
 from retrain_trigger.counts.table import ColumnCounts, TableCounts
 
 MIN_CLASSES = 2
@@ -84,55 +85,59 @@ def categories(profile: TableCounts | None) -> dict[str, tuple[str, ...]]:
     }
 
 
-def check(
-    split: TableCounts,
-    profile: TableCounts | None,
-    *,
-    features: Sequence[str] | None,
-    max_missing: float,
-    label: str = "label",
-    unchecked: Sequence[str] = (),
-    now: datetime | None = None,
-    max_age: timedelta | None = None,
-) -> tuple[Finding, ...]:
-    """Judge one training split by every row of RULES; it is fit to train on when all findings are PASS.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One training split, what is known of the champion's training data, and what the settings allow.
 
     `profile` is the champion's training data, None where it is not known; `outside` and `unseen` of the split must
     have been counted against its `bands` and `categories`. `features` are the columns that the champion needs, None
     where that is not known (then those of the profile). `max_missing` is the share of rows without a value that a
     column may have above the champion's own. `label` is the name of the label's column. Columns in `unchecked` may hold
     what they like, if they are there. Without `now` and `max_age` rows may be of any age.
+    """
+
+    split: TableCounts
+    profile: TableCounts | None
+    features: Sequence[str] | None
+    max_missing: float
+    label: str = "label"
+    unchecked: frozenset[str] = frozenset()
+    now: datetime | None = None
+    max_age: timedelta | None = None
+
+
+Rule = Callable[[Case], list[Finding]]
+"""Judges a case; the data is fit where every finding is PASS."""
+
+
+def check(case: Case) -> tuple[Finding, ...]:
+    """Judge one training split by every row of RULES; it is fit to train on when all findings are PASS.
 
     >>> data = TableCounts(rows=100, columns={}, labels={"0": 60, "1": 40})
-    >>> [finding.because for finding in check(data, None, features=["b"], max_missing=0.05) if finding.name == "columns"]
+    >>> found = check(Case(split=data, profile=None, features=["b"], max_missing=0.05))
+    >>> [finding.because for finding in found if finding.name == "columns"]
     ["column 'b' is missing; the champion was trained with it"]
     """
-    options = {
-        "features": features,
-        "max_missing": max_missing,
-        "label": label,
-        "unchecked": frozenset(unchecked),
-        "now": now,
-        "max_age": max_age,
-    }
-    return tuple(finding for rule in RULES.values() for finding in rule(split, profile, **options))
+    return tuple(finding for rule in RULES.values() for finding in rule(case))
 
 
-def rows(split: TableCounts, _profile: TableCounts | None, **_: object) -> list[Finding]:
+def rows(case: Case) -> list[Finding]:
     """Refuse fewer rows than MIN_CLASSES classes of MIN_CLASS_ROWS rows have."""
-    return [at_least("rows", split.rows, MIN_CLASSES * MIN_CLASS_ROWS, limit_name="the minimum of")]
+    return [at_least("rows", case.split.rows, MIN_CLASSES * MIN_CLASS_ROWS, limit_name="the minimum of")]
 
 
-def columns(
-    split: TableCounts, profile: TableCounts | None, *, features: Sequence[str] | None, **_: object
-) -> list[Finding]:
+def columns(case: Case) -> list[Finding]:
     """Refuse data without a column of the champion's, or without any feature; note new columns."""
+    split, profile, features = case.split, case.profile, case.features
     known = {} if profile is None else profile.columns
     needed = features if features is not None else tuple(known)
     absent = [name for name in needed if name not in split.columns]
     if absent:
         reason = "is missing; the champion was trained with it"
-        return [_breach("columns", len(absent), 0, f"column {name!r} {reason}", {"column": name}) for name in absent]
+        return [
+            judged("columns", len(absent), 0, f"column {name!r} {reason}", fits=False, evidence={"column": name})
+            for name in absent
+        ]
     note = ""
     if needed:
         extra = sorted(split.columns.keys() - set(needed) - known.keys())
@@ -140,8 +145,9 @@ def columns(
     return [at_least("columns", len(split.columns), 1, limit_name="the minimum of", note=note)]
 
 
-def types(split: TableCounts, profile: TableCounts | None, **_: object) -> list[Finding]:
+def types(case: Case) -> list[Finding]:
     """Refuse a column of another type than in the champion's training data."""
+    split, profile = case.split, case.profile
     pairs = {} if profile is None else {name: (profile.columns.get(name), now) for name, now in split.columns.items()}
     # A column without any value has no kind to speak of: `missing` is the rule that refuses it.
     retyped = {
@@ -150,39 +156,42 @@ def types(split: TableCounts, profile: TableCounts | None, **_: object) -> list[
         if old and profile and old.missing < profile.rows and now.missing < split.rows and old.type != now.type
     }
     breaches = [
-        _breach(
+        judged(
             "types",
             len(retyped),
             0,
             f"column {name!r} holds {now} values; the champion was trained on {old} values",
-            {"column": name},
+            fits=False,
+            evidence={"column": name},
         )
         for name, (old, now) in retyped.items()
     ]
     compared = sum(old is not None for old, _ in pairs.values())
     because = f"{compared} columns compared are of the kind that the champion was trained on"
-    return breaches or [_passed("types", 0, 0, because)]
+    return breaches or [judged("types", 0, 0, because, fits=True)]
 
 
-def missing(split: TableCounts, profile: TableCounts | None, *, max_missing: float, **_: object) -> list[Finding]:
+def missing(case: Case) -> list[Finding]:
     """Refuse a column without any value, or with more missing than the champion's share and `data.max_missing` together.
 
     A column that the champion's data did not have (with no profile: every column) is refused only when it is empty.
     """
+    split, profile, max_missing = case.split, case.profile, case.max_missing
     if not split.rows:
         return [unknown("missing", "there is no row to find values in", limit=max_missing)]
     own = _own_rates(profile)
-    judged = [
+    found = [
         _column_missing(name, column.missing / split.rows, own.get(name), max_missing, rows=split.rows)
         for name, column in split.columns.items()
     ]
-    most = max((finding.value or 0.0 for finding in judged), default=0.0)
+    most = max((finding.value or 0.0 for finding in found), default=0.0)
     because = f"no column lacks more values than allowed; the most is {_percent(most)}"
-    return _breaches(judged) or [_passed("missing", most, 1.0, because)]
+    return _breaches(found) or [judged("missing", most, 1.0, because, fits=True)]
 
 
-def classes(split: TableCounts, profile: TableCounts | None, **_: object) -> list[Finding]:
+def classes(case: Case) -> list[Finding]:
     """Refuse fewer than MIN_CLASSES classes with at least MIN_CLASS_ROWS rows each; note classes that vanished."""
+    split, profile = case.split, case.profile
     present = sorted(label for label, count in split.labels.items() if count >= MIN_CLASS_ROWS)
     known = {} if profile is None else profile.labels
     vanished = sorted(label for label, count in known.items() if count and not split.labels.get(label))
@@ -195,82 +204,79 @@ def classes(split: TableCounts, profile: TableCounts | None, **_: object) -> lis
     return [at_least("classes", len(present), MIN_CLASSES, limit_name="the minimum of", note="; ".join(notes))]
 
 
-def duplicate_ids(split: TableCounts, _profile: TableCounts | None, **_: object) -> list[Finding]:
+def duplicate_ids(case: Case) -> list[Finding]:
     """Refuse an id that appears on more than one row: training must not guess which row is true."""
+    split = case.split
     if not split.duplicate_ids:
-        return [_passed("duplicate_ids", 0, 0, "no id stands on two rows")]
-    because = (
-        f"{split.duplicate_ids:,} of {split.rows:,} rows repeat the id of another; an id must stand on one row only"
-    )
-    return [_breach("duplicate_ids", split.duplicate_ids, 0, because)]
+        return [judged("duplicate_ids", 0, 0, "no id appears twice", fits=True)]
+    because = f"{split.duplicate_ids:,} of {split.rows:,} rows repeat the id of another; each id must appear once"
+    return [judged("duplicate_ids", split.duplicate_ids, 0, because, fits=False)]
 
 
-def duplicate_rows(split: TableCounts, _profile: TableCounts | None, **_: object) -> list[Finding]:
+def duplicate_rows(case: Case) -> list[Finding]:
     """Note equal rows; they may be honest, so they are never refused."""
+    split = case.split
     text = f"{split.duplicate_rows:,} of {split.rows:,} rows equal an earlier one; noted, not refused"
-    return [_passed("duplicate_rows", split.duplicate_rows, None, text)]
+    return [judged("duplicate_rows", split.duplicate_rows, None, text, fits=True)]
 
 
-def ranges(split: TableCounts, profile: TableCounts | None, *, unchecked: frozenset[str], **_: object) -> list[Finding]:
+def ranges(case: Case) -> list[Finding]:
     """Refuse a column with more than FAR_ROWS of its numbers far outside the champion's range."""
-    compared = _compared(split, profile, unchecked)
-    judged = []
-    for name, column, old in compared:
+    split = case.split
+    found = []
+    for name, column, old in _compared(case):
         band = _band(old)
         if band is not None and column.missing < split.rows:
-            judged.append(_range(name, column, old, band, rows=split.rows - column.missing))
-    most = max((finding.value or 0.0 for finding in judged), default=0.0)
+            found.append(_range(name, column, old, band, rows=split.rows - column.missing))
+    most = max((finding.value or 0.0 for finding in found), default=0.0)
     because = f"no column is far outside the champion's range; the most is {_percent(most)} of the rows"
-    return _breaches(judged) or [_passed("range", most, FAR_ROWS, because)]
+    return _breaches(found) or [judged("range", most, FAR_ROWS, because, fits=True)]
 
 
-def new_categories(
-    split: TableCounts, profile: TableCounts | None, *, unchecked: frozenset[str], **_: object
-) -> list[Finding]:
+def new_categories(case: Case) -> list[Finding]:
     """Refuse a text column with more than NEW_VALUES of its rows in values that the champion never saw."""
-    known = categories(profile)
-    judged = []
-    for name, column, _old in _compared(split, profile, unchecked):
+    split = case.split
+    known = categories(case.profile)
+    found = []
+    for name, column, _old in _compared(case):
         if name in known and column.missing < split.rows:
             share = column.unseen / (split.rows - column.missing)
             because = (
                 f"column {name!r} holds values that the champion never saw in {_percent(share)} of the rows; allowed "
                 f"are {_percent(NEW_VALUES)}. The champion saw {_listed(known[name])}: mend the spelling, or {UNCHECKED}"
             )
-            judged.append(_judged("new_categories", share, NEW_VALUES, because, name))
-    most = max((finding.value or 0.0 for finding in judged), default=0.0)
+            found.append(_within("new_categories", share, NEW_VALUES, because, name))
+    most = max((finding.value or 0.0 for finding in found), default=0.0)
     because = f"no text column holds more new values than allowed; the most is {_percent(most)} of the rows"
-    return _breaches(judged) or [_passed("new_categories", most, NEW_VALUES, because)]
+    return _breaches(found) or [judged("new_categories", most, NEW_VALUES, because, fits=True)]
 
 
-def constant(
-    split: TableCounts, profile: TableCounts | None, *, unchecked: frozenset[str], **_: object
-) -> list[Finding]:
+def constant(case: Case) -> list[Finding]:
     """Refuse a column that got stuck: one value, for more than STILL times as long as ever in the champion's data."""
-    judged = []
-    for name, column, old in _compared(split, profile, unchecked):
+    split, profile = case.split, case.profile
+    found = []
+    for name, column, old in _compared(case):
         if column.varies is False and column.missing < split.rows and _restless(old, profile) and split.seconds:
             because = (
                 f"column {name!r} has one single value in {split.rows:,} rows, for {_lasting(split.seconds)}; for the "
                 f"champion it varied, and kept one for {_lasting(old.still or 0.0)} at most; {UNCHECKED}"
             )
-            judged.append(_judged("constant", split.seconds / (old.still or 1.0), STILL, because, name))
+            found.append(_within("constant", split.seconds / (old.still or 1.0), STILL, because, name))
     because = "no column that varied has got stuck"
-    return _breaches(judged) or [
-        _passed("constant", max((f.value or 0.0 for f in judged), default=0.0), STILL, because)
+    return _breaches(found) or [
+        judged("constant", max((f.value or 0.0 for f in found), default=0.0), STILL, because, fits=True)
     ]
 
 
-def label_rate(
-    split: TableCounts, profile: TableCounts | None, *, label: str, unchecked: frozenset[str], **_: object
-) -> list[Finding]:
+def label_rate(case: Case) -> list[Finding]:
     """Refuse labels of which one has less than LABEL_FALL of its share in the champion's data: perhaps some are late.
 
     That there are two classes at all is for the rule `classes`.
     """
-    own = {} if profile is None or label in unchecked else dict(profile.labels)
+    split, profile, label = case.split, case.profile, case.label
+    own = {} if profile is None or label in case.unchecked else dict(profile.labels)
     total, rows_now = sum(own.values()), sum(split.labels.values())
-    judged = []
+    found = []
     for name, count in own.items():
         if total and len(split.labels) >= MIN_CLASSES and count / total * rows_now >= EXPECTED_LABELS:
             now, before = split.labels.get(name, 0) / rows_now, count / total
@@ -278,28 +284,24 @@ def label_rate(
                 f"column {label!r} holds {name!r} in {_percent(now)} of {rows_now:,} rows; for the champion it was "
                 f"{_percent(before)}, and less than a tenth of that is not believed: have all labels come? Else, {UNCHECKED}"
             )
-            judged.append(_judged("label_rate", now / before, LABEL_FALL, because, label, at_least=True))
-    least = min((finding.value or 0.0 for finding in judged), default=1.0)
+            fits = now / before >= LABEL_FALL - TOLERANCE
+            told = {"column": label}
+            found.append(judged("label_rate", now / before, LABEL_FALL, because, fits=fits, evidence=told))
+    least = min((finding.value or 0.0 for finding in found), default=1.0)
     because = f"no label has all but vanished; the least has {_percent(least)} of its share in the champion's data"
-    return _breaches(judged) or [_passed("label_rate", least, LABEL_FALL, because)]
+    return _breaches(found) or [judged("label_rate", least, LABEL_FALL, because, fits=True)]
 
 
-def newest(
-    split: TableCounts,
-    profile: TableCounts | None,
-    *,
-    now: datetime | None,
-    max_age: timedelta | None,
-    **_: object,
-) -> list[Finding]:
+def newest(case: Case) -> list[Finding]:
     """Refuse rows that are no newer than the champion's and older than `trigger.max_age`: they teach nothing new.
 
     Labels may come late, so rows that are newer than the champion's are never too old to train on, and rows that are
     younger than `max_age` are waited for.
     """
+    split, profile, now, max_age = case.split, case.profile, case.now, case.max_age
     until = None if profile is None else profile.newest
     if until is None or split.newest is None or now is None or max_age is None:
-        return [_passed("newest", 0.0, None, "how new the rows are is not judged")]
+        return [judged("newest", 0.0, None, "how new the rows are is not found", fits=True)]
     last = datetime.fromisoformat(split.newest)
     age, limit = (now - last) / timedelta(days=1), max_age / timedelta(days=1)
     because = f"the newest labelled row is of {last:%Y-%m-%d %H:%MZ}"
@@ -308,8 +310,8 @@ def newest(
             f", no newer than the champion's training data, and older than trigger.max_age {_lasting(limit * 86400)}; "
             f"are labelled rows still written?"
         )
-        return [_breach("newest", age, limit, because)]
-    return [_passed("newest", age, limit, because)]
+        return [judged("newest", age, limit, because, fits=False)]
+    return [judged("newest", age, limit, because, fits=True)]
 
 
 def _own_rates(profile: TableCounts | None) -> dict[str, float]:
@@ -323,21 +325,20 @@ def _column_missing(name: str, share: float, own: float | None, max_missing: flo
     evidence = {"column": name}
     if share == 1.0:
         because = f"column {name!r} has no value in {rows:,} rows; nothing is trained on it"
-        return _breach("missing", share, allowed, because, evidence)
+        return judged("missing", share, allowed, because, fits=False, evidence=evidence)
     because = f"column {name!r} has no value in {_percent(share)} of {rows:,} rows"
     if own is None or share <= allowed + TOLERANCE:
-        return _passed("missing", share, allowed, because)
+        return judged("missing", share, allowed, because, fits=True)
     because += f"; allowed are {_percent(allowed)}, the champion's {_percent(own)} and data.max_missing"
-    return _breach("missing", share, allowed, f"{because} {_percent(max_missing)}", evidence)
+    return judged("missing", share, allowed, f"{because} {_percent(max_missing)}", fits=False, evidence=evidence)
 
 
-def _compared(
-    split: TableCounts, profile: TableCounts | None, unchecked: frozenset[str]
-) -> Iterator[tuple[str, ColumnCounts, ColumnCounts]]:
+def _compared(case: Case) -> Iterator[tuple[str, ColumnCounts, ColumnCounts]]:
     """Yield the columns, now and the champion's, that are still of the same kind; `types` refuses the others."""
-    for name, column in split.columns.items():
-        old = None if profile is None else profile.columns.get(name)
-        if old is not None and old.type == column.type and name not in unchecked:
+    known = {} if case.profile is None else case.profile.columns
+    for name, column in case.split.columns.items():
+        old = known.get(name)
+        if old is not None and old.type == column.type and name not in case.unchecked:
             yield name, column, old
 
 
@@ -369,13 +370,12 @@ def _range(name: str, column: ColumnCounts, old: ColumnCounts, band: tuple[float
         f"champion {old_least} to {old_greatest}); allowed are {_percent(FAR_ROWS)}. Has its unit changed, or does a "
         f"number stand for a missing value? Else, {UNCHECKED}"
     )
-    return _judged("range", share, FAR_ROWS, because, name)
+    return _within("range", share, FAR_ROWS, because, name)
 
 
-def _judged(rule: str, value: float, limit: float, because: str, column: str, *, at_least: bool = False) -> Finding:
-    fits = value >= limit - TOLERANCE if at_least else value <= limit + TOLERANCE
-    verdict = Verdict.PASS if fits else Verdict.BREACH
-    return Finding(name=rule, verdict=verdict, value=value, limit=limit, because=because, evidence={"column": column})
+def _within(rule: str, value: float, limit: float, because: str, column: str) -> Finding:
+    """Judge a column's value, which may be at its limit; above it, it breaches."""
+    return judged(rule, value, limit, because, fits=value <= limit + TOLERANCE, evidence={"column": column})
 
 
 def _lasting(seconds: float) -> str:
@@ -394,21 +394,6 @@ def _breaches(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.verdict is Verdict.BREACH]
 
 
-def _breach(rule: str, value: float, limit: float, because: str, evidence: Mapping[str, str] | None = None) -> Finding:
-    return Finding(
-        name=rule,
-        verdict=Verdict.BREACH,
-        value=float(value),
-        limit=float(limit),
-        because=because,
-        evidence=evidence or {},
-    )
-
-
-def _passed(rule: str, value: float, limit: float | None, because: str) -> Finding:
-    return Finding(name=rule, verdict=Verdict.PASS, value=float(value), limit=limit, because=because)
-
-
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - NAMED
     return ", ".join([*(repr(name) for name in names[:NAMED]), *([f"{more} more"] if more > 0 else [])])
@@ -418,7 +403,7 @@ def _percent(share: float) -> str:
     return f"{share * 100:.1f}".removesuffix(".0") + "%"
 
 
-RULES: dict[str, Callable[..., list[Finding]]] = {
+RULES: Mapping[str, Rule] = {
     "rows": rows,
     "columns": columns,
     "types": types,

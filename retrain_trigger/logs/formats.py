@@ -163,7 +163,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
         name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise _RepeatedNameError(f"{reprlib.repr(name)} stands twice")
+        raise _RepeatedNameError(f"{reprlib.repr(name)} appears twice")
     return document
 
 

@@ -380,7 +380,7 @@ def _digest(text: str) -> str:
 
 
 def _not_whole(where: str) -> str:
-    return f"{where}: the JSON is not whole or not valid here; where it is being written, a later run reads it"
+    return f"{where}: the JSON is not whole or not valid here; if it is still being written, a later run reads it"
 
 
 def _is_complete(line: "_Line", form: Format) -> bool:

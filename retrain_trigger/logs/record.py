@@ -108,7 +108,7 @@ def part_of_its_name(name: str) -> bool:
 def draft(record: Record, wanted: Wanted, *, number: int, end: int, file: str) -> Draft | None:
     """Return what the record states, as it is written; None where it states neither the metric nor its counts.
 
-    An empty value states nothing. Raises ValueError, in words for the reader of the log, where something stands twice
+    An empty value states nothing. Raises ValueError, in words for the reader of the log, if a name appears twice
     or has no name that may be shown.
     """
     roles = (_roles if len(record) <= _REMEMBERED else _roles.__wrapped__)(tuple(record), wanted)
@@ -244,7 +244,7 @@ def _cell(record: Record, name: str | None, kind: Kind) -> Cell | None:
 def _single(record: Record, name: str) -> object:
     value = record[name]
     if value is TWICE:
-        raise ValueError(f"{name!r} stands twice")
+        raise ValueError(f"{name!r} appears twice")
     return value
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import CannotJudgeError, DataError, PromotionError
 from retrain_trigger.judge.metrics import METRICS
@@ -69,7 +70,7 @@ def hear(config: Config, model: Path, *, scratch: Path, now: datetime) -> ModelF
     with no classes where the metric counts right answers.
     """
     patience = min(models.PATIENCE, config.train.timeout.total_seconds())
-    inspect = partial(models.inspect, model, folder=config.folder, scratch=scratch, patience=patience)
+    inspect = partial(models.ask, model, models.Request(), folder=config.folder, scratch=scratch, patience=patience)
     found = None
     for source, complete in _sources(config):
         with _opened(config, source, now=now) as rows:
@@ -94,12 +95,12 @@ def _sources(config: Config) -> Iterator[tuple[str, bool]]:
 @contextmanager
 def _opened(config: Config, source: str, *, now: datetime) -> "Iterator[LabelledRows | None]":
     """Open rows; None where there are none yet, or none that can be read: that is not the model's fault."""
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only where rows are configured)
-
     with ExitStack() as stack:
         rows = None
         with suppress(DataError, CannotJudgeError):
-            rows = stack.enter_context(labelled.opened(source, columns=config.logs.names, now=now, labelled=False))
+            rows = stack.enter_context(
+                engines.labelled.opened(source, columns=config.logs.names, now=now, labelled=False)
+            )
         yield rows
 
 
@@ -112,9 +113,8 @@ def _has_all(rows: "LabelledRows", found: ModelFacts) -> bool:
 def _asked(config: Config, model: Path, rows: "LabelledRows", *, scratch: Path) -> ModelFacts:
     sample, predictions = scratch / "heard.parquet", scratch / "heard.predictions.parquet"
     rows.write("true", sample, at_most=SAMPLE)
-    found = compare.predict(
-        config, model, scratch=scratch, rows=sample, features=rows.features, predictions=predictions
-    )
+    request = models.Request(tables={sample: predictions}, features=rows.features)
+    found = compare.asked(config, model, request, scratch=scratch)
     if config.metric in METRICS:
         _check_classes(config, model, found, predictions, [label for label in rows.labels() if label is not None])
     return found
@@ -125,9 +125,7 @@ def _check_classes(config: Config, model: Path, found: ModelFacts, predictions: 
 
     Then no answer is ever right, and any challenger better than it.
     """
-    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: only where rows are configured)
-
-    answers = tallies.answers(predictions)
+    answers = engines.tallies.answers(predictions)
     classes = found.classes or ()
     fractions = [answer for answer in answers if answer not in {*labels, *classes} and _is_fraction(answer)]
     numbers = sum(answers[answer] for answer in fractions) * 2 > sum(answers.values())

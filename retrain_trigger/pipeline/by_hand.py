@@ -2,21 +2,32 @@
 
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.entries import only
 from retrain_trigger.core.errors import BusyError, DataError, LedgerError, PromotionError, UsageError, refused
 from retrain_trigger.core.events import Grounds, Reason, Refused, Sealed
-from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.counts.table import Profile
 from retrain_trigger.judge import lineage, policy
 from retrain_trigger.judge.memory import Memory
-from retrain_trigger.pipeline import approval, audition, collect, guard, prepare, recover, train, without_ledger
+from retrain_trigger.pipeline import (
+    approval,
+    attempt,
+    audition,
+    collect,
+    guard,
+    prepare,
+    profile,
+    recover,
+    without_ledger,
+)
 from retrain_trigger.pipeline import promote as promotion
 from retrain_trigger.pipeline.tick import Say, Tick, asked, begun
 from retrain_trigger.process.scoring.models import ModelFacts
@@ -43,7 +54,7 @@ class _Heard:
 
     sha256: str
     facts: ModelFacts
-    profile: dict[str, Any] | None
+    profile: Profile | None
 
 
 def bootstrap(
@@ -65,7 +76,7 @@ def bootstrap(
         if isinstance(prepared, Outcome):
             tick.record(Refused(because=prepared.because, findings=prepared.findings))
             return prepared
-        return train.start(tick, prepared, reason=Reason(because="first champion"), mark=Mark(), bootstrap=True)
+        return attempt.start(tick, prepared, attempt.Occasion(reason=Reason(because="first champion"), bootstrap=True))
 
 
 def adopt(config: Config, adoption: Adoption, *, now: datetime, say: Say) -> Outcome:
@@ -172,19 +183,19 @@ def _check_sealed(tick: Tick, version: str) -> None:
 def _sealed_and_pointed_at(tick: Tick, adoption: Adoption, heard: _Heard, because: str) -> Outcome:
     """Seal a copy of the model that was heard and point at it."""
     version, path = tick.run, adoption.path
-    card = {
-        "run": tick.run,
-        "adopted_from": str(path),
-        "adopted_at": tick.past.clock(tick.now).isoformat(),
-        "known_as": adoption.known_as,
-        "trained_at": None,
-        "config": tick.config.digest,
-        "features": heard.facts.features,
-        "classes": heard.facts.classes,
-        "foreign": heard.facts.foreign,
-    }
+    card = Card(
+        run=tick.run,
+        version=version,
+        adopted_from=str(path),
+        adopted_at=tick.past.clock(tick.now),
+        known_as=adoption.known_as,
+        config=tick.config.digest,
+        features=heard.facts.features,
+        classes=heard.facts.classes,
+        foreign=heard.facts.foreign,
+    )
     try:
-        digest = tick.registry.seal(version, model=path, card=card, profile=heard.profile, log=None)
+        digest = tick.registry.seal(card, model=path, profile=heard.profile, log=None)
     except OSError as error:
         raise UsageError(f"{path} cannot be copied: {error}") from error
     if digest != heard.sha256:
@@ -240,17 +251,16 @@ def _no_file(path: Path) -> str | None:
     return "is a folder" if stat.S_ISDIR(mode) else "is no regular file"
 
 
-def _profiled(config: Config, trained_on: Path, *, now: datetime) -> dict[str, Any]:
+def _profiled(config: Config, trained_on: Path, *, now: datetime) -> Profile:
     """Describe what the model was trained on, as far as the person has it. Raises UsageError."""
-    from retrain_trigger.engines import description, labelled  # noqa: PLC0415  (DuckDB: only here)
-    from retrain_trigger.pipeline import profile  # noqa: PLC0415
-
     try:
         columns = config.logs.names
-        with labelled.opened(str(trained_on), columns=columns, now=now, key="--trained-on", undated=True) as rows:
-            table = rows.describe("true", description.NOTHING_KNOWN)
+        with engines.labelled.opened(
+            str(trained_on), columns=columns, now=now, key="--trained-on", undated=True
+        ) as rows:
+            table = rows.describe("true", engines.description.NOTHING_KNOWN)
             if columns["timestamp"] not in rows.types:
-                table |= {"oldest": None, "newest": None}
-            return {**table, "watched": profile.of_training(rows, "true")}
+                table = replace(table, oldest=None, newest=None)
+            return profile.of(table, watched=profile.of_training(rows, "true"))
     except DataError as error:
         raise UsageError(f"--trained-on: {error}; nothing was adopted") from error

@@ -13,7 +13,7 @@ from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.events import Said
 from retrain_trigger.core.findings import Finding, Verdict, unknown
 from retrain_trigger.core.measurements import Measurement
-from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.histograms import Histogram, Reference, Watched
 from retrain_trigger.counts.scores import ExposureCounts, ScoreCounts
 from retrain_trigger.counts.unusable import NOTHING_ASIDE, Aside
 from retrain_trigger.counts.windows import Cells, WindowCounts
@@ -25,7 +25,6 @@ from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.pipeline import detection, drifting, usable
-from retrain_trigger.pipeline.profile import Reference
 from retrain_trigger.pipeline.sliced import sliced
 
 BASELINE_ROWS = 1000
@@ -162,10 +161,8 @@ def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
         return observed.measurements
     return measured(
         usable.usable(config, observed.windows or ()),
-        metric=config.metric,
-        positive=observed.positive,
+        config.measure(observed.positive),
         coverage=config.trigger.label_coverage,
-        cost=config.weights,
     )
 
 
@@ -190,7 +187,7 @@ def served(observed: Observed, past: Memory) -> Said | None:
     windows = memory.answered_for(observed.windows or (), past)
     histograms = [window.histograms or {} for window in windows]
     said = [counted["prediction"] for counted in histograms if "prediction" in counted]
-    bins = observed.reference["prediction"][0] if "prediction" in observed.reference else None
+    bins = observed.reference["prediction"].bins if "prediction" in observed.reference else None
     if past.champion is None or not said or bins is None:
         return None
     place = bins.index(observed.positive)
@@ -221,11 +218,9 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
             estimate.check(
                 ScoreCounts(latest.scores or {}),
                 estimate.calibration(learned, observed.positive),
-                metric=config.metric,
-                positive=observed.positive,
+                config.measure(observed.positive),
                 threshold=config.performance_threshold,
                 min_rows=config.trigger.min_rows,
-                cost=config.weights,
                 note=f"window {policy.stamp(latest.start)}",
             )
         )
@@ -330,7 +325,7 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
     config, observed, baseline = case.config, case.observed, case.baseline
     counts = dict(latest.histograms or {})
     for name in case.logged & observed.reference.keys():
-        bins = observed.reference[name][0]  # a column that was logged and is no more has only missing values
+        bins = observed.reference[name].bins  # a column that was logged and is no more has only missing values
         counts.setdefault(name, Histogram((*[0] * (bins.size - 1), latest.rows)))
     if latest.coverage < config.trigger.label_coverage:
         counts.pop("label", None)
@@ -338,7 +333,7 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
         counts["label"] = Histogram((*counts["label"].counts[:-1], 0))  # a label still on its way is not missing
     reference = {**observed.reference, **dict(_early(observed.reference, baseline, latest))}
     watched = drifting.watched(config, reference)
-    reference = {name: cut for name, cut in watched.items() if name in counts and cut[1].rows}
+    reference = {name: cut for name, cut in watched.items() if name in counts and cut.counts.rows}
     if not reference:
         return None
     *seen, finding = case.memo.moves.get(latest.start, (None, None, None))
@@ -358,10 +353,10 @@ def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
 
 def _early(
     reference: Reference, windows: Sequence[WindowCounts], latest: WindowCounts
-) -> Iterator[tuple[str, tuple[Bins, Histogram]]]:
+) -> Iterator[tuple[str, Watched]]:
     """Yield what predictions and scores are measured from: the first BASELINE_ROWS that the champion answers for."""
     for name in ("prediction", "score"):
-        if name not in reference or reference[name][1].rows:
+        if name not in reference or reference[name].counts.rows:
             continue
         total = None
         for window in windows:
@@ -370,7 +365,7 @@ def _early(
             counts = (window.histograms or {}).get(name)
             total = counts if total is None else total + counts if counts else total
             if total is not None and total.rows >= BASELINE_ROWS:
-                yield name, (reference[name][0], total)
+                yield name, Watched(reference[name].bins, total)
                 break
 
 

@@ -1,25 +1,39 @@
 """The trial of a challenger: champion and challenger on the same held-out rows, and the gates."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Comparison, Trial
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.judge import gates
 from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.process.scoring import models
+from retrain_trigger.process.scoring.models import ModelFacts
 from retrain_trigger.store import files
 from retrain_trigger.store.registry import Registry
 
 if TYPE_CHECKING:
-    from retrain_trigger.counts.confusion import JointCounts
     from retrain_trigger.judge.gates.gates import Facts, Golden
     from retrain_trigger.judge.gates.slices import Slice
-    from retrain_trigger.process.scoring.models import ModelFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """The rows that a champion and its challengers are compared on: a file, its columns, and the positive label."""
+
+    champion: str
+    rows: Path
+    label: str
+    features: tuple[str, ...]
+    positive: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +48,14 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldOut:
-    """The rows that a champion and its challengers are compared on: a file, its columns, and the positive label."""
+class Seen:
+    """The counts of what champion and challenger said, in all and by slice, and what is known of the models."""
 
-    champion: str
-    rows: Path
-    label: str
-    features: tuple[str, ...]
-    positive: str
+    joint: JointCounts
+    parts: Sequence["Slice"] = ()
+    champion: "Facts | None" = None
+    challenger: "Facts | None" = None
+    golden: "Golden | None" = None
 
 
 def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: int | None = None) -> list[Trial]:
@@ -59,212 +73,69 @@ def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: 
     if not others:
         return trials
     golden = prepared_golden(tick.config, tick.scratch)
-    answer = partial(
-        answered,
-        tick.config,
-        tick.registry,
-        holdout=held.rows,
-        features=held.features,
-        scratch=tick.scratch,
-        golden=golden,
-    )
-    own = answer(held.champion)
-    said, lost = [], []
-    for version in others:
-        try:
-            said.append(answer(version))
-        except PromotionError as error:
-            lost.append(str(error))
-            tick.say(str(error))
+    own = _answered(tick, held, held.champion, golden)
+    said, lost = _all_answered(tick, held, others, golden)
     if not said and not trials:
         raise PromotionError(f"{lost[-1]}; the champion is kept")
-    contest = partial(
-        contested,
-        tick.config,
-        own,
-        holdout=held.rows,
-        label=held.label,
-        positive=held.positive,
-        challengers=shared,
-        seed=int(files.sha256(held.rows)[:8], 16),
-        golden=golden,
-    )
-    return trials + [contest(each) for each in said]
+    seed = int(files.sha256(held.rows)[:8], 16)
+    for each in said:
+        seen = _seen(tick.config, held, own, each, golden)
+        trial = judged(tick.config, each.version, seen, positive=held.positive, challengers=shared, seed=seed)
+        foreign = tuple(f"{model.version} {model.foreign}" for model in (own, each) if model.foreign)
+        trials.append(replace(trial, notes=(*trial.notes, *foreign)))
+    return trials
 
 
-def answered(
-    config: Config,
-    registry: Registry,
-    version: str,
-    *,
-    holdout: Path,
-    features: Sequence[str],
-    scratch: Path,
-    golden: Path | None = None,
-) -> Answers:
-    """Ask a sealed model for the hold-out (and the golden rows); its predictions are files in `scratch`.
-
-    `features` are used for a model that does not name its own. Raises PromotionError.
-    """
-    from retrain_trigger.judge.gates.gates import Facts  # noqa: PLC0415  (NumPy: not on the healthy path)
-
-    registry.verified(version)
-    predictions = scratch / f"{version}.predictions.parquet"
-    for_golden = None if golden is None else scratch / f"{version}.golden.parquet"
-    model = registry.model(version)
-    found = predict(
-        config,
+def asked(config: Config, model: Path, request: models.Request, *, scratch: Path) -> ModelFacts:
+    """Let a model predict: it is never given the truth, and no longer than a training. Raises PromotionError."""
+    truth = (config.logs.columns.label, config.logs.columns.labelled_at)
+    return models.ask(
         model,
-        scratch=scratch,
-        rows=holdout,
-        features=features,
-        predictions=predictions,
-        also={golden: for_golden} if golden and for_golden else None,
-        timed=config.promotion.latency is not None,
-    )
-    facts = Facts(
-        features=found.features,
-        width=found.width,
-        types=_trained_types(config, registry, version),
-        classes=found.classes,
-        seconds=found.seconds,
-        sample=found.sample,
-        size=model.stat().st_size,
-    )
-    return Answers(version, predictions, for_golden, facts, found.foreign)
-
-
-def predict(
-    config: Config,
-    model: Path,
-    *,
-    scratch: Path,
-    rows: Path,
-    features: Sequence[str],
-    predictions: Path,
-    also: Mapping[Path, Path] | None = None,
-    timed: bool = False,
-) -> "ModelFacts":
-    """Let a model predict rows as `process.scoring.models.score` does: never given the truth, and no longer than a training."""
-    from retrain_trigger.process.scoring import models  # noqa: PLC0415  (only a comparison needs it)
-
-    return models.score(
-        model,
+        replace(request, hidden=truth),
         folder=config.folder,
         scratch=scratch,
-        rows=rows,
-        features=features,
-        predictions=predictions,
-        hidden=(config.logs.columns.label, config.logs.columns.labelled_at),
         patience=min(models.PATIENCE, config.train.timeout.total_seconds()),
-        also=also,
-        timed=timed,
     )
 
 
-def contested(
-    config: Config,
-    champion: Answers,
-    challenger: Answers,
-    *,
-    holdout: Path,
-    label: str,
-    positive: str,
-    challengers: int,
-    seed: int,
-    golden: Path | None = None,
-) -> Trial:
-    """Count what two models said and judge it; `golden` are the golden rows. Raises PromotionError as `judged` does."""
-    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
-    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
-    from retrain_trigger.judge.gates import gates, slices  # noqa: PLC0415  (NumPy: not on the healthy path)
-
-    parts = [
-        slices.Slice(column, value, JointCounts.from_json(counts))
-        for column in config.promotion.slices
-        for value, counts in tallies.sliced_counts(
-            holdout,
-            column,
-            at_most=slices.MAX_VALUES,
-            label=label,
-            champion=champion.predictions,
-            challenger=challenger.predictions,
-        ).items()
-    ]
-    counted = tallies.joint_counts(
-        holdout, label=label, champion=champion.predictions, challenger=challenger.predictions
-    )
-    tally = None
-    if golden is not None and challenger.golden is not None:
-        found = tallies.golden_tally(golden, label=label, predictions=challenger.golden)
-        tally = gates.Golden(found.rows, found.wrong, found.first)
-    judgement = judged(
-        config,
-        challenger.version,
-        JointCounts.from_json(counted),
-        positive=positive,
-        challengers=challengers,
-        seed=seed,
-        parts=parts,
-        champion=champion.facts,
-        challenger=challenger.facts,
-        golden=tally,
-    )
-    foreign = tuple(f"{each.version} {each.foreign}" for each in (champion, challenger) if each.foreign)
-    return replace(judgement, notes=(*judgement.notes, *foreign))
-
-
-def judged(
-    config: Config,
-    version: str,
-    joint: "JointCounts",
-    *,
-    positive: str,
-    challengers: int,
-    seed: int,
-    parts: Sequence["Slice"] = (),
-    champion: "Facts | None" = None,
-    challenger: "Facts | None" = None,
-    golden: "Golden | None" = None,
-) -> Trial:
+def judged(config: Config, version: str, seen: Seen, *, positive: str, challengers: int, seed: int) -> Trial:
     """Judge a challenger by the counts of what both said, and by what is known of the models, where it is.
 
     Raises PromotionError where the gate would let through what none may: then it decides nothing.
     """
-    from retrain_trigger.judge.gates import bootstrap, gates, proof, slices  # noqa: PLC0415  (NumPy: not on the healthy path)
-
-    asked = config.promotion
+    asked, measure = config.promotion, config.measure(positive)
+    wanted = gates.gates.Asked(
+        margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor, latency=asked.latency, size=asked.size
+    )
+    by_slice = gates.slices.judge(seen.parts, measure, margin=asked.margin, seed=seed)
     compare = partial(
-        bootstrap.compare,
-        metric=config.metric,
-        positive=positive,
-        certainty=asked.certainty,
-        challengers=challengers,
-        seed=seed,
-        cost=config.weights,
+        gates.bootstrap.compare, measure=measure, certainty=asked.certainty, challengers=challengers, seed=seed
     )
-    court = partial(gates.judge, margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor)
-    by_slice = slices.judge(
-        parts, metric=config.metric, positive=positive, margin=asked.margin, seed=seed, cost=config.weights
+    found = compare(seen.joint)
+    findings = gates.gates.judge(
+        gates.gates.Case(
+            comparison=found,
+            asked=wanted,
+            champion=seen.champion,
+            challenger=seen.challenger,
+            slices=by_slice,
+            golden=seen.golden,
+        )
     )
-    found = compare(joint)
-    findings = court(
-        found,
-        latency=asked.latency,
-        size=asked.size,
-        champion=champion,
-        challenger=challenger,
-        slices=by_slice,
-        golden=golden,
-    )
-    let_through = proof.failures(joint, lambda table: court(compare(table)), margin=asked.margin)
+
+    def court(table: JointCounts) -> Sequence[Finding]:
+        return gates.gates.judge(gates.gates.Case(comparison=compare(table), asked=wanted))
+
+    let_through = gates.proof.failures(seen.joint, court, margin=asked.margin)
     if let_through:
         raise PromotionError(
             f"the gate failed its own proof, so it decides nothing: it would let through {' and '.join(let_through)}. "
             f"The champion is kept; this installation of retrain-check is not to be trusted with a promotion"
         )
     notes = (_on_disagreements(found),)
-    return Trial(version=version, comparison=found, joint=joint.cells, gates=findings, slices=by_slice, notes=notes)
+    return Trial(
+        version=version, comparison=found, joint=seen.joint.cells, gates=findings, slices=by_slice, notes=notes
+    )
 
 
 def check_settings(tick: Tick, columns: Collection[str]) -> None:
@@ -285,10 +156,9 @@ def prepared_golden(config: Config, scratch: Path) -> Path | None:
     """Copy the golden rows to `scratch`; None where there are none. Raises PromotionError where they cannot be read."""
     if config.promotion.golden is None:
         return None
-    from retrain_trigger.engines import tallies  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     golden = scratch / "golden.parquet"
-    tallies.write_golden(config.promotion.golden, golden, columns=config.logs.names)
+    engines.tallies.write_golden(config.promotion.golden, golden, columns=config.logs.names)
     return golden
 
 
@@ -311,32 +181,91 @@ def explained(trial: Trial) -> str:
     return f"{scores}; the champion is kept: {failed}"
 
 
+def _all_answered(
+    tick: Tick, held: HeldOut, versions: Sequence[str], golden: Path | None
+) -> tuple[list[Answers], list[str]]:
+    """Ask each challenger; return what they said, and why the others could not be scored, which is told."""
+    said, lost = [], []
+    for version in versions:
+        try:
+            said.append(_answered(tick, held, version, golden))
+        except PromotionError as error:
+            lost.append(str(error))
+            tick.say(str(error))
+    return said, lost
+
+
+def _answered(tick: Tick, held: HeldOut, version: str, golden: Path | None) -> Answers:
+    """Ask a sealed model for the hold-out, and the golden rows; its predictions are files in the run's scratch."""
+    tick.registry.verified(version)
+    model, scratch = tick.registry.model(version), tick.scratch
+    predictions = scratch / f"{version}.predictions.parquet"
+    for_golden = scratch / f"{version}.golden.parquet" if golden else None
+    request = models.Request(
+        tables={held.rows: predictions, **({golden: for_golden} if golden and for_golden else {})},
+        features=held.features,
+        timed=tick.config.promotion.latency is not None,
+    )
+    found = asked(tick.config, model, request, scratch=scratch)
+    facts = gates.gates.Facts(
+        features=found.features,
+        width=found.width,
+        types=_trained_types(tick.config, tick.registry, version),
+        classes=found.classes,
+        seconds=found.seconds,
+        sample=found.sample,
+        size=model.stat().st_size,
+    )
+    return Answers(version, predictions, for_golden, facts, found.foreign)
+
+
+def _seen(config: Config, held: HeldOut, champion: Answers, challenger: Answers, golden: Path | None) -> Seen:
+    """Count what two models said."""
+    answers = engines.tallies.Answers(
+        rows=held.rows, label=held.label, champion=champion.predictions, challenger=challenger.predictions
+    )
+    parts = [
+        gates.slices.Slice(column, value, joint)
+        for column in config.promotion.slices
+        for value, joint in engines.tallies.sliced_counts(answers, column, at_most=gates.slices.MAX_VALUES).items()
+    ]
+    tally = None
+    if golden is not None and challenger.golden is not None:
+        found = engines.tallies.golden_tally(golden, label=held.label, predictions=challenger.golden)
+        tally = gates.gates.Golden(found.rows, found.wrong, found.first)
+    return Seen(
+        joint=engines.tallies.joint_counts(answers),
+        parts=parts,
+        champion=champion.facts,
+        challenger=challenger.facts,
+        golden=tally,
+    )
+
+
 def _identical(config: Config, version: str, positive: str, *, challengers: int) -> Trial:
     """Return the trial of a challenger that is the champion: nothing was scored, and nothing passed."""
-    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415
-    from retrain_trigger.judge.gates import bootstrap  # noqa: PLC0415  (NumPy: not on the healthy path)
-
-    nothing = bootstrap.compare(
+    because = "its file is the champion's, byte for byte: the training gave the same model again"
+    finding = Finding(name="bytes", verdict=Verdict.BREACH, value=0.0, limit=1.0, because=because)
+    nothing = gates.bootstrap.compare(
         JointCounts({}),
-        metric=config.metric,
-        positive=positive,
+        config.measure(positive),
         certainty=config.promotion.certainty,
         challengers=challengers,
         seed=0,
         resamples=1,
     )
-    because = "its file is the champion's, byte for byte: the training gave the same model again"
-    finding = Finding(name="bytes", verdict=Verdict.BREACH, value=0.0, limit=1.0, because=because)
     return Trial(version=version, comparison=nothing, gates=(finding,))
 
 
 def _trained_types(config: Config, registry: Registry, version: str) -> dict[str, str]:
     """Return the types of the columns that a version was trained on, as far as they are known and checked."""
-    profile = registry.profile(version) or {"rows": 0, "columns": {}}
+    profile = registry.profile(version)
+    if profile is None:
+        return {}
     return {
-        name: column["type"]
-        for name, column in profile["columns"].items()
-        if column["missing"] < profile["rows"] and name not in config.data.unchecked
+        name: column.type
+        for name, column in profile.columns.items()
+        if column.missing < profile.rows and name not in config.data.unchecked
     }
 
 

@@ -59,12 +59,10 @@ def by_point(config: Config, measurements: Sequence[Measurement], patience: Pati
     """Judge the latest measurements one by one."""
     return point.check(
         measurements,
-        metric=config.metric,
+        config.measure(),
         threshold=config.performance_threshold,
-        direction="lower_is_better" if config.lower_is_better else "higher_is_better",
         min_rows=config.trigger.min_rows,
         patience=patience,
-        cost=config.weights,
     )
 
 

@@ -8,11 +8,11 @@ from typing import TypeVar
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.counts.histograms import Reference
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import OnDrift
-from retrain_trigger.pipeline.profile import Reference
 
 MONTH = timedelta(days=30)
 """A column that breaches in every window for so long is a calendar, a counter or metadata more likely than an input."""
@@ -86,7 +86,9 @@ def explained(finding: Finding, reference: Reference, month: Iterable[Finding | 
             break
     always = always if looked_at else []
     features = finding.evidence["features"]
-    beyond = [name for name in breached if name in reference and _is_beyond(features[name], reference[name][0].labels)]
+    beyond = [
+        name for name in breached if name in reference and _is_beyond(features[name], reference[name].bins.labels)
+    ]
     return _named(finding, always, [name for name in beyond if name not in always])
 
 

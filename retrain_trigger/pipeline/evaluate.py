@@ -1,17 +1,19 @@
 """What a tick can know now: the metrics log, the prediction log with the labels that have come, and the reference."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.counts.histograms import Reference
 from retrain_trigger.counts.scores import EDGES
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.checks import lateness
@@ -20,7 +22,7 @@ from retrain_trigger.logs import metrics_log
 from retrain_trigger.logs.metrics_log import MetricsLog
 from retrain_trigger.pipeline import adopted, drifting
 from retrain_trigger.pipeline.check import Observed, counts_judge, unused
-from retrain_trigger.pipeline.profile import Reference, of_source, reference
+from retrain_trigger.pipeline.profile import of_source
 from retrain_trigger.pipeline.tick import nearby
 from retrain_trigger.store import files
 from retrain_trigger.store.ledger import Ledger
@@ -58,17 +60,16 @@ def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, no
         return Reading(
             Observed(measurements=log.measurements, newest=log.newest, latest=log.latest), log.mark, log.notes
         )
-    from retrain_trigger.engines import prediction_log, waiting  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
     found, positive, unread = _reference(config, registry, champion, ledger, now)
     wanted = _plan(config, registry, champion, found)
     known = _kept(ledger)
     files.make_folder(scratch, mode=0o700)
     keep = scratch if ledger.asks else config.state
-    counted = prediction_log.count(wanted, now=now, known=known, store=config.state, keep=keep, scratch=scratch)
+    counted = engines.prediction_log.count(wanted, now=now, known=known, store=config.state, keep=keep, scratch=scratch)
     if counted != known and not ledger.asks:
         ledger.keep_counted(LOG, {wanted.predictions: encoded(counted)})
-        waiting.clear(config.state / waiting.FOLDER, (*counted.rows, *counted.labels))
+        engines.waiting.clear(config.state / engines.waiting.FOLDER, (*counted.rows, *counted.labels))
     observed = _observed(wanted, counted, log, found, positive, now=now)
     starts = [window.start for window in observed.windows or ()]
     times = [at for at in (log.mark.at, max(starts, default=None)) if at is not None]
@@ -97,11 +98,9 @@ def replaying(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, *, until: datetime
 ) -> Iterator[tuple[list[datetime], Any]]:
     """Open the prediction log for a replay: the ends of its windows, and a function that tells what was known then."""
-    from retrain_trigger.engines import past  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
-
     found, positive, _ = _reference(config, registry, champion, ledger, until)
     wanted = replace(_plan(config, registry, champion, found), since=None)
-    with past.replaying(wanted, until=until) as known:
+    with engines.past.replaying(wanted, until=until) as known:
         yield known.ends(), lambda now: _observed(wanted, known.at(now), EMPTY_LOG, found, positive, now=now)
 
 
@@ -120,46 +119,43 @@ def _reference(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, now: datetime
 ) -> tuple[Reference, str, tuple[str, ...]]:
     """Return what drift is measured from, the positive label, and what could not be read: that stops no judgement."""
-    profile: Mapping[str, Any] = {}
+    watched: Reference = {}
     notes: tuple[str, ...] = ()
     positive = config.positive_label
     if champion is not None:
-        profile = registry.profile(champion.version) or {}
-        positive = positive or registry.card(champion.version).get("positive")
+        known = registry.profile(champion.version)
+        watched = known.watched if known else {}
+        positive = positive or registry.card(champion.version).positive
     if config.logs.reference is not None:
-        profile = _profiled(config, ledger, now)
+        watched = _profiled(config, ledger, now)
     elif champion is not None and adopted.is_unknown(registry, champion.version):
         try:
-            profile = adopted.first_windows(config, registry, champion, ledger, now=now)
+            watched = adopted.first_windows(config, registry, champion, ledger, now=now)
         except DataError as error:
             notes = (f"drift is not measured: {error}",)
-    return reference(profile.get("watched", {})), positive or "1", notes
+    return watched, positive or "1", notes
 
 
-def _profiled(config: Config, ledger: Ledger, now: datetime) -> Mapping[str, Any]:
+def _profiled(config: Config, ledger: Ledger, now: datetime) -> Reference:
     """Count the reference that the settings name; once for as long as its files stay as they are."""
-    from retrain_trigger.engines import sources  # noqa: PLC0415
-
     source = config.logs.reference or ""
-    state = encoded(sources.files_of(source, key="logs.reference"))
-    known: dict[str, Any] | None = ledger.counted("reference").get(source)
+    state = encoded(engines.sources.files_of(source, key="logs.reference"))
+    known = ledger.counted("reference").get(source)
     if known is not None and known["files"] == state:
-        return known
-    columns = config.logs.names
-    profile: dict[str, Any] = {"files": state, "watched": of_source(source, columns=columns, now=now)}
-    ledger.keep_counted("reference", {source: profile})
-    return profile
+        return decoded(adopted.Kept, known).watched
+    watched = of_source(source, columns=config.logs.names, now=now)
+    ledger.keep_counted("reference", {source: encoded(adopted.Kept(watched, state))})
+    return watched
 
 
 def _plan(config: Config, registry: Registry, champion: Champion | None, found: Reference) -> "Plan":
-    from retrain_trigger.engines.plan import Plan  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
-    return Plan(
+    return engines.plan.Plan(
         predictions=config.logs.predictions or "",
         labels=config.logs.labels,
         columns=config.logs.names,
         window=config.trigger.window,
-        bins={name: bins for name, (bins, _) in found.items()},
+        bins={name: each.bins for name, each in found.items()},
         score_edges=EDGES,
         since=champion.since if champion else None,
         version=champion.version if champion else None,
@@ -178,8 +174,8 @@ def _classes(config: Config, registry: Registry, champion: Champion | None) -> t
     """Return the classes that a label may be of: those the champion was trained on; None where they are not known."""
     if champion is None or not counts_judge(config):
         return None
-    card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
-    known = {*profile.get("labels", {}), *(card.get("classes") or ())}
+    card, profile = registry.card(champion.version), registry.profile(champion.version)
+    known = {*(profile.labels if profile else ()), *(card.classes or ())}
     if not known or (config.positive_label is not None and config.positive_label not in known):
         return None
     return tuple(sorted(known))
@@ -187,20 +183,17 @@ def _classes(config: Config, registry: Registry, champion: Champion | None) -> t
 
 def _kept(ledger: Ledger) -> "Counted":
     """Return what was counted by an earlier run; nothing if another version wrote it."""
-    from retrain_trigger.engines.counted import Counted  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
-
     for document in ledger.counted(LOG).values():
         with suppress(KeyError, TypeError, ValueError):
-            return decoded(Counted, document)
-    return Counted()
+            return decoded(engines.counted.Counted, document)
+    return engines.counted.Counted()
 
 
 def _observed(
     plan: "Plan", counted: "Counted", log: MetricsLog, found: Reference, positive: str, *, now: datetime
 ) -> Observed:
-    from retrain_trigger.engines import reading  # noqa: PLC0415  (DuckDB: not on the path of a metrics log)
 
-    seen = reading.seen(plan, counted, now=now, told=_told)
+    seen = engines.reading.seen(plan, counted, now=now, told=_told)
     return Observed(
         measurements=log.measurements,
         windows=seen.windows,

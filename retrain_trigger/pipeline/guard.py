@@ -6,11 +6,11 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from retrain_trigger.config.load import DEFAULT_CONFIG, Config
 from retrain_trigger.core.errors import LiveModelError
 from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.core.records import Json
 from retrain_trigger.judge import lineage
 from retrain_trigger.pipeline import approval
 from retrain_trigger.pipeline.tick import Tick, nearby
@@ -140,12 +140,12 @@ class _Looked:
     def __init__(self, tick: Tick) -> None:
         self._path, self._writes = tick.config.state / LOOKED, not tick.asks
 
-    def last(self) -> Any:
+    def last(self) -> Json:
         with suppress(OSError, ValueError):
             return json.loads(self._path.read_text())
         return None
 
-    def keep(self, identity: list[Any]) -> None:
+    def keep(self, identity: list[Json]) -> None:
         if self._writes:
             with suppress(OSError):  # the next tick reads the model once more
                 files.write(self._path, json.dumps(identity).encode(), mode=0o600)

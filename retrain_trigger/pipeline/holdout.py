@@ -6,22 +6,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retrain_trigger import engines
 from retrain_trigger.core.errors import CannotJudgeError, PromotionError
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.judge import policy
 from retrain_trigger.judge.checks import lateness
-from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
-from retrain_trigger.judge.gates import wear
+from retrain_trigger.judge.checks.lateness import Delay
+from retrain_trigger.judge.gates import deciding, wear
+from retrain_trigger.judge.gates.deciding import Chance
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.store.registry import Registry
 
 if TYPE_CHECKING:
     from retrain_trigger.engines.labelled import LabelledRows
-
-MIN_CLASSES = 2
-"""On rows of one class, the model that always says it is perfect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,10 @@ def trained_until(registry: Registry, champion: Champion | None) -> datetime | N
     if champion is None:
         return None
     profile = registry.profile(champion.version)
-    newest = profile.get("newest") if profile else None
-    if newest:
-        return datetime.fromisoformat(newest)
-    promoted, adopted = champion.promoted or champion.since, registry.card(champion.version).get("adopted_at")
-    return min(promoted, datetime.fromisoformat(adopted)) if adopted else promoted
+    if profile and profile.newest:
+        return datetime.fromisoformat(profile.newest)
+    promoted, adopted = champion.promoted or champion.since, registry.card(champion.version).adopted_at
+    return min(promoted, adopted) if adopted else promoted
 
 
 def left_out_after(rows: "LabelledRows", *, windows: int, length: timedelta) -> datetime | None:
@@ -74,23 +71,38 @@ def delay(tick: Tick, rows: "LabelledRows") -> Delay | None:
 
 
 def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: bool) -> Outcome | None:
-    """Say what is missing for a comparison; training now would spend the evidence on a challenger nobody can judge.
+    """Return the wait for what a comparison lacks, as `deciding.lacking` says; None where it lacks nothing.
 
-    What may come still is a wait: too few rows, rows of one class only, and rows of the `breached` windows where none of
-    these has a label yet, for as long as labels take. Rows that have stopped coming are not waited for: raises
-    PromotionError, or CannotJudgeError where they may be late as well. A forced training needs only the breached windows.
+    Raises PromotionError where that has stopped coming, CannotJudgeError where it may be late as well.
     """
-    needed, there = tick.config.promotion.min_rows, held.rows.count(held.where)
-    late = delay(tick, held.rows)
-    window = tick.config.trigger.window
-    located = any(held.rows.within("true", start=start, length=window) for start in breached)
-    if breached and not located and (reason := _awaited(tick, breached[0], late)):
-        return _wait(reason, late)
-    if there < needed and not forced:
-        reason = f"{needed - there:,} rows more needed {held.told} (promotion.min_rows {needed:,})"
-        _check_coming(tick, held.rows.newest(), late, reason)
-        return _wait(f"{reason}; training waits for them", late)
-    return None if forced else _unfit(tick, held, late, located=located)
+    promotion, trigger, champion = tick.config.promotion, tick.config.trigger, tick.past.champion
+    asked = deciding.Asked(
+        min_rows=promotion.min_rows,
+        window=trigger.window,
+        max_age=trigger.max_age,
+        now=tick.now,
+        since=champion.since if champion else tick.now,
+    )
+    known = deciding.Rows(
+        told=held.told,
+        labels=held.rows.labels(held.where),
+        classes=len(held.rows.labels()),
+        newest=held.rows.newest(),
+        newest_deciding=held.rows.span(held.where).newest,
+        delay=delay(tick, held.rows),
+        breached=breached[0] if breached else None,
+        located=any(held.rows.within("true", start=start, length=trigger.window) for start in breached),
+    )
+    found = deciding.lacking(known, asked, forced=forced)
+    if found is None:
+        return None
+    match found.chance:
+        case Chance.COMES:
+            return Outcome(word=Word.WAITING, code=ExitCode.OK, because=found.because)
+        case Chance.LATE:
+            raise CannotJudgeError(found.because)
+        case _:
+            raise PromotionError(found.because)
 
 
 def leaks(splits: Mapping[str, Path], holdout: Path, *, columns: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -107,74 +119,18 @@ def worn(registry: Registry, past: Memory) -> Finding:
 
 
 def _when_trained(registry: Registry, champion: Champion) -> Delay | None:
-    card, profile = registry.card(champion.version), registry.profile(champion.version) or {}
-    if not card.get("trained_at") or not profile.get("newest"):
+    trained_at, profile = registry.card(champion.version).trained_at, registry.profile(champion.version)
+    if trained_at is None or profile is None or profile.newest is None:
         return None
-    age = datetime.fromisoformat(card["trained_at"]) - datetime.fromisoformat(profile["newest"])
+    age = trained_at - datetime.fromisoformat(profile.newest)
     age = max(age, timedelta(0))
     return Delay(age, age, age, f"when the champion was trained, the newest labels were {lateness.in_words(age)} old")
 
 
-def _awaited(tick: Tick, first: datetime, late: Delay | None) -> str | None:
-    """Say until when labels of the first window that breached are waited for; None where that time is over."""
-    expected = first + tick.config.trigger.window + (late or AT_ONCE).most
-    until = expected + tick.config.trigger.max_age
-    if tick.now > until:
-        return None
-    about = f"expected about {policy.stamp(expected)}, and " if late else ""
-    return (
-        f"the labelled rows have none of the breached window of {policy.stamp(first)} yet: its labels are {about}waited "
-        f"for until {policy.stamp(until)}"
-    )
-
-
-def _wait(reason: str, late: Delay | None) -> Outcome:
-    told = f"{reason} ({late})" if late and late.most else reason
-    return Outcome(word=Word.WAITING, code=ExitCode.OK, because=told)
-
-
-def _check_coming(tick: Tick, newest: datetime | None, late: Delay | None, reason: str) -> None:
-    """Raise where no labelled row has come for longer than labels take and `trigger.max_age` together."""
-    champion, max_age = tick.past.champion, tick.config.trigger.max_age
-    since = newest or (champion.since if champion else tick.now)
-    if tick.now - since <= max_age + (late or AT_ONCE).most:
-        return
-    seen = f"their newest is of {policy.stamp(newest)}" if newest else "none has come"
-    told = (
-        f"no challenger could be judged: {reason}, and {seen}; trigger.max_age is {policy.length(max_age)}"
-        f"{f', and {late}' if late and late.most else ''}. Nothing was trained; are labelled rows still written?"
-    )
-    if late is None:
-        raise CannotJudgeError(f"{told} Where they are only late, give labels the time they came (labelled_at)")
-    raise PromotionError(told)
-
-
-def _unfit(tick: Tick, held: HoldOut, late: Delay | None, *, located: bool) -> Outcome | None:
-    """Wait where the deciding rows are of one class; raise where no other is ever seen, and where they are stale.
-
-    Where a breach is located in time, its window is recent enough.
-    """
-    labels = held.rows.labels(held.where)
-    if len(labels) < MIN_CLASSES:
-        (only,) = labels or ("none",)
-        reason = (
-            f"the rows {held.told} have one class only, {only!r} in all {sum(labels.values()):,}, and two are needed"
-        )
-        if len(held.rows.labels()) < MIN_CLASSES:
-            raise PromotionError(f"no challenger could be judged: {reason}. Nothing was trained; have all labels come?")
-        _check_coming(tick, held.rows.newest(), late, reason)
-        return _wait(f"{reason}: training waits for at least 1 row of another class", late)
-    newest = held.rows.span(held.where).newest
-    if not located:
-        _check_coming(tick, newest, late, f"the rows {held.told} are stale")
-    return None
-
-
 def _leaking(splits: Mapping[str, Path], holdout: Path, columns: Mapping[str, str]) -> Iterator[Finding]:
-    from retrain_trigger.engines import leakage  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
     for name, rows in splits.items():
-        found = leakage.between(rows, holdout, columns=columns)
+        found = engines.leakage.between(rows, holdout, columns=columns)
         if found.rows:
             told = ", ".join(repr(each) for each in found.first) + (", ..." if found.rows > len(found.first) else "")
             because = (

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from retrain_trigger import engines
 from retrain_trigger.core.errors import PromotionError, UsageError
 from retrain_trigger.core.events import Reason, Span
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.counts.table import TableCounts
+from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.counts.table import Profile, TableCounts
 from retrain_trigger.judge import policy, rules
 from retrain_trigger.judge.checks.lateness import AT_ONCE
 from retrain_trigger.judge.memory import Champion
@@ -38,7 +40,7 @@ class Split:
 
     reach: str
     rows: Path | None
-    profile: Mapping[str, Any] | None
+    profile: Profile | None
     name: str
 
 
@@ -100,10 +102,10 @@ def refit(tick: Tick, reach: str) -> Split:
     """Return the split that `prepare` wrote for the refit of a winner, also after a crash. Raises PromotionError."""
     name = f"refit-{reach}"
     try:
-        watched = json.loads((tick.scratch / f"{name}.profile.json").read_text())
-    except (OSError, ValueError) as error:
+        known = decoded(Profile, json.loads((tick.scratch / f"{name}.profile.json").read_text()))
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise PromotionError(f"the profile of {name} cannot be read: {error}; the champion is kept") from error
-    return Split(reach=reach, rows=tick.scratch / f"{name}.parquet", profile=watched, name=name)
+    return Split(reach=reach, rows=tick.scratch / f"{name}.parquet", profile=known, name=name)
 
 
 def _by_name(prepared: Prepared) -> dict[str, Path | None]:
@@ -135,9 +137,8 @@ def _prepared(
     if tick.config.metric not in METRICS:
         because = f"metric {tick.config.metric!r} cannot be computed from predictions: promote VERSION by hand"
         return Prepared(splits=(own,), uncompared=because)
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: not on the healthy path)
 
-    opened = partial(labelled.opened, columns=logs.names, now=tick.now)
+    opened = partial(engines.labelled.opened, columns=logs.names, now=tick.now)
     if data.labelled is None and data.holdout_file is not None:
         with opened(data.holdout_file, key="data.holdout_file") as held:
             return _own_holdout(tick, held, champion, own, breached, forced=forced)
@@ -231,12 +232,10 @@ def _described(
     wheres: Mapping[str, Mapping[str, str]],
     *,
     max_age: timedelta | None,
-) -> tuple[dict[str, dict[str, Any]], tuple[Finding, ...]]:
+) -> tuple[dict[str, TableCounts], tuple[Finding, ...]]:
     """Describe each split by its name, and judge all of them; what is trained on in the end must have new rows."""
-    from retrain_trigger.engines.description import Known  # noqa: PLC0415  (DuckDB: not on the healthy path)
-
     own = _trained_on(tick, champion)
-    known = Known(rules.bands(own), rules.categories(own))
+    known = engines.description.Known(rules.bands(own), rules.categories(own))
     tables = {
         f"{stage}-{reach}": rows.describe(where, known)
         for stage, each in wheres.items()
@@ -252,7 +251,7 @@ def _described(
 
 
 def _written(
-    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], tables: Mapping[str, Mapping[str, Any]], stage: str
+    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], tables: Mapping[str, TableCounts], stage: str
 ) -> tuple[Split, ...]:
     """Write the rows and the profile of each split; the profile of a refit is a file, too, for it may be made later."""
     splits = []
@@ -260,10 +259,10 @@ def _written(
         name = f"{stage}-{reach}"
         target = tick.scratch / f"{name}.parquet"
         rows.write(where, target)
-        watched = {**tables[name], "watched": profile.of_training(rows, where)}
+        known = profile.of(tables[name], watched=profile.of_training(rows, where))
         if stage == "refit":
-            files.write(tick.scratch / f"{name}.profile.json", json.dumps(watched).encode())
-        splits.append(Split(reach=reach, rows=target, profile=watched, name=name))
+            files.write(tick.scratch / f"{name}.profile.json", json.dumps(encoded(known)).encode())
+        splits.append(Split(reach=reach, rows=target, profile=known, name=name))
     return tuple(splits)
 
 
@@ -300,36 +299,36 @@ def _with_holdout(
 
 def _trained_on(tick: Tick, champion: Champion | None) -> TableCounts | None:
     """Return what is known of the champion's training data; None for a model that was adopted."""
-    known = tick.registry.profile(champion.version) if champion else None
-    return TableCounts.from_json(known) if known else None
+    return tick.registry.profile(champion.version) if champion else None
 
 
 def _quality(
     tick: Tick,
     champion: Champion | None,
     own: TableCounts | None,
-    tables: Sequence[Mapping[str, Any]],
+    tables: Sequence[TableCounts],
     *,
     max_age: timedelta | None,
 ) -> tuple[Finding, ...]:
-    card = tick.registry.card(champion.version) if champion else {}
+    features = tick.registry.card(champion.version).features if champion else None
     found: dict[str, Finding] = {}
     for table in tables:
-        for finding in rules.check(
-            TableCounts.from_json(table),
-            own,
-            features=card.get("features"),
+        case = rules.Case(
+            split=table,
+            profile=own,
+            features=features,
             max_missing=tick.config.data.max_missing,
             label=tick.config.logs.columns.label,
-            unchecked=tick.config.data.unchecked,
+            unchecked=frozenset(tick.config.data.unchecked),
             now=tick.now,
             max_age=max_age,
-        ):
+        )
+        for finding in rules.check(case):
             found.setdefault(finding.because, finding)
     return tuple(found.values())
 
 
-def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None, known: "Known") -> list[Mapping[str, Any]]:
+def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None, known: "Known") -> list[TableCounts]:
     """Describe the rows newer than the champion's, where they are enough to be a window: old rows may hide their faults."""
     newer = rows.newer(until)
     return [rows.describe(newer, known)] if until and rows.count(newer) >= tick.config.trigger.min_rows else []
@@ -350,7 +349,7 @@ def positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -
     """Return the positive label: of the settings, else the champion's, else chosen from the rows of each label."""
     fixed = tick.config.positive_label
     if fixed is None and champion is not None:
-        fixed = tick.registry.card(champion.version).get("positive")
+        fixed = tick.registry.card(champion.version).positive
     return positive_label(labels, fixed or None)
 
 

@@ -27,10 +27,8 @@ def standing(config: Config, observed: Observed, past: Memory) -> Standing | Non
     return probation.standing(
         past.champion.version,
         windows,
-        metric=config.metric,
+        config.measure(),
         threshold=config.performance_threshold,
-        lower_is_better=config.lower_is_better,
-        cost=config.weights,
     )
 
 
@@ -51,12 +49,10 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -
     finding = probation.check(
         past.probation.standing,
         _windows(config, own),
-        metric=config.metric,
-        lower_is_better=config.lower_is_better,
+        config.measure(),
         margin=config.promotion.margin,
         looks=-(-length // config.trigger.window),
         min_rows=config.trigger.min_rows,
-        cost=config.weights,
     )
     because = f"{finding.because} (on probation until {policy.stamp(until)})"
     return replace(finding, because=because, warns=True)
@@ -101,7 +97,7 @@ def rolled_back(tick: Tick, finding: Finding) -> Outcome:
 def _windows(config: Config, measurements: Iterable[Measurement]) -> list[Window]:
     windows = []
     for each in measurements:
-        value = point.value_of(each, config.metric, config.weights)
+        value = point.value_of(each, config.measure())
         if value is not None or each.counts is not None:
             windows.append(Window(value, point.stated_rows(each), each.counts))
     return windows

@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
 
-from retrain_trigger.core.entries import Entry, Kind, last, only, says
+from retrain_trigger.core.entries import Entry, Kind, last, only
 from retrain_trigger.core.errors import BusyError, ConflictError, PromotionError
 from retrain_trigger.core.events import (
     Abandoned,
     Compared,
-    Event,
     Promoting,
     Refitting,
     Resumed,
@@ -20,15 +19,13 @@ from retrain_trigger.core.events import (
     Unstaging,
 )
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
-from retrain_trigger.judge import memory, policy
-from retrain_trigger.pipeline import audition, data_check, guard, promote, staging, train, without_ledger
+from retrain_trigger.judge import abandonment, memory, policy
+from retrain_trigger.pipeline import act, attempt, audition, data_check, guard, promote, staging, without_ledger
 from retrain_trigger.pipeline.tick import SPILL, Tick, nearby
 from retrain_trigger.process import training
 from retrain_trigger.process.scoring import models
 from retrain_trigger.store import files, holders, lock, rollback_record
 
-_SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
-"""Intents whose effect a service sees: a run that has begun one is finished, however often that is tried."""
 TRIES = 3
 """How often a later run goes on with one that was cut off after a model was sealed."""
 
@@ -65,27 +62,14 @@ def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     except ConflictError:
         raise
     except Exception as error:
-        if _may_be_abandoned(tick, error):  # else each run from now on would break at the same place
+        unfinished = memory.fold(tick.ledger.effects()).unfinished
+        if abandonment.may_be_abandoned(
+            unfinished, refused=isinstance(error, PromotionError)
+        ):  # else each run from now on would break at the same place
             earlier.record(Abandoned(because=str(error)))
         raise
     _tidy(tick)
     return tick.remembering(memory.fold(tick.ledger.effects())), outcome
-
-
-def _may_be_abandoned(tick: Tick, error: Exception) -> bool:
-    """Say whether an unfinished run can be closed after an error.
-
-    Not where a service may have seen what it had begun, and anything but a refusal broke it: the next run sees how far
-    it came.
-    """
-    unfinished = memory.fold(tick.ledger.effects()).unfinished
-    shown = any(entry.kind in _SHOWN or _ends_shadow(entry) for entry in unfinished)
-    return bool(unfinished) and (isinstance(error, PromotionError) or not shown)
-
-
-def _ends_shadow(entry: Entry[Event]) -> bool:
-    """Say whether an entry is the verdict on a shadow: its file is removed before anything else is done."""
-    return says(entry, Compared) and entry.event.shadow
 
 
 def _resumed(tick: Tick) -> Outcome | None:
@@ -100,7 +84,7 @@ def _resumed(tick: Tick) -> Outcome | None:
 def _tried_again(tick: Tick) -> Outcome | str:
     """Finish a run, unless that has been tried too often: something in it may end each run that touches it."""
     left = {entry.kind for entry in tick.past.unfinished}
-    if Kind.SEALED not in left or _SHOWN & left:
+    if Kind.SEALED not in left or abandonment.SHOWN & left:
         return _finished(tick)
     tries = len(only(tick.past.unfinished, Resumed))
     if tries >= TRIES:
@@ -180,7 +164,7 @@ def _promoted(tick: Tick, intent: Promoting) -> Outcome:
     pointer = promote.complete(tick, intent)
     if tick.asks:
         because = f"the interrupted promotion of {pointer.version} would be finished"
-        return train.planned(tick, Word.PROMOTED, because, version=pointer.version)
+        return act.planned(tick, Word.PROMOTED, because, version=pointer.version)
     tick.discard_files()
     because = f"finished the interrupted promotion of {pointer.version}"
     return Outcome(word=Word.PROMOTED, code=ExitCode.OK, because=because, run=tick.run)
@@ -229,13 +213,13 @@ def _compared(tick: Tick, begun: Training) -> Outcome | str:
         return "champion or hold-out has changed"
     if tick.asks:
         return _would_resume(tick, f"{', '.join(sealed)} would be compared with the champion", begun)
-    return train.finish(tick, begun, sealed)
+    return attempt.finish(tick, begun, sealed)
 
 
 def _refitted(tick: Tick, begun: Training, chosen: Selected) -> Outcome | str:
     """Go on after a selection: at the refit where that has not begun, at its check where it is sealed; else give up."""
     if chosen.verdict is None:
-        return train.refitted(tick, begun, None, chosen.because)
+        return attempt.refitted(tick, begun, None, chosen.because)
     refitting = last(tick.past.unfinished, Refitting)
     version = refitting.event.version if refitting else None
     if version is not None and version not in _sealed(tick):
@@ -245,8 +229,8 @@ def _refitted(tick: Tick, begun: Training, chosen: Selected) -> Outcome | str:
     if tick.asks:
         return _would_resume(tick, f"the recipe of {chosen.verdict} would be refitted", begun)
     if version is not None:
-        return train.checked(tick, begun, version)
-    return train.refitted(tick, begun, chosen.verdict, chosen.because)
+        return attempt.checked(tick, begun, version)
+    return attempt.refitted(tick, begun, chosen.verdict, chosen.because)
 
 
 def _sealed(tick: Tick) -> list[str]:
@@ -255,9 +239,9 @@ def _sealed(tick: Tick) -> list[str]:
     if not tick.asks:
         tick.registry.sync()  # a version that is there may not be safe yet: the killed run came to its rename, no further
     for version in tick.registry.versions():
-        if version not in recorded and tick.registry.card(version).get("run") == tick.run:
+        if version not in recorded and tick.registry.card(version).run == tick.run:
             digest = tick.registry.verified(version)
-            tick.record(Sealed(version=version, sha256=digest, reach=tick.registry.card(version).get("reach")))
+            tick.record(Sealed(version=version, sha256=digest, reach=tick.registry.card(version).reach))
             recorded.append(version)
     return recorded
 
@@ -302,7 +286,7 @@ def _staged(tick: Tick, intent: Staging) -> Outcome | str:
         staging.remove(tick)
         return "champion or config.yaml changed before the shadow began"
     if tick.asks:
-        return train.planned(tick, Word.STAGED, f"the interrupted staging of {version} would be finished")
+        return act.planned(tick, Word.STAGED, f"the interrupted staging of {version} would be finished")
     staging.complete(tick, intent)
     tick.discard_files()
     because = f"finished the interrupted staging of {version}: it runs in shadow"
@@ -315,7 +299,7 @@ def _acted(tick: Tick, verdict: Compared) -> Outcome | str:
     same = champion == verdict.champion and tick.config.digest == verdict.config and _is_as_sealed(tick, verdict)
     if same:
         by = "shadow" if verdict.shadow else "gate"
-        return train.act_on_verdict(tick, verdict.verdict, verdict.because, by=by)
+        return act.on_verdict(tick, verdict.verdict, verdict.because, by=by)
     if verdict.shadow:
         staging.remove(tick)
     return "champion, challenger or config.yaml changed since the comparison"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.config.sections import CHALLENGER
 from retrain_trigger.config.sections import Shadow as Asked
@@ -12,10 +13,12 @@ from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.errors import CannotJudgeError, PromotionError
 from retrain_trigger.core.events import Compared, Span, Standing
 from retrain_trigger.core.outcomes import Outcome
+from retrain_trigger.core.records import Json
+from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory, Shadow
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.pipeline import compare, staging, train
+from retrain_trigger.pipeline import act, compare, staging
 from retrain_trigger.pipeline.check import Judgement
 from retrain_trigger.pipeline.tick import Tick
 
@@ -75,13 +78,12 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
     if shadow is None or asked is None or source is None:
         return None
     known_as = past.known_as.get(shadow.champion)
-    from retrain_trigger.engines import shadow_log  # noqa: PLC0415  (DuckDB: only while a shadow runs)
 
     now = past.clock(now)
     ends = shadow.since + max(PATIENCE * timedelta(hours=asked.hours), config.trigger.max_age)
-    joint: list[list[Any]] = []
+    joint: list[list[Json]] = []
     try:
-        joint = shadow_log.joint_counts(
+        joint = engines.shadow_log.joint_counts(
             source,
             labels=config.logs.labels,
             columns=config.logs.names,
@@ -134,7 +136,7 @@ def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Standing |
             trials=(judged,) if judged else (),
         )
     )
-    return train.act_on_verdict(tick, verdict, because, by="shadow")
+    return act.on_verdict(tick, verdict, because, by="shadow")
 
 
 def _lost(tick: Tick, shadow: Shadow) -> str | None:
@@ -156,12 +158,10 @@ def _lost(tick: Tick, shadow: Shadow) -> str | None:
 
 
 def _tried(tick: Tick, seen: Progress, positive: str) -> Trial:
-    from retrain_trigger.counts.confusion import JointCounts  # noqa: PLC0415  (only for the verdict)
-
     return compare.judged(
         tick.config,
         seen.shadow.version,
-        JointCounts.from_json(seen.joint),
+        compare.Seen(joint=JointCounts.counted(seen.joint)),
         positive=positive,
         challengers=1,
         seed=int(seen.shadow.sha256[:8], 16),

@@ -24,10 +24,7 @@ def sliced(config: Config, windows: Sequence[WindowCounts], *, positive: str, me
     found = slices.apart(judged, config.trigger.slices)
     if not found.windows:
         return slices.nothing(found)
-    measurements = {
-        which: measured(own, metric=config.metric, positive=positive, coverage=0, cost=config.weights)
-        for which, own in found.windows.items()
-    }
+    measurements = {which: measured(own, config.measure(positive), coverage=0) for which, own in found.windows.items()}
     if config.trigger.evidence is not Evidence.POINT and config.metric in RATIOS:
         begin = detection.begin(config, among=len(measurements))
         detectors = {

@@ -60,7 +60,7 @@ def found(expected: Expected, *, command: str, log: Path) -> Path:
         "make did nothing, because a file or folder is called like the target: declare it in the Makefile with "
         "`.PHONY: train-model`"
         if named_like_it
-        else "it must write the model to the path in RETRAIN_OUTPUT, or train.output must name where it does"
+        else "it must write the model to the path in RETRAIN_OUTPUT, or train.output must name the path that it does write to"
     )
     last = "".join(f"\n  {line}" for line in printed)
     raise TrainingError(f"`{redacted(command)}` exited with 0 but left {wrong}; {advice} ({log}){last}")

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.entries import only
 from retrain_trigger.core.errors import PromotionError, RetrainCheckError, UsageError
 from retrain_trigger.core.events import Promoted, Sealed
-from retrain_trigger.core.records import encoded
+from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.pipeline import collect, prepare, promote
@@ -43,7 +43,7 @@ class Contest:
         """How they scored on the hold-out, and every gate that was not passed."""
         return explained(self.trial) if self.trial else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the contest as a JSON object."""
         return {
             "champion": self.champion,
@@ -97,8 +97,8 @@ def _champion(tick: Tick, version: str | None) -> Champion:
     promoted = only(tick.ledger.effects(), Promoted)
     own = [entry.at for entry in promoted if entry.event.pointer.version == version]
     tick.registry.verified(version)
-    trained = tick.registry.card(version).get("trained_at")
-    since = own[-1] if own else datetime.fromisoformat(trained) if trained else tick.now
+    trained = tick.registry.card(version).trained_at
+    since = own[-1] if own else trained or tick.now
     return Champion(version, since, known_as=tick.past.known_as.get(version))
 
 
@@ -134,11 +134,9 @@ def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial 
 
 def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> HeldOut | None:
     """Write the rows that would decide today, and return what a trial needs to know of them; None without a row."""
-    from retrain_trigger.engines import labelled  # noqa: PLC0415  (DuckDB: only a comparison needs it)
-
     data, logs = tick.config.data, tick.config.logs
     truth = logs.labels if source == logs.predictions else None
-    with labelled.opened(source, labels=truth, columns=logs.names, now=tick.now) as rows:
+    with engines.labelled.opened(source, labels=truth, columns=logs.names, now=tick.now) as rows:
         after, share = prepare.trained_until(tick, champion), max(data.holdout, tick.past.reserved)
         deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(share=share, after=after)
         if not rows.count(deciding):

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from retrain_trigger import engines
 from retrain_trigger.core.errors import DataError
+from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import Confusion, JointCounts
 from retrain_trigger.judge import metrics
 from retrain_trigger.judge.gates.agreement import Agreement
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.pipeline import compare, prepare
 from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.process.scoring import models
 from retrain_trigger.store import files
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ class Rehearsal:
     labelled: int
     scores: tuple[float | None, float | None]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the rehearsal as a JSON object."""
         return {
             **self.said.to_json(),
@@ -56,12 +59,10 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
 
     Raises DataError where the log cannot be read or is empty, PromotionError where a model cannot answer.
     """
-    from retrain_trigger.engines import logged_requests  # noqa: PLC0415  (DuckDB: only a comparison needs it)
-
     logs, folder = tick.config.logs, tick.scratch / "rehearsal"
     columns, requests = logs.names, folder / "requests.parquet"
     files.make_folder(folder, mode=0o700)
-    rows, features = logged_requests.write_newest(
+    rows, features = engines.logged_requests.write_newest(
         logs.predictions or "", labels=logs.labels, columns=columns, now=tick.now, at_most=REQUESTS, target=requests
     )
     if not rows:
@@ -69,15 +70,9 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
     said: dict[str, Path] = {}
     for version in (champion.version, challenger):
         said[version] = folder / f"{version}.parquet"
-        compare.predict(
-            tick.config,
-            tick.registry.model(version),
-            scratch=folder,
-            rows=requests,
-            features=features,
-            predictions=said[version],
-        )
-    answers = logged_requests.Said(
+        request = models.Request(tables={requests: said[version]}, features=features)
+        compare.asked(tick.config, tick.registry.model(version), request, scratch=folder)
+    answers = engines.logged_requests.Said(
         requests=requests, columns=columns, champion=said[champion.version], challenger=said[challenger]
     )
     return _tallied(tick, champion, answers)
@@ -86,7 +81,7 @@ def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
 def _tallied(tick: Tick, champion: Champion, answers: "Said") -> Rehearsal:
     cells = answers.tally(names=champion.names, since=champion.since)
     own = _agreement((row[1], row[3], row[5]) for row in cells if row[0] and row[1] is not None)
-    joint = JointCounts.from_json([row[2:] for row in cells if row[2] is not None])
+    joint = JointCounts.counted([row[2:] for row in cells if row[2] is not None])
     return Rehearsal(
         said=_agreement(row[3:] for row in cells),
         slices={

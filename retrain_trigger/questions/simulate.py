@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.findings import Finding
 from retrain_trigger.core.measurements import Mark, Measurement
-from retrain_trigger.core.records import encoded
+from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.judge.memory import Attempt, Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.logs import metrics_log
@@ -32,7 +32,7 @@ class Step:
     findings: tuple[Finding, ...]
     decision: Decision
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the step as a JSON object."""
         until = self.decision.until
         return {

@@ -11,8 +11,8 @@ from retrain_trigger.core.findings import Verdict
 from retrain_trigger.core.outcomes import Outcome, Word
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.reigns import Reign, reign_at
-from retrain_trigger.pipeline import adopted, guard, holdout, promote, without_ledger
-from retrain_trigger.pipeline.run import known_champion, planned_by
+from retrain_trigger.pipeline import adopted, champion, guard, holdout, promote, without_ledger
+from retrain_trigger.pipeline.run import planned_by
 from retrain_trigger.pipeline.tick import asked
 from retrain_trigger.store.ledger import Ledger
 
@@ -30,10 +30,10 @@ def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
         past = tick.past
         try:
             pointer = promote.champion(tick)
-            past = known_champion(past, pointer)
+            past = champion.known(past, pointer)
             if pointer is not None:
                 guard.check(tick, pointer)  # also while another run is active
-            outcome = planned_by(tick, said, None, promotes=True)
+            outcome = planned_by(tick, said)
             worn = holdout.worn(tick.registry, past)
         except LiveModelError as error:
             details = {"live_model": "broken"}

@@ -6,10 +6,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from retrain_trigger.serving.follower import Follower
-from retrain_trigger.serving.served_model import ServedModel, ServingError
+from retrain_trigger.serving.served_model import Answers, Rows, ServedModel, ServingError
 from retrain_trigger.serving.shadow import Said, Shadow
 
 CHECK_EVERY = 0.5
@@ -35,7 +35,7 @@ class Answer:
     `shadow` will hold what the challenger said; None where it was not asked.
     """
 
-    predictions: Any
+    predictions: Answers
     version: str
     features: tuple[str, ...] | None = None
     scores: Sequence[float] | None = None
@@ -81,7 +81,7 @@ class Champion:
         """Why the version that the pointer names is not served, the last one is; None where all is well."""
         return self._follower.error
 
-    def answer(self, rows: Any, *, scores: bool = False) -> Answer:
+    def answer(self, rows: Rows, *, scores: bool = False) -> Answer:
         """Return predictions together with the version that made them; `scores` asks for probabilities as well."""
         served = self.served
         table = served.table(rows)
@@ -94,11 +94,11 @@ class Champion:
             shadow=self.shadow.ask(rows) if self.shadow else None,
         )
 
-    def predict(self, rows: Any) -> Any:
+    def predict(self, rows: Rows) -> Answers:
         """Return the predictions alone; the challenger is not asked."""
         return self.served.predict(rows)
 
-    def predict_proba(self, rows: Any) -> Any:
+    def predict_proba(self, rows: Rows) -> Answers:
         """Return the probabilities of all classes. Raises AttributeError where the model gives none."""
         served = self.served
         return served.model.predict_proba(served.table(rows))

@@ -63,7 +63,7 @@ class Follower:
             self._follow()
         except ServingError as error:
             self._failed(str(error))
-        except Exception as error:  # noqa: BLE001  (whatever it is, the last model goes on)
+        except Exception as error:  # whatever it is, the last model goes on
             self._failed(in_words(error))
         finally:
             self._looking.release()
@@ -118,7 +118,7 @@ class Follower:
         if self._required and self._served is not None and signature(served) != signature(self._served):
             raise ServingError(
                 f"version {served.version} expects other features ({_features(served)}) than {self._served.version} "
-                f"({_features(self._served)}), so it is not for the requests that come; a service started anew takes it"
+                f"({_features(self._served)}), so it is not for the requests that come; restart the service to use it"
             )
         return served
 

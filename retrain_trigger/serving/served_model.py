@@ -16,8 +16,20 @@ from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.serving.complaint import in_words
 from retrain_trigger.store import files
 
+_BINARY = 2  # a score is for two classes
+
 POINTER_SIZE = 1 << 16
 """Bytes that a pointer file may have."""
+
+
+Model = Any
+"""An unpickled model: whatever predicts."""
+
+Rows = Any
+"""What a service is asked: a DataFrame, a list of mappings from feature to value, or what else the model takes."""
+
+Answers = Any
+"""What a model gives: an array, a list, a frame."""
 
 
 class ServingError(Exception):
@@ -33,7 +45,7 @@ class ServedModel:
     """
 
     pointer: Pointer
-    model: Any
+    model: Model
     features: tuple[str, ...] | None
     positive: int | None
 
@@ -42,17 +54,17 @@ class ServedModel:
         """The version, as the pointer and the prediction log call it."""
         return self.pointer.version
 
-    def predict(self, rows: Any) -> Any:
+    def predict(self, rows: Rows) -> Answers:
         """Return what the model predicts; `rows` as in `table`."""
         return self.model.predict(self.table(rows))
 
-    def scores(self, rows: Any) -> list[float] | None:
+    def scores(self, rows: Rows) -> list[float] | None:
         """Return the positive label's probability of each row; None where the model does not give it."""
         if self.positive is None or not hasattr(self.model, "predict_proba"):
             return None
         return [float(each[self.positive]) for each in self.model.predict_proba(self.table(rows))]
 
-    def table(self, rows: Any) -> Any:
+    def table(self, rows: Rows) -> Rows:
         """Return rows as the model expects them: columns by name, in its order.
 
         A list of mappings becomes a DataFrame, a DataFrame is cut to the model's columns; anything else is handed on
@@ -67,7 +79,7 @@ class ServedModel:
             return rows[list(self.features)]
         return rows
 
-    def _frame(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+    def _frame(self, rows: Sequence[Mapping[str, object]]) -> Rows:
         import pandas as pd  # noqa: PLC0415  (a service that sends arrays does without)
 
         names = self.features or tuple(rows[0])
@@ -123,7 +135,7 @@ def signature(served: ServedModel) -> tuple[Any, ...]:
     return names, len(names) if names else getattr(served.model, "n_features_in_", None)
 
 
-def _are_mappings(rows: Any) -> bool:
+def _are_mappings(rows: Rows) -> bool:
     return isinstance(rows, Sequence) and not isinstance(rows, str) and bool(rows) and isinstance(rows[0], Mapping)
 
 
@@ -158,18 +170,18 @@ def _unpickled(place: Path, pointer: Pointer, data: bytes) -> ServedModel:
     return ServedModel(pointer=pointer, model=model, features=features, positive=positive)
 
 
-def _card(place: Path) -> Mapping[str, Any]:
+def _card(place: Path) -> Mapping[str, object]:
     with suppress(OSError, ValueError), files.open_regular(place.with_name("card.json")) as file:
         card = json.load(file)
         return card if isinstance(card, dict) else {}
     return {}
 
 
-def _positive(model: Any, card: Mapping[str, Any]) -> int | None:
+def _positive(model: Model, card: Mapping[str, object]) -> int | None:
     """Return the place of the positive label: what the card says, else 1 or true."""
     classes = [_written(label) for label in getattr(model, "classes_", ())]
     positive = card.get("positive") or "1"
-    return classes.index(positive) if len(classes) == 2 and positive in classes else None  # noqa: PLR2004  (a score is for two classes)
+    return classes.index(positive) if len(classes) == _BINARY and positive in classes else None
 
 
 def _written(label: Any) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from retrain_trigger.serving.complaint import Complaint, in_words
 from retrain_trigger.serving.follower import Follower
+from retrain_trigger.serving.served_model import Rows
 
 QUEUE = 256
 """Requests that may wait for the challenger; for what comes while they do, it is not asked."""
@@ -26,13 +26,13 @@ PATIENCE = 5.0
 class Said:
     """What a challenger said, and its version."""
 
-    predictions: Sequence[Any]
+    predictions: Sequence[object]
     version: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Question:
-    rows: Any
+    rows: Rows
     answer: "Future[Said | None]"
     deadline: float
 
@@ -63,7 +63,7 @@ class Shadow:
         """Why the challenger cannot be loaded or asked; None where it can, or there is none."""
         return self._follower.error or self._complaint.cause
 
-    def ask(self, rows: Any) -> "Future[Said | None] | None":
+    def ask(self, rows: Rows) -> "Future[Said | None] | None":
         """Ask for a prediction; None where there is no challenger, or it has too much to do.
 
         The future is always fulfilled: with None where the challenger raised or took longer than PATIENCE.
@@ -74,7 +74,7 @@ class Shadow:
             question = _Question(_copied(rows), Future(), time.monotonic() + PATIENCE)
             with self._asking:
                 return self._hand_over(question)
-        except Exception as error:  # noqa: BLE001  (no challenger is worth a failed request)
+        except Exception as error:  # no challenger is worth a failed request
             self._failed(error)
             return None
 
@@ -129,13 +129,13 @@ class Shadow:
             except TimeoutError:
                 self._give_up(question)
 
-    def _said(self, rows: Any) -> Said | None:
+    def _said(self, rows: Rows) -> Said | None:
         served = self._follower.current()
         if served is None:
             return None
         try:
             predictions = list(served.predict(rows))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (a challenger may do anything)
+        except (Exception, SystemExit) as error:  # a challenger may do anything
             self._failed(error)
             return None
         self._complaint.clear()
@@ -150,7 +150,7 @@ class Shadow:
             self.dropped += 1
 
 
-def _copied(rows: Any) -> Any:
+def _copied(rows: Rows) -> Rows:
     """Return rows that stay as they are when the service goes on working with its own."""
     if isinstance(rows, list):
         return [dict(row) if isinstance(row, Mapping) else copy.copy(row) for row in rows]

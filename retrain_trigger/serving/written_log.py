@@ -9,11 +9,11 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from retrain_trigger.serving.champion import Answer
 from retrain_trigger.serving.complaint import Complaint, in_words
+from retrain_trigger.serving.served_model import Rows
 from retrain_trigger.serving.shadow import Said
 from retrain_trigger.store import files
 
@@ -41,7 +41,7 @@ class PredictionLog:
         return self._complaint.cause
 
     def write(
-        self, rows: Any, answer: Answer, *, ids: Sequence[str] | None = None, at: datetime | None = None
+        self, rows: Rows, answer: Answer, *, ids: Sequence[str] | None = None, at: datetime | None = None
     ) -> list[str]:
         """Log the rows of one answer, and return their ids: a label that arrives later is joined by them.
 
@@ -51,7 +51,7 @@ class PredictionLog:
         moment = (at or datetime.now(UTC)).astimezone(UTC)
         try:
             lines = _documents(rows, answer, names, moment)
-        except Exception as error:  # noqa: BLE001  (no row is worth a failed request)
+        except Exception as error:  # no row is worth a failed request
             self._failed(len(names), error)
             return names
         if answer.shadow is None:
@@ -75,7 +75,7 @@ class PredictionLog:
             file.close()
         self._open = {}
 
-    def _append(self, lines: Sequence[dict[str, Any]], moment: datetime, *, shadow: Said | None) -> None:
+    def _append(self, lines: Sequence[dict[str, object]], moment: datetime, *, shadow: Said | None) -> None:
         try:
             if shadow is not None:
                 lines = [
@@ -85,7 +85,7 @@ class PredictionLog:
             data = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines).encode()
             with self._writing:
                 self._file(moment, shadowed=shadow is not None).append(data, sync=self._sync)
-        except Exception as error:  # noqa: BLE001  (no row is worth a failed request)
+        except Exception as error:  # no row is worth a failed request
             self._failed(len(lines), error)
         else:
             self._complaint.clear()
@@ -131,7 +131,7 @@ class _DayFile:
         self._let_go()
 
 
-def _documents(rows: Any, answer: Answer, ids: Sequence[str], moment: datetime) -> list[dict[str, Any]]:
+def _documents(rows: Rows, answer: Answer, ids: Sequence[str], moment: datetime) -> list[dict[str, object]]:
     """Return one JSON object for each row. Raises ValueError where rows, predictions and ids are not as many."""
     at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     scores = answer.scores if answer.scores is not None else [None] * len(ids)
@@ -148,7 +148,7 @@ def _documents(rows: Any, answer: Answer, ids: Sequence[str], moment: datetime) 
     ]
 
 
-def _mappings(rows: Any, answer: Answer) -> Iterable[Mapping[str, Any]]:
+def _mappings(rows: Rows, answer: Answer) -> Iterable[Mapping[str, object]]:
     """Return rows as mappings; features without a name are x0, x1, ..."""
     if hasattr(rows, "to_dict"):
         return list(rows.to_dict("records"))
@@ -159,7 +159,7 @@ def _mappings(rows: Any, answer: Answer) -> Iterable[Mapping[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in listed]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a value as JSON has it; NaN and infinity are null, and what JSON does not know is text."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, float):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any, Final
 from retrain_trigger.core.entries import Entry, Kind, entry
 from retrain_trigger.core.errors import BusyError, LedgerError, RetrainCheckError
 from retrain_trigger.core.events import Event
+from retrain_trigger.core.records import Document, Json
 from retrain_trigger.store import files, holders
 
 VERSION = 3
@@ -48,6 +49,10 @@ _PATIENCE = 10.0
 RECENT = 1000
 """How many of the newest entries each tick holds against the chain, about 20 ms of work; older decisions it does not read."""
 _ROWS = "SELECT seq, at, run, kind, body, hash, (SELECT hash FROM entry AS p WHERE p.seq = e.seq - 1) FROM entry AS e"
+
+
+Row = tuple[Any, ...]
+"""A row of a table, or the values of a query."""
 
 
 class Ledger:
@@ -149,7 +154,7 @@ class Ledger:
         newest = self._follow("")
         return self._count(), newest
 
-    def counted(self, plan: str) -> dict[str, Any]:
+    def counted(self, plan: str) -> dict[str, Json]:
         """Return what was counted under a plan, by source; nothing where an older ledger has no place for it yet."""
         try:
             rows = self._connection.execute("SELECT source, body FROM counted WHERE plan = ?", (plan,)).fetchall()
@@ -157,7 +162,7 @@ class Ledger:
             return {}
         return {source: json.loads(body) for source, body in rows}
 
-    def keep_counted(self, plan: str, pieces: Mapping[str, Any]) -> None:
+    def keep_counted(self, plan: str, pieces: Document) -> None:
         """Keep what was counted in the place of all that was under other plans; a ledger open for questions does not.
 
         It can be counted again, so losing it loses nothing.
@@ -171,7 +176,7 @@ class Ledger:
             )
             self._connection.executemany("INSERT INTO counted (plan, source, body) VALUES (?, ?, ?)", rows)
 
-    def _entries(self, where: str, values: tuple[Any, ...] = (), *, intact: bool = False) -> list[Entry[Event]]:
+    def _entries(self, where: str, values: Row = (), *, intact: bool = False) -> list[Entry[Event]]:
         chain = _ROWS if intact else "SELECT seq, at, run, kind, body FROM entry"
         found: list[Entry[Event]] = []
         for seq, at, run, kind, body, *hashes in self._connection.execute(f"{chain} {where}", values):
@@ -183,7 +188,7 @@ class Ledger:
                 raise sqlite3.DatabaseError(f"entry {seq} cannot be read: {error}") from error
         return found
 
-    def _follow(self, where: str, values: tuple[Any, ...] = ()) -> str:
+    def _follow(self, where: str, values: Row = ()) -> str:
         """Hold entries against their hashes, oldest first; return the newest one's, empty where there is none."""
         newest = ""
         for *row, newest, previous in self._connection.execute(f"{_ROWS} {where} ORDER BY seq", values):
@@ -211,7 +216,7 @@ def chained(previous: str, row: tuple[int, str, str, str, str]) -> str:
     return hashlib.sha256(json.dumps([previous, *row]).encode()).hexdigest()
 
 
-def _check(row: tuple[Any, ...], found: str, previous: str | None) -> None:
+def _check(row: Row, found: str, previous: str | None) -> None:
     seq = row[0]
     if previous is None and seq > 1:
         raise sqlite3.DatabaseError(f"the entry before entry {seq} is missing")
@@ -219,7 +224,7 @@ def _check(row: tuple[Any, ...], found: str, previous: str | None) -> None:
         raise sqlite3.DatabaseError(f"entry {seq} is not what was written: it, or one before it, was changed")
 
 
-def _object(body: str) -> dict[str, Any]:
+def _object(body: str) -> dict[str, Json]:
     document = json.loads(body)
     if not isinstance(document, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004  (as json.loads says what is no JSON)
@@ -319,7 +324,7 @@ _REMEDIES: Final = {
     sqlite3.SQLITE_IOERR: "Look after its disk, and make room on it",
     sqlite3.SQLITE_READONLY: _PERMISSIONS,
     sqlite3.SQLITE_PERM: _PERMISSIONS,
-    sqlite3.SQLITE_CANTOPEN: f"Mount its disk where that is missing. {_PERMISSIONS}",
+    sqlite3.SQLITE_CANTOPEN: f"Mount its disk if it is missing. {_PERMISSIONS}",
 }
 """What to do where the file is sound, as far as can be seen, by SQLite's code."""
 

@@ -3,19 +3,21 @@
 import errno
 import json
 import os
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.core.records import Record, decoded, encoded
+from retrain_trigger.counts.table import Profile
 from retrain_trigger.store import files
 
 MODEL = "model.joblib"
-SCHEMA = 1
+SCHEMA = 2
 """Of a version's card and profile."""
+_READABLE = {1, 2}
 _STAGING = ".staging-"
 _LARGEST = 1 << 20  # bytes of a pointer
 _SPARE = 1 << 12
@@ -87,15 +89,15 @@ class Registry:
         """Return the model's path as the pointer writes it."""
         return os.path.relpath(self.model(version), self.pointer.parent)
 
-    def card(self, version: str) -> dict[str, Any]:
-        """Read a version's card: why and when it was trained, on what, and its hash."""
-        return self._document(version, "card.json")
+    def card(self, version: str) -> Card:
+        """Read a version's card. Raises PromotionError where it is none."""
+        return self._read(Card, version, "card.json")
 
-    def profile(self, version: str) -> dict[str, Any] | None:
+    def profile(self, version: str) -> Profile | None:
         """Read what is known of the version's training data; None where it was not known (an adopted model)."""
         if not (self.folder / version / "profile.json").exists():
             return None
-        return self._document(version, "profile.json")
+        return self._read(Profile, version, "profile.json")
 
     def versions(self) -> list[str]:
         """Return the sealed versions, oldest first; what a link leads to was not sealed here."""
@@ -111,7 +113,7 @@ class Registry:
             found = files.sha256(self.model(version))
         except OSError as error:
             raise PromotionError(f"the model of {version} cannot be read: {error}") from error
-        if found != self.card(version).get("sha256"):
+        if found != self.card(version).sha256:
             raise PromotionError(f"the model of {version} is not the file that was sealed: its bytes have changed")
         return found
 
@@ -126,50 +128,32 @@ class Registry:
     def card_digest(self, version: str) -> str | None:
         """Return the hash that a version's card has for its model, None where the card cannot tell."""
         try:
-            digest = self.card(version).get("sha256")
+            return self.card(version).sha256 or None
         except PromotionError:
             return None
-        return digest if isinstance(digest, str) else None
 
-    def seal(
-        self,
-        version: str,
-        *,
-        model: Path,
-        card: Mapping[str, Any],
-        profile: Mapping[str, Any] | None,
-        log: Path | None,
-    ) -> str:
-        """Copy a trained model into a version of its own, whole or not at all; return its SHA-256."""
+    def seal(self, card: Card, *, model: Path, profile: Profile | None, log: Path | None) -> str:
+        """Copy a trained model into a version of its own, which the card names, whole or not at all; return its SHA-256."""
         files.make_folder(self.folder)
-        staged = self.folder / f"{_STAGING}{version}"
+        staged = self.folder / f"{_STAGING}{card.version}"
         files.remove_folder(staged)
         try:
-            return self._sealed(version, staged, model=model, card=card, profile=profile, log=log)
+            return self._sealed(card, staged, model=model, profile=profile, log=log)
         except OSError:
             files.remove_folder(staged)  # a disk that is full needs the room
             raise
 
-    def _sealed(
-        self,
-        version: str,
-        staged: Path,
-        *,
-        model: Path,
-        card: Mapping[str, Any],
-        profile: Mapping[str, Any] | None,
-        log: Path | None,
-    ) -> str:
+    def _sealed(self, card: Card, staged: Path, *, model: Path, profile: Profile | None, log: Path | None) -> str:
         files.make_folder(staged)
         digest = files.copy_hashing(model, staged / MODEL)
-        documents = {"card.json": {**card, "version": version, "sha256": digest}, "profile.json": profile}
+        documents = {"card.json": replace(card, sha256=digest), "profile.json": profile}
         for name, document in documents.items():
             if document is not None:
-                text = json.dumps({"schema": SCHEMA, **document}, indent=2, sort_keys=True)
+                text = json.dumps({"schema": SCHEMA, **encoded(document)}, indent=2, sort_keys=True)
                 files.write(staged / name, f"{text}\n".encode())
         if log is not None and log.is_file():  # a training may have removed it
             files.copy_hashing(log, staged / "train.log")
-        files.publish_folder(staged, self.folder / version)
+        files.publish_folder(staged, self.folder / card.version)
         return digest
 
     def remove(self, version: str) -> None:
@@ -200,16 +184,13 @@ class Registry:
         for path in (self.pointer, self._spare):
             files.clear_beside(path)
 
-    def _document(self, version: str, name: str) -> dict[str, Any]:
+    def _read(self, kind: type[Record], version: str, name: str) -> Record:
         path = self.folder / version / name
         try:
             document = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+            schema = document.get("schema", SCHEMA)  # the first versions wrote none
+            if schema not in _READABLE:
+                raise PromotionError(f"{path} is of another retrain-check (schema {schema!r}); upgrade this one")
+            return decoded(kind, document)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise PromotionError(f"{path} cannot be read: {error}") from error
-        if not isinstance(document, dict):
-            raise PromotionError(f"{path} is not a JSON object")
-        if document.get("schema", SCHEMA) != SCHEMA:  # the first versions wrote none
-            raise PromotionError(
-                f"{path} is of another retrain-check (schema {document['schema']!r}); upgrade this one"
-            )
-        return document

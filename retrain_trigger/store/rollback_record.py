@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from retrain_trigger.core.pointer import Pointer
-from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.core.records import Document, decoded, encoded
 from retrain_trigger.store import files
 from retrain_trigger.store.registry import Registry
 
@@ -45,7 +44,7 @@ class Intent:
     at: datetime
 
     @classmethod
-    def upgraded(cls, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    def upgraded(cls, document: Document) -> Document:
         """Return a document of today: earlier versions wrote `from`."""
         return {"gone": document.get("from"), **document}
 
@@ -123,7 +122,7 @@ def _line(previous: str, step: Step) -> bytes:
     return json.dumps(document, sort_keys=True).encode() + b"\n"
 
 
-def _hash(previous: str, kind: str, body: Mapping[str, Any]) -> str:
+def _hash(previous: str, kind: str, body: Document) -> str:
     return hashlib.sha256(json.dumps([previous, kind, body], sort_keys=True).encode()).hexdigest()
 
 

@@ -59,7 +59,7 @@ def test_all_else_is_text(written: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("a: 1\nb: 2\na: 3", "3:1: `a` stands twice, first on line 1; keep one"),
+        ("a: 1\nb: 2\na: 3", "3:1: `a` appears twice, first on line 1; keep one"),
         ("? [a]\n: 1", "1:3: a key must be one word; write `key: value`"),
         ('a: "\\0"', "1:4: the text holds the character '\\x00'; leave it out"),
     ],
@@ -76,16 +76,16 @@ def test_a_mistake_in_a_value_is_located_and_reading_goes_on(text: str, mistake:
         ("a: b: c", "1:5: a second `:` or a key out of line; align it with the keys above, or put the text in quotes"),
         ("a: 1\nb\n", "2:1: this line has no `:`; write `key: value`"),
         ("a: 1\nb: 'x\n", "2:4: this quote is never closed; close it on the same line"),
-        ("a: 'it's'", "1:8: text stands after a closed quote; put all of it in one pair of quotes"),
+        ("a: 'it's'", "1:8: there is text after the closing quote; put all of it in one pair of quotes"),
         ("x:\n  y: 1\n z: 2", "3:2: this line is aligned with nothing above it; indent it like its neighbours"),
-        ("a: [1", "1:6: a bracket is not closed, or a comma is missing or too many; mend it"),
-        ("b: *a", "1:4: an anchor, alias or tag stands here; write the value itself"),
-        ("b: &a 1", "1:4: an anchor, alias or tag stands here; write the value itself"),
-        ("a: !!str 1", "1:4: an anchor, alias or tag stands here; write the value itself"),
+        ("a: [1", "1:6: a bracket is not closed, or there is a comma too few or too many"),
+        ("b: *a", "1:4: anchors, aliases and tags are not read; write the value itself"),
+        ("b: &a 1", "1:4: anchors, aliases and tags are not read; write the value itself"),
+        ("a: !!str 1", "1:4: anchors, aliases and tags are not read; write the value itself"),
         ("a: 1\n---\nb: 2", "2:1: a second document starts here; keep one"),
         ("a: @x", "1:4: text cannot begin with this character; put it in quotes"),
-        ("a: 1\t# x", "1:5: a tab stands here; write spaces"),
-        ("a: \x07", "1:4: the control character '\\x07' stands here; delete it"),
+        ("a: 1\t# x", "1:5: there is a tab here; write spaces"),
+        ("a: \x07", "1:4: the control character '\\x07' is not allowed; delete it"),
         ('a: "\\UFFFFFFFF"', "1:7: an escape or a version number here is beyond all bounds; delete it"),
         (f"%YAML {'1' * 5000}.1", "1:7: an escape or a version number here is beyond all bounds; delete it"),
         ("[" * 100_000, f"1:{DEEPEST + 2}: this is nested deeper than {DEEPEST} levels; settings have three"),
@@ -104,7 +104,7 @@ def test_a_text_of_very_many_values_is_refused_early() -> None:
 def test_all_tabs_are_named_where_they_stand() -> None:
     node, mistakes = read("trigger:\n  window: 1d\n\tcooldown: 2h\nmetric:\tf1\nstate: [\n")
     assert node is None
-    assert mistakes == ["3:1: a tab stands here; write spaces", "4:8: a tab stands here; write spaces"]
+    assert mistakes == ["3:1: there is a tab here; write spaces", "4:8: there is a tab here; write spaces"]
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])

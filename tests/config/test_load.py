@@ -126,7 +126,7 @@ data:
         "config.yaml:2:1: `drift_treshold` is not a key; did you mean `drift_threshold`?",
         "config.yaml:4:13: trigger.cooldown needs a duration with its unit, not `24`; write 24h or 1d",
         "config.yaml:5:11: trigger.window needs a duration such as 90s, 45m, 24h, 7d or 2w, not the text `12:30`",
-        "config.yaml:7:3: `patience` stands twice, first on line 6; keep one",
+        "config.yaml:7:3: `patience` appears twice, first on line 6; keep one",
         "config.yaml:9:12: data.holdout is 0.6; write a number above 0 and at most 0.5, such as 20%",
     ]
 
@@ -366,7 +366,7 @@ def test_mistakes_of_overrides_follow_those_of_the_file(write: Callable[[str], P
         "--set triger.window=1d: `triger` is not a key; did you mean `trigger`?",
         "--set metric.x=1: `metric` holds a value, not keys; name the key alone",
         "--set cooldown: write key=value, such as trigger.cooldown=2h",
-        "--set state=[: a bracket is not closed, or a comma is missing or too many; mend it",
+        "--set state=[: a bracket is not closed, or there is a comma too few or too many",
     ]
 
 

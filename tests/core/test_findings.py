@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, figures, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, below, figures, unknown
 from retrain_trigger.core.records import decoded, encoded
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -18,12 +18,12 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
         (at_least("f1", 0.8499, 0.85, limit_name="t"), Verdict.BREACH, "f1 0.8499 is under t 0.85"),
         (at_most("cost", 3, 3, limit_name="t"), Verdict.PASS, "cost 3 is at or under t 3"),
         (at_most("cost", 3.1, 3, limit_name="t", note="9 rows"), Verdict.BREACH, "cost 3.1 is above t 3 (9 rows)"),
-        (at_most("drift", 0.2, 0.2, limit_name="t", inclusive=False), Verdict.BREACH, "drift 0.2 reaches t 0.2"),
-        (at_most("drift", 0.1, 0.2, limit_name="t", inclusive=False), Verdict.PASS, "drift 0.1 is under t 0.2"),
+        (below("drift", 0.2, 0.2, limit_name="t"), Verdict.BREACH, "drift 0.2 reaches t 0.2"),
+        (below("drift", 0.1, 0.2, limit_name="t"), Verdict.PASS, "drift 0.1 is under t 0.2"),
         (at_least("f1", None, 0.85, limit_name="t"), Verdict.UNKNOWN, "f1 is not a number"),
         (at_least("f1", math.nan, 0.85, limit_name="t", note="x:1"), Verdict.UNKNOWN, "f1 is not a number (x:1)"),
         (at_most("cost", None, 3, limit_name="t"), Verdict.UNKNOWN, "cost is not a number"),
-        (at_most("drift", math.nan, 0.2, limit_name="t", inclusive=False), Verdict.UNKNOWN, "drift is not a number"),
+        (below("drift", math.nan, 0.2, limit_name="t"), Verdict.UNKNOWN, "drift is not a number"),
     ],
 )
 def test_a_value_beside_its_limit(finding: Finding, verdict: Verdict, because: str) -> None:
@@ -47,7 +47,7 @@ def test_a_finding_survives_the_ledger(value: float | None, limit: float) -> Non
 def test_the_two_directions_agree_except_where_value_and_limit_are_the_same(value: float, limit: float) -> None:
     least, most = at_least("x", value, limit, limit_name="t"), at_most("x", value, limit, limit_name="t")
     assert (least.verdict is most.verdict) == (value == limit)
-    reached = at_most("x", value, limit, limit_name="t", inclusive=False)
+    reached = below("x", value, limit, limit_name="t")
     assert (reached.verdict is Verdict.BREACH) == (value >= limit)
 
 

@@ -29,6 +29,7 @@ from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.bootstrap import compare
+from retrain_trigger.judge.metrics import Measure
 
 TIMES = st.datetimes(timezones=st.just(UTC))
 TEXTS = st.text(max_size=20)
@@ -109,7 +110,7 @@ def test_what_a_promotion_does_not_know_is_not_written() -> None:
 
 
 def test_a_comparison_is_written_with_what_follows_from_it_and_null_where_it_is_undefined() -> None:
-    lost = compare(JointCounts({}), metric="f1", positive="1", certainty=0.9, challengers=1, seed=0, resamples=1)
+    lost = compare(JointCounts({}), Measure("f1", "1"), certainty=0.9, challengers=1, seed=0, resamples=1)
     written = json.loads(json.dumps(encoded(lost), allow_nan=False))
     assert (written["difference"], written["lower"], written["rows_needed"], written["mcnemar"]) == (None,) * 3 + (1.0,)
     assert math.isnan(decoded(Comparison, written).difference)

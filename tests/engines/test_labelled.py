@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrain_trigger.core.errors import DataError
+from retrain_trigger.counts.table import TableCounts
 from retrain_trigger.engines.labelled import LabelledRows, opened
-from retrain_trigger.engines.tallies import joint_counts
+from retrain_trigger.engines.tallies import Answers, joint_counts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROLES = ("timestamp", "id", "prediction", "score", "label", "labelled_at", "model", "exposed")
@@ -111,17 +113,13 @@ def test_a_file_of_each_format_is_read(tmp_path: Path, ending: str) -> None:
     path = WRITERS[ending](tmp_path / f"rows{ending}", some_rows(10))
     with opened(str(path), columns=COLUMNS, now=NOW) as rows:
         described = rows.describe(ANY)
-        assert {name: (column["type"], column["missing"]) for name, column in described.pop("columns").items()} == {
+        assert {name: (column.type, column.missing) for name, column in described.columns.items()} == {
             "income": ("number", 0)
         }
-        assert described.pop("oldest") <= described["newest"]
-        assert described == {
-            "rows": 10,
-            "labels": {"0": 5, "1": 5},
-            "duplicate_ids": 0,
-            "duplicate_rows": 0,
-            "newest": NOW.isoformat(),
-        }
+        assert str(described.oldest) <= NOW.isoformat()
+        assert replace(described, columns={}, oldest=None) == TableCounts(
+            rows=10, columns={}, labels={"0": 5, "1": 5}, newest=NOW.isoformat()
+        )
         assert rows.features == ("income",)
         assert rows.newest() == NOW
 
@@ -136,7 +134,7 @@ def test_a_folder_or_a_glob_is_read_as_one(tmp_path: Path, source: str) -> None:
     with opened(str(tmp_path / source), columns=COLUMNS, now=NOW) as rows:
         assert rows.count(ANY) == 10
         assert rows.features == ("income", "new column")
-        assert rows.describe(ANY)["columns"]["new column"]["missing"] == 5
+        assert rows.describe(ANY).columns["new column"].missing == 5
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -146,8 +144,8 @@ def test_the_columns_of_a_folder_are_those_of_all_its_files(tmp_path: Path, endi
     for name, rows in (("a", some_rows(1)), ("b", more)):
         WRITERS[ending](tmp_path / f"rows/{name}{ending}", rows)
     with opened(str(tmp_path / "rows"), columns=COLUMNS, now=NOW) as known:
-        described = known.describe(ANY)["columns"]
-    assert {name: column["missing"] for name, column in described.items()} == {"income": 0, "new": 1}
+        described = known.describe(ANY).columns
+    assert {name: column.missing for name, column in described.items()} == {"income": 0, "new": 1}
 
 
 def test_a_folder_is_read_to_its_depth_without_hidden_and_foreign_files(tmp_path: Path) -> None:
@@ -227,7 +225,9 @@ def test_labels_that_mean_the_same_are_the_same(tmp_path: Path, value: str, text
     with opened(str(path), columns=COLUMNS, now=NOW) as rows:
         assert rows.labels() == {text: 1}
     said = parquet(tmp_path / "said.parquet", f"SELECT '{text}' AS prediction")
-    assert joint_counts(path, label="label", champion=said, challenger=said) == [[text, text, text, 1]]
+    assert joint_counts(Answers(rows=path, label="label", champion=said, challenger=said)).cells == {
+        (text, text, text): 1
+    }
 
 
 @pytest.mark.parametrize("missing", ["NULL::DOUBLE", "'nan'::DOUBLE", "'nan'::FLOAT"])
@@ -369,7 +369,7 @@ def test_a_column_of_any_name_is_a_feature_like_others(tmp_path: Path, name: str
         with opened(str(path), columns=COLUMNS, now=NOW) as rows:
             assert rows.features == ("income", column)
             described = rows.describe(rows.training(share=0.3, since=NOW - timedelta(minutes=50)))
-            return described["rows"], rows.labels(), described["duplicate_rows"], rows.newest()
+            return described.rows, rows.labels(), described.duplicate_rows, rows.newest()
 
     assert seen(name) == seen("harmless")
 
@@ -408,16 +408,16 @@ def test_missing_values_and_duplicates_are_counted(tmp_path: Path) -> None:
     )
     with opened(str(path), columns=COLUMNS, now=NOW) as rows:
         described = rows.describe(ANY)
-    assert {name: column["missing"] for name, column in described["columns"].items()} == {"x": 3, "t": 1, "f": 3}
-    assert described["duplicate_ids"] == 1
-    assert described["duplicate_rows"] == 1
+    assert {name: column.missing for name, column in described.columns.items()} == {"x": 3, "t": 1, "f": 3}
+    assert described.duplicate_ids == 1
+    assert described.duplicate_rows == 1
 
 
 def test_no_row_is_described_too(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "rows.jsonl", some_rows(3))
     with opened(str(path), columns=COLUMNS, now=NOW - timedelta(days=1)) as rows:
-        assert (rows.newest(), rows.labels(), rows.describe(ANY)["rows"]) == (None, {}, 0)
-        assert rows.describe(ANY)["newest"] is None
+        assert (rows.newest(), rows.labels(), rows.describe(ANY).rows) == (None, {}, 0)
+        assert rows.describe(ANY).newest is None
 
 
 def test_columns_go_by_the_names_in_the_settings(tmp_path: Path) -> None:
@@ -473,5 +473,5 @@ def test_joint_counts_are_how_often_label_champion_and_challenger_met(tmp_path: 
         parquet(tmp_path / f"{name}'s.parquet", f"SELECT unnest({answers}) AS prediction")
         for name, answers in (("one", "['1', '0', '0', '1', '1']"), ("two", "['1', '1', '0', '0', '1']"))
     ]
-    counts = joint_counts(holdout, label="la'bel", champion=said[0], challenger=said[1])
-    assert counts == [["0", "0", "0", 1], ["0", "1", "0", 1], ["1", "0", "1", 1], ["1", "1", "1", 2]]
+    counts = joint_counts(Answers(rows=holdout, label="la'bel", champion=said[0], challenger=said[1])).cells
+    assert counts == {("0", "0", "0"): 1, ("0", "1", "0"): 1, ("1", "0", "1"): 1, ("1", "1", "1"): 2}

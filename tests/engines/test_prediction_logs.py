@@ -298,8 +298,8 @@ def test_a_run_that_is_killed_while_it_reads_leaves_nothing_of_the_log(service: 
     project = service.project
     private = project.folder / "private"
     private.mkdir()
-    dies = "import os, sys; from retrain_trigger.cli import commands; from retrain_trigger.engines import counting; "
-    dies += "counting.Counting._of_batch = lambda *_: os.kill(os.getpid(), 9); commands.main(sys.argv[1:])"
+    dies = "import os, sys; from retrain_trigger.cli import door; from retrain_trigger.engines import counting; "
+    dies += "counting.Counting._of_batch = lambda *_: os.kill(os.getpid(), 9); door.main(sys.argv[1:])"
     done = subprocess.run(
         [sys.executable, "-c", dies, "run", "--now", day(2).isoformat()],
         cwd=project.folder,

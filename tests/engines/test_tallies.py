@@ -4,7 +4,8 @@ import duckdb
 import pytest
 
 from retrain_trigger.core.errors import PromotionError
-from retrain_trigger.engines.tallies import golden_tally, sliced_counts, write_golden
+from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.engines.tallies import Answers, golden_tally, sliced_counts, write_golden
 
 COLUMNS = {"id": "id", "label": "label"}
 
@@ -15,16 +16,16 @@ def parquet(path: Path, query: str) -> Path:
     return path
 
 
-def sliced(tmp_path: Path, values: str, column: str = "part", at_most: int = 9) -> dict[str | None, list[list[object]]]:
+def sliced(tmp_path: Path, values: str, column: str = "part", at_most: int = 9) -> dict[str | None, JointCounts]:
     holdout = parquet(tmp_path / "holdout.parquet", f"SELECT unnest({values}) AS part, 1 AS label")
     rows = duckdb.read_parquet(str(holdout)).shape[0]
     said = parquet(tmp_path / "said.parquet", f"SELECT '1' AS prediction FROM range({rows})")
-    return sliced_counts(holdout, column, at_most=at_most, label="label", champion=said, challenger=said)
+    return sliced_counts(Answers(rows=holdout, label="label", champion=said, challenger=said), column, at_most=at_most)
 
 
 def test_each_value_is_counted_those_with_the_most_rows_first(tmp_path: Path) -> None:
     found = sliced(tmp_path, "['b', 'a', 'b', NULL, NULL, NULL, 'c', 'a', 'a', 'a']")
-    assert found == {value: [["1", "1", "1", n]] for value, n in (("a", 4), (None, 3), ("b", 2), ("c", 1))}
+    assert found == {value: JointCounts({("1", "1", "1"): n}) for value, n in (("a", 4), (None, 3), ("b", 2), ("c", 1))}
     assert list(found) == ["a", None, "b", "c"]
     assert list(sliced(tmp_path, "['b', 'a', 'b', NULL, NULL, NULL]", at_most=2)) == [None, "b"]
 

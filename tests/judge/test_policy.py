@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, below, unknown
 from retrain_trigger.core.measurements import Mark
 from retrain_trigger.judge.memory import Attempt, Memory
 from retrain_trigger.judge.policy import Action, Budget, Decision, cooldown_over, decide
@@ -19,8 +19,8 @@ BUDGET = Budget(4, 30 * DAY)
 GOOD = at_least("f1", 0.91, 0.85, limit_name="performance_threshold")
 BAD = at_least("f1", 0.82, 0.85, limit_name="performance_threshold")
 LOST = unknown("f1", "f1 is not a number")
-STILL = at_most("drift", 0.1, 0.2, limit_name="drift_threshold", inclusive=False)
-MOVED = at_most("drift", 0.4, 0.2, limit_name="drift_threshold", inclusive=False)
+STILL = below("drift", 0.1, 0.2, limit_name="drift_threshold")
+MOVED = below("drift", 0.4, 0.2, limit_name="drift_threshold")
 WARNED = replace(MOVED, warns=True)
 UNSEEN = unknown("drift", "drift of 'age' is not a number")
 

@@ -10,6 +10,7 @@ from retrain_trigger.core.findings import at_least
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.bootstrap import compare
+from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.judge.reigns import last_contest, reign_at
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,7 +25,7 @@ def promoted(seq: int, at: datetime, version: str) -> Entry[Event]:
 
 def compared(seq: int, version: str, *, verdict: str | None, passed: bool) -> Entry[Event]:
     gate = at_least("margin", 0.1 if passed else 0.0, 0.02, limit_name="promotion.margin")
-    scores = compare(JointCounts({}), metric="f1", positive="1", certainty=0.9, challengers=1, seed=0, resamples=1)
+    scores = compare(JointCounts({}), Measure("f1"), certainty=0.9, challengers=1, seed=0, resamples=1)
     event = Compared(
         because="so",
         verdict=verdict,

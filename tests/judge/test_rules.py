@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from retrain_trigger.core.findings import Finding, Verdict
-from retrain_trigger.counts.table import ColumnCounts, TableCounts
-from retrain_trigger.judge.rules import RULES, bands, categories, check
+from retrain_trigger.core.records import decoded
+from retrain_trigger.counts.table import ColumnCounts, Profile, TableCounts
+from retrain_trigger.judge.rules import RULES, Case, bands, categories, check
 
 NUMBER = ColumnCounts("number", 0)
 LABELS = {"0": 3200, "1": 2000}
@@ -24,22 +25,28 @@ def table(
 CHAMPION = table()
 
 
+def judged(
+    split: TableCounts, profile: TableCounts | None, features: list[str] | None = None, **allowed: Any
+) -> tuple[Finding, ...]:
+    return check(Case(split=split, profile=profile, features=features, max_missing=0.05, **allowed))
+
+
 def found(
     split: TableCounts, rule: str, profile: TableCounts | None = CHAMPION, features: list[str] | None = None
 ) -> list[Finding]:
-    return [finding for finding in check(split, profile, features=features, max_missing=0.05) if finding.name == rule]
+    return [finding for finding in judged(split, profile, features) if finding.name == rule]
 
 
 def breaches(
     split: TableCounts, profile: TableCounts | None = CHAMPION, features: list[str] | None = None
 ) -> dict[str, str]:
-    findings = check(split, profile, features=features, max_missing=0.05)
+    findings = judged(split, profile, features)
     return {finding.name: finding.because for finding in findings if finding.verdict is Verdict.BREACH}
 
 
 @pytest.mark.parametrize("profile", [None, CHAMPION])
 def test_good_data_passes_every_rule_once(profile: TableCounts | None) -> None:
-    findings = check(table(), profile, features=["a", "b"], max_missing=0.05)
+    findings = judged(table(), profile, ["a", "b"])
     assert [finding.name for finding in findings] == list(RULES)
     assert {finding.verdict for finding in findings} == {Verdict.PASS}
 
@@ -120,7 +127,7 @@ def test_a_vanished_class_and_rows_without_label_are_noted() -> None:
 
 def test_repeated_ids_are_refused_and_equal_rows_noted() -> None:
     split = TableCounts(rows=50, columns={"a": NUMBER}, labels={"0": 25, "1": 25}, duplicate_ids=3, duplicate_rows=4)
-    expected = {"duplicate_ids": "3 of 50 rows repeat the id of another; an id must stand on one row only"}
+    expected = {"duplicate_ids": "3 of 50 rows repeat the id of another; each id must appear once"}
     assert breaches(split, None) == expected
     (noted,) = found(split, "duplicate_rows", None)
     assert noted.because == "4 of 50 rows equal an earlier one; noted, not refused"
@@ -241,9 +248,7 @@ def test_a_label_that_all_but_vanishes_is_refused(
 ) -> None:
     rates = [
         finding
-        for finding in check(
-            table(rows=1000, labels=now), table(rows=1000, labels=before), features=None, max_missing=0.05, label="y"
-        )
+        for finding in judged(table(rows=1000, labels=now), table(rows=1000, labels=before), label="y")
         if finding.name == "label_rate"
     ]
     assert {finding.verdict is Verdict.BREACH for finding in rates} == {refused}
@@ -264,11 +269,9 @@ NEWER = one(NUMBER, days=10)
     ],
 )
 def test_rows_that_stopped_coming(days: float, now: float, refused: bool) -> None:  # noqa: FBT001
-    found = check(
+    found = judged(
         one(NUMBER, days=days),
         NEWER,
-        features=None,
-        max_missing=0.05,
         now=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=now),
         max_age=timedelta(days=3),
     )
@@ -280,8 +283,8 @@ def test_unchecked_columns_may_hold_what_they_like_if_they_are_there() -> None:
     profile = one(number(varies=True, still=1.0))
 
     def found(*unchecked: str) -> set[str]:
-        judged = check(split, profile, features=None, max_missing=0.05, unchecked=unchecked)
-        return {finding.name for finding in judged if finding.verdict is Verdict.BREACH}
+        seen = judged(split, profile, unchecked=frozenset(unchecked))
+        return {finding.name for finding in seen if finding.verdict is Verdict.BREACH}
 
     assert found() == {"classes", "range", "constant", "label_rate"}
     assert found("a", "label") == {"classes"}
@@ -291,7 +294,7 @@ def test_a_profile_of_an_earlier_version_still_loads_and_judges() -> None:
     old = json.loads(
         '{"rows": 5200, "columns": {"a": {"type": "number", "missing": 0}}, "labels": {"0": 3200, "1": 2000}}'
     )
-    assert breaches(one(number(outside=9, varies=False)), TableCounts.from_json({**old, "watched": {}})) == {}
+    assert breaches(one(number(outside=9, varies=False)), decoded(Profile, {**old, "watched": {}})) == {}
 
 
 def test_an_empty_table_is_refused_and_its_nulls_are_unknown() -> None:

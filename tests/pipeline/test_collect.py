@@ -12,7 +12,7 @@ from projects import Project, day
 from retrain_trigger.config import load as settings
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.events import Asked, Kept, Removing, Sealed
-from retrain_trigger.pipeline import by_hand, collect, run, staging
+from retrain_trigger.pipeline import by_hand, collect, decide, run, staging
 from retrain_trigger.pipeline.tick import begun
 from retrain_trigger.questions import standing
 from retrain_trigger.store.ledger import Ledger
@@ -32,7 +32,7 @@ class Shop:
     def train(self) -> str:
         """Train and seal one more version; return its name."""
         self.days += 1
-        outcome = run.run(self.config, now=day(self.days), force="again", say=quiet)
+        outcome = run.run(self.config, now=day(self.days), wish=decide.Wish(force="again"), say=quiet)
         assert outcome.run is not None
         return outcome.run
 
@@ -188,7 +188,7 @@ def test_a_removal_that_the_system_forbids_does_not_break_the_run(shop: Shop) ->
     (shop.models / f".removed-{first}").write_text("a file in the way")
     said: list[str] = []
     shop.days += 1
-    run.run(shop.config, now=day(shop.days), force="again", say=said.append)
+    run.run(shop.config, now=day(shop.days), wish=decide.Wish(force="again"), say=said.append)
     assert any(f"the old version {first} cannot be removed" in line for line in said)
     (shop.models / f".removed-{first}").unlink()
     shop.tick()

@@ -11,7 +11,7 @@ from retrain_trigger.core.events import Decided
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.confusion import Confusion
-from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.counts.histograms import Bins, Histogram, Watched
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import OnDrift
@@ -56,7 +56,7 @@ def found(days: int, *, latest: tuple[int, ...] = MOVED, usual: tuple[int, ...] 
         )
         for day in range(days)
     ]
-    reference = {name: (BINS, Histogram((*[500] * 10, 0))) for name in ("seq", "age")}
+    reference = {name: Watched(BINS, Histogram((*[500] * 10, 0))) for name in ("seq", "age")}
     config = settings.defaults(["logs.predictions=p.jsonl", f"drift.ignore=[{ignore}]"])
     return judged(config, Observed(windows=windows, reference=reference), Memory(), now=START + timedelta(days=days))
 

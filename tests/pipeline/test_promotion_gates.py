@@ -113,7 +113,7 @@ def test_a_sabotaged_gate_promotes_nothing(champion: Project, tmp_path: Path) ->
     (tmp_path / "sitecustomize.py").write_text(
         "from retrain_trigger.core.findings import Finding, Verdict\n"
         "from retrain_trigger.judge.gates import gates\n"
-        "def open_gate(**_):\n"
+        "def open_gate(_):\n"
         "    return Finding(name='certainty', verdict=Verdict.PASS, value=1, limit=0, because='anything goes')\n"
         "gates.GATES['certainty'] = open_gate\n"
     )

@@ -13,6 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from retrain_trigger.cli import printing
 from retrain_trigger.config import load
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.pipeline.tick import asked, registry
@@ -117,7 +118,7 @@ def test_no_model_is_given_the_label_of_a_logged_request(rivals: Project, tmp_pa
     loaded = load.load(project.folder / "config.yaml")
     asking = DecisionTreeClassifier().fit(pd.DataFrame({"label": [0, 1]}), [0, 1])
     joblib.dump(asking, tmp_path / "asking.joblib")
-    registry(loaded).seal("asking", model=tmp_path / "asking.joblib", card={}, profile=None, log=None)
+    registry(loaded).seal(Card(version="asking"), model=tmp_path / "asking.joblib", profile=None, log=None)
     with asked(loaded, now=day(3.5), say=lambda _: None) as tick, pytest.raises(PromotionError, match="column 'label'"):
         rehearse(tick, Champion(project.pointer["version"], day(0)), "asking")
 

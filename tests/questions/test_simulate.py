@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 from projects import START, Project
 
-from retrain_trigger.cli.commands import main
+from retrain_trigger.cli.door import main
 from retrain_trigger.config import load as settings
 from retrain_trigger.config.load import Config
 from retrain_trigger.judge.policy import Action

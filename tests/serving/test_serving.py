@@ -23,6 +23,7 @@ from projects import Project, day
 from sklearn.dummy import DummyClassifier
 
 from retrain_trigger import serving
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.serving import shadow as shadowing
 from retrain_trigger.store import files
@@ -81,7 +82,7 @@ class Models:
             model = DummyClassifier(strategy="constant", constant=version).fit(table, [version, "another"])
         left = self.folder / "left"
         joblib.dump(model, left)
-        digest = self.registry.seal(version, model=left, card=card, profile=None, log=None)
+        digest = self.registry.seal(Card(version=version, **card), model=left, profile=None, log=None)
         self.generation += 1
         path = self.registry.relative_path(version)
         return Pointer(

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.counts.histograms import Bins, Histogram, Watched
+from retrain_trigger.counts.table import ColumnCounts, Profile
 from retrain_trigger.store.registry import Registry
 
 POINTER = Pointer(
@@ -36,12 +39,15 @@ def private_umask() -> Iterator[None]:
     os.umask(before)
 
 
-def seal(registry: Registry, version: str, content: bytes = b"a model", **more: Any) -> str:
+PROFILE = Profile(rows=3, columns={}, labels={})
+
+
+def seal(registry: Registry, version: str, content: bytes = b"a model") -> str:
     model = registry.folder.parent / f"{version}.trained"
     model.write_bytes(content)
     log = registry.folder.parent / "train.log"
     log.write_text("trained\n")
-    return registry.seal(version, model=model, card={"run": "r"}, profile={"rows": 3}, log=log, **more)
+    return registry.seal(Card(run="r", version=version), model=model, profile=PROFILE, log=log)
 
 
 def test_a_sealed_version_is_whole_read_only_and_what_was_trained(registry: Registry) -> None:
@@ -52,8 +58,8 @@ def test_a_sealed_version_is_whole_read_only_and_what_was_trained(registry: Regi
     )
     assert oct(folder.stat().st_mode)[-3:] == "555"
     assert registry.model("v1").read_bytes() == b"a model"
-    assert registry.card("v1") == {"schema": 1, "run": "r", "version": "v1", "sha256": digest}
-    assert registry.profile("v1") == {"schema": 1, "rows": 3}
+    assert registry.card("v1") == Card(run="r", version="v1", sha256=digest)
+    assert registry.profile("v1") == PROFILE
     assert registry.verified("v1") == digest
     assert [path.name for path in registry.folder.iterdir()] == ["v1"]
 
@@ -120,13 +126,13 @@ def test_a_model_that_is_a_link_is_not_sealed(registry: Registry, tmp_path: Path
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "model").symlink_to("secret")
     with pytest.raises(OSError, match="model"):
-        registry.seal("v1", model=tmp_path / "model", card={}, profile=None, log=None)
+        registry.seal(Card(version="v1"), model=tmp_path / "model", profile=None, log=None)
     assert registry.versions() == []
 
 
 def test_an_adopted_model_has_neither_profile_nor_log(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "production").write_bytes(b"a model")
-    registry.seal("v1", model=tmp_path / "production", card={}, profile=None, log=None)
+    registry.seal(Card(version="v1"), model=tmp_path / "production", profile=None, log=None)
     assert registry.profile("v1") is None
     assert sorted(path.name for path in (registry.folder / "v1").iterdir()) == ["card.json", "model.joblib"]
 
@@ -187,14 +193,34 @@ def test_what_is_no_pointer_is_named_and_not_guessed_at(registry: Registry, cont
 
 def test_every_document_says_its_schema_and_one_without_is_of_the_first(registry: Registry) -> None:
     seal(registry, "v1")
-    assert (registry.card("v1")["schema"], registry.profile("v1")) == (1, {"schema": 1, "rows": 3})
-    card = registry.folder / "v1/card.json"
+    card, profile = registry.folder / "v1/card.json", registry.folder / "v1/profile.json"
+    assert [json.loads(path.read_text())["schema"] for path in (card, profile)] == [2, 2]
     card.chmod(0o644)
     card.write_text('{"run": "r"}')
-    assert registry.card("v1") == {"run": "r"}
+    assert registry.card("v1") == Card(run="r")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 2}'])
+def test_a_profile_of_the_first_schema_is_read(registry: Registry) -> None:
+    seal(registry, "v1")
+    profile = registry.folder / "v1/profile.json"
+    profile.chmod(0o644)
+    profile.write_text(
+        '{"schema": 1, "rows": 9, "columns": {"a": {"type": "text", "missing": 1, "values": ["x"]}}, "labels": {"1": 9}, '
+        '"watched": {"a": {"bins": {"kind": "category", "values": ["x"]}, "counts": [7, 1, 1]}, "b": {"bins": '
+        '{"kind": "number", "edges": [1.0, 2.5], "atoms": [1.0], "low": 0.0, "high": 9.0}, "counts": [1, 2, 3, 3, 0]}}}'
+    )
+    assert registry.profile("v1") == Profile(
+        rows=9,
+        columns={"a": ColumnCounts("text", 1, values=("x",))},
+        labels={"1": 9},
+        watched={
+            "a": Watched(Bins.categorical({"x": 1}), Histogram((7, 1, 1))),
+            "b": Watched(Bins.numeric([2.5], [1.0], low=0.0, high=9.0), Histogram((1, 2, 3, 3, 0))),
+        },
+    )
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"schema": 3}', '{"seconds": 1, "trained_at": 7}'])
 def test_a_broken_card_is_named(registry: Registry, content: str) -> None:
     seal(registry, "v1")
     card = registry.folder / "v1/card.json"

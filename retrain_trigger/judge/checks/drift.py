@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
-from retrain_trigger.core.findings import Finding, Verdict, at_most, figures, unknown
+from retrain_trigger.core.findings import Finding, Verdict, below, figures, unknown
 from retrain_trigger.core.measurements import Measurement
-from retrain_trigger.counts.histograms import Bins, Histogram
+from retrain_trigger.core.records import Document, Json
+from retrain_trigger.counts.histograms import Bins, Histogram, Reference, Watched
 from retrain_trigger.judge.checks.point import point_rule, stated_rows, too_few_rows
 from retrain_trigger.judge.checks.pooling import EXPECTED_ROWS, expected_scale, pooled
 from retrain_trigger.judge.policy import Patience
@@ -26,7 +26,7 @@ expected rows and p from 1e-3 to 1e-5.
 
 
 def check(
-    reference: Mapping[str, tuple[Bins, Histogram]],
+    reference: Reference,
     window: Mapping[str, Histogram],
     *,
     threshold: float,
@@ -44,11 +44,11 @@ def check(
     and named in the evidence; unknown where none is left. Raises ValueError where a window was not counted by the
     reference's bins.
     """
-    present = {name: window[name] for name in sorted(reference.keys() & window.keys()) if reference[name][1].rows}
+    present = {name: window[name] for name in sorted(reference.keys() & window.keys()) if reference[name].counts.rows}
     counted = {name: counts for name, counts in present.items() if counts.rows >= max(min_rows, 1)}
-    moves = {name: _move(*reference[name], counts) for name, counts in counted.items()}
+    moves = {name: _move(reference[name], counts) for name, counts in counted.items()}
     rows = max((counts.rows for counts in present.values()), default=0)
-    evidence: dict[str, Any] = {
+    evidence: dict[str, Json] = {
         "rows": rows,
         "absent": sorted(reference.keys() - present.keys()),
         "too_few_rows": sorted(present.keys() - counted.keys()),
@@ -210,11 +210,12 @@ class _Move:
     def words(self) -> str:
         return f"{self.bin} from {_percent(self.was)} to {_percent(self.now)}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         return {"psi": self.value, "p": self.p, "bin": self.bin, "was": self.was, "now": self.now}
 
 
-def _move(bins: Bins, reference: Histogram, window: Histogram) -> _Move:
+def _move(column: Watched, window: Histogram) -> _Move:
+    bins, reference = column.bins, column.counts
     m, n = reference.rows, window.rows
     shares = [(was / m, now / n) for was, now in zip(reference.counts, window.counts, strict=True)]
     place = max(range(bins.size), key=lambda place: abs(shares[place][1] - shares[place][0]))
@@ -225,7 +226,7 @@ def _move(bins: Bins, reference: Histogram, window: Histogram) -> _Move:
 
 
 def _verdict(
-    ranked: Sequence[tuple[str, _Move]], breached: Sequence[str], threshold: float, evidence: Mapping[str, Any]
+    ranked: Sequence[tuple[str, _Move]], breached: Sequence[str], threshold: float, evidence: Document
 ) -> Finding:
     rows, judged = evidence["rows"], evidence["judged"]
     note = f"{rows:,} rows, {judged:,} {'column' if judged == 1 else 'columns'}, psi"
@@ -242,18 +243,17 @@ def _verdict(
         note = f"{name}; {note}"
     else:
         return _by_chance(name, move, threshold, note, evidence)
-    return at_most(
+    return below(
         "drift",
         move.value,
         threshold,
         limit_name="drift_threshold",
         note=note,
-        inclusive=False,
         evidence=evidence,
     )
 
 
-def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Mapping[str, Any]) -> Finding:
+def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Document) -> Finding:
     seen, allowed = figures(move.value, threshold)
     because = f"drift {seen} reaches drift_threshold {allowed}, not proven yet: it may be chance ({name}, p {move.p:.2g}; {note})"
     return Finding(
@@ -274,13 +274,12 @@ def _furthest(drift: Mapping[str, float | None], threshold: float, note: str) ->
         noted = f" ({note})" if note else ""
         return unknown("drift", f"drift{_of(lost)} is not a number{noted}", limit=threshold)
     named = _named([(feature, -value) for value, feature in moved if feature], threshold)
-    return at_most(
+    return below(
         "drift",
         max(known.values()),
         threshold,
         limit_name="drift_threshold",
         note="; ".join(part for part in (named, note) if part),
-        inclusive=False,
         evidence={"features": [feature for _, feature in moved if feature]},
     )
 

@@ -4,12 +4,12 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from retrain_trigger.core.findings import Finding, at_least, at_most, figures, unknown
+from retrain_trigger.core.findings import Finding, at_least, at_most, figures, noted, unknown
+from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.counts.scores import EDGES, SCORE_BINS, ScoreCounts
-from retrain_trigger.judge.metrics import METRICS, of_classes
+from retrain_trigger.judge.metrics import METRICS, Measure
 
 ENDS = (0.0, *EDGES, 1.0)
 """Ends of the score bins: bin b lies between ENDS[b] and ENDS[b + 1]."""
@@ -104,10 +104,7 @@ def expected(scores: ScoreCounts, calibration: Calibration, positive: str) -> On
 def estimated(
     scores: ScoreCounts,
     calibration: Calibration,
-    metric: str,
-    positive: str,
-    *,
-    cost: tuple[float, float] = (1.0, 1.0),
+    measure: Measure,
 ) -> float:
     """Return a metric of METRICS of the expected counts, all other classes as one; NaN where it is 0/0.
 
@@ -119,23 +116,21 @@ def estimated(
 
     >>> from retrain_trigger.counts.scores import bin_of
     >>> rows = {(bin_of(0.9), "1", "1"): 9, (bin_of(0.9), "1", "0"): 1, (bin_of(0.2), "0", "0"): 8}
-    >>> from retrain_trigger.counts.scores import bin_of
     >>> learned = calibration(ScoreCounts(rows), "1")
-    >>> estimated(ScoreCounts({(bin_of(0.9), "1", None): 50, (bin_of(0.2), "0", None): 50}), learned, "precision", "1")
+    >>> scores = ScoreCounts({(bin_of(0.9), "1", None): 50, (bin_of(0.2), "0", None): 50})
+    >>> estimated(scores, learned, Measure("precision", "1"))
     0.9
     """
-    return _metric(expected(scores, calibration, positive), metric, cost)
+    return _metric(expected(scores, calibration, measure.positive), measure)
 
 
 def check(
     scores: ScoreCounts | None,
     calibration: Calibration | None,
+    measure: Measure,
     *,
-    metric: str,
-    positive: str,
     threshold: float,
     min_rows: int,
-    cost: tuple[float, float] = (1.0, 1.0),
     note: str = "",
 ) -> Finding:
     """Judge the estimated metric of one window's scores; it only warns.
@@ -143,36 +138,28 @@ def check(
     Unknown where fewer than `min_rows` rows have a score or were learned from, where those were all of one class or
     are not explained by their scores (LARGEST_MISFIT), or where the metric looks at more than two classes.
     """
-    name = f"estimated_{metric}"
-    evidence: dict[str, Any] = {}
+    name = f"estimated_{measure.metric}"
+    evidence: dict[str, Json] = {}
     if scores is None or calibration is None:
         missing = "row with a score" if scores is None else "labelled row with a score to learn from"
-        return unknown(name, _noted(f"there is no {missing}", note), limit=threshold, warns=True, evidence=evidence)
+        return unknown(name, noted(f"there is no {missing}", note), limit=threshold, warns=True, evidence=evidence)
     evidence |= {"rows": scores.rows, "learned_from": calibration.rows}
-    obstacle = _obstacle(scores, calibration, metric, positive, min_rows=min_rows, cost=cost)
+    obstacle = _obstacle(scores, calibration, measure, min_rows=min_rows)
     if obstacle:
-        return unknown(name, _noted(obstacle, note), limit=threshold, warns=True, evidence=evidence)
-    judge = at_most if METRICS[metric].lower_is_better else at_least
+        return unknown(name, noted(obstacle, note), limit=threshold, warns=True, evidence=evidence)
+    judge = at_least if measure.sign > 0 else at_most
     found = judge(
         name,
-        estimated(scores, calibration, metric, positive, cost=cost),
+        estimated(scores, calibration, measure),
         threshold,
         limit_name="performance_threshold",
         note="; ".join(part for part in (f"expected of the scores of {scores.rows:,} rows", note) if part),
-        evidence=evidence | {"expected": expected(scores, calibration, positive)._asdict()},
+        evidence=evidence | {"expected": expected(scores, calibration, measure.positive)._asdict()},
     )
     return replace(found, warns=True)
 
 
-def _obstacle(
-    scores: ScoreCounts,
-    calibration: Calibration,
-    metric: str,
-    positive: str,
-    *,
-    min_rows: int,
-    cost: tuple[float, float],
-) -> str | None:
+def _obstacle(scores: ScoreCounts, calibration: Calibration, measure: Measure, *, min_rows: int) -> str | None:
     """Say why nothing can be estimated, None where it can."""
     if scores.rows < min_rows:
         return f"{scores.rows:,} rows with a score are fewer than trigger.min_rows {min_rows:,}"
@@ -181,23 +168,24 @@ def _obstacle(
         return f"{learned} are fewer than trigger.min_rows {min_rows:,}"
     if calibration.positives in {0, calibration.rows}:
         return f"{learned} are of one class"
-    classes = len(scores.classes | calibration.classes | {positive})
+    classes = len(scores.classes | calibration.classes | {measure.positive})
+    metric = measure.metric
     if not METRICS[metric].of_one_class and classes > len(("positive", "rest")):
         return f"the score of one class does not tell {metric} of {classes} classes"
-    realised, fitted = (_metric(cells, metric, cost) for cells in (calibration.realised, calibration.fitted))
-    if abs(fitted - realised) > LARGEST_MISFIT * (max(cost) if metric == "cost" else 1):
+    realised, fitted = (_metric(cells, measure) for cells in (calibration.realised, calibration.fitted))
+    if abs(fitted - realised) > LARGEST_MISFIT * (max(measure.cost) if metric == "cost" else 1):
         seen = " by the scores, ".join(figures(fitted, realised))
         return (
             f"the scores do not explain the labels they were learned from ({metric} {seen} in truth): "
-            f"is the score the probability of {positive!r}?"
+            f"is the score the probability of {measure.positive!r}?"
         )
     return None
 
 
-def _metric(cells: OneVsRest, metric: str, cost: tuple[float, float]) -> float:
+def _metric(cells: OneVsRest, measure: Measure) -> float:
     by_class = {"positive": cells, "rest": OneVsRest(cells.tn, cells.fn, cells.fp, cells.tp)}
     try:
-        return float(of_classes(metric, cost=cost)(by_class, "positive"))
+        return float(measure.of_classes(by_class, "positive"))
     except ZeroDivisionError:  # expected counts are fractions, and Python's 0.0 / 0.0 is not NaN
         return math.nan
 
@@ -253,7 +241,3 @@ def _middle(cell: int) -> float:
 
 def _cell(place: int, said: str, positive: str) -> int:
     return 2 * place + (said == positive)
-
-
-def _noted(sentence: str, note: str) -> str:
-    return f"{sentence} ({note})" if note else sentence

@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retrain_trigger.core.findings import ALERT, Finding, Verdict, figures, unknown
 from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.core.records import Json
 from retrain_trigger.judge.checks.overdispersion import LATEST_PAIRS, overdispersion, swing
 from retrain_trigger.judge.metrics import RATIOS, Cells, Ratio
 
@@ -36,6 +37,12 @@ class Alert(NamedTuple):
     window: int
     log: float
     counts: Counts
+
+
+DIGITS_END = 1e9
+"""From here on, odds and evidence are written as a power of ten."""
+
+_ROUNDING = 1e-9  # a logarithm so near 0 is that of 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,7 +387,7 @@ def _log_powers(log: float, n: int) -> float:
     >>> round(math.exp(_log_powers(math.log(2), 3))), round(math.exp(_log_powers(0.0, 3)))
     (14, 3)
     """
-    if abs(log) < 1e-9:  # noqa: PLR2004  (x is 1 within rounding)
+    if abs(log) < _ROUNDING:
         return math.log(n)
     size = abs(log)
     most = n * log if log > 0 else log
@@ -430,10 +437,10 @@ def _side(detector: Detector) -> str:
 
 def _whole(evidence: float) -> str:
     # Rounded down: 999.9 of 1,000 must not read as if it had been reached.
-    return f"{math.floor(evidence):,}" if evidence < 1e9 else f"{evidence:.0e}"  # noqa: PLR2004  (where digits end)
+    return f"{math.floor(evidence):,}" if evidence < DIGITS_END else f"{evidence:.0e}"
 
 
-def _shown(detector: Detector, needs: int | None) -> dict[str, Any]:
+def _shown(detector: Detector, needs: int | None) -> dict[str, Json]:
     return {
         "rule": "sequential",
         "watching": _watched(detector),

@@ -3,11 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retrain_trigger.core.events import Said
-from retrain_trigger.core.findings import Finding, Verdict, unknown
+from retrain_trigger.core.findings import Finding, Verdict, judged, unknown
 from retrain_trigger.counts.scores import ExposureCounts
 
 Stratum = tuple[int, int, int, int]
@@ -67,8 +68,8 @@ def check(
             label_gap(exposure, positive, min_rows=min_rows),
         ]
     if len(versions) >= FEWEST_VERSIONS:
-        judged = [version for version in versions if version.rows >= max(min_rows, 1)]
-        found.append(prediction_trend(judged, min_rows=min_rows))
+        spoke = [version for version in versions if version.rows >= max(min_rows, 1)]
+        found.append(prediction_trend(spoke, min_rows=min_rows))
     return tuple(found)
 
 
@@ -86,15 +87,9 @@ def exposed_share(exposure: ExposureCounts, *, min_rows: int) -> Finding:
         return _too_few(name, f"{rows:,} labelled rows that say whether they were exposed", min_rows, MOST_EXPOSED)
     share = sum(count for exposed, count in labels if exposed) / rows
     seen = f"the model itself brought about {_percent(share)} of the labels"
-    return _signature(
-        name,
-        share,
-        MOST_EXPOSED,
-        f"{seen} ({rows:,} labelled rows, limit {_percent(MOST_EXPOSED)})",
-        "what it never lets through it never learns; keep some rows unexposed",
-        there=share > MOST_EXPOSED,
-        evidence={"rows": rows},
-    )
+    because = f"{seen} ({rows:,} labelled rows, limit {_percent(MOST_EXPOSED)})"
+    found = judged(name, share, MOST_EXPOSED, because, fits=share <= MOST_EXPOSED, evidence={"rows": rows})
+    return _signature(found, "what it never lets through it never learns; keep some rows unexposed")
 
 
 def label_gap(exposure: ExposureCounts, positive: str, *, min_rows: int) -> Finding:
@@ -147,14 +142,11 @@ def prediction_trend(versions: Sequence[Said], *, min_rows: int) -> Finding:
     way = "rose" if effect > 0 else "fell"
     moved = f"{way} with each of the last {run + 1} champions" if there else "has no clear trend over the champions"
     latest = _latest(shares, run + 1 if there else FEWEST_VERSIONS)
+    because = f"the share predicted positive {moved}, {latest} (effect size {abs(effect):.2f}, limit {SMALLEST_EFFECT})"
+    more = {"versions": shares, "run": run + 1}
     return _signature(
-        name,
-        abs(effect),
-        SMALLEST_EFFECT,
-        f"the share predicted positive {moved}, {latest} (effect size {abs(effect):.2f}, limit {SMALLEST_EFFECT})",
+        judged(name, abs(effect), SMALLEST_EFFECT, because, fits=not there, evidence=more),
         "either the world moves or the model teaches itself; look at unexposed rows before the next promotion",
-        there=there,
-        evidence={"versions": shares, "run": run + 1},
     )
 
 
@@ -226,29 +218,16 @@ def _latest(texts: Sequence[str], versions: int) -> str:
 def _gap_finding(name: str, gap: Gap, seen: str, advice: str, *, rows: tuple[int, int]) -> Finding:
     significant = abs(gap.errors) >= SIGNIFICANT
     chance = "" if significant else ", not beyond chance"
-    return _signature(
-        name,
-        abs(gap.effect),
-        SMALLEST_EFFECT,
-        f"{seen} (effect size {abs(gap.effect):.2f}, limit {SMALLEST_EFFECT}{chance})",
-        advice,
-        there=significant and abs(gap.effect) >= SMALLEST_EFFECT,
-        evidence={**gap._asdict(), "rows": list(rows)},
-    )
+    there = significant and abs(gap.effect) >= SMALLEST_EFFECT
+    because = f"{seen} (effect size {abs(gap.effect):.2f}, limit {SMALLEST_EFFECT}{chance})"
+    more = {**gap._asdict(), "rows": list(rows)}
+    return _signature(judged(name, abs(gap.effect), SMALLEST_EFFECT, because, fits=not there, evidence=more), advice)
 
 
-def _signature(
-    name: str, value: float, limit: float, seen: str, advice: str, *, there: bool, evidence: Mapping[str, Any]
-) -> Finding:
-    return Finding(
-        name=name,
-        verdict=Verdict.BREACH if there else Verdict.PASS,
-        value=value,
-        limit=limit,
-        because=f"{seen}: {advice}" if there else seen,
-        warns=True,
-        evidence=evidence,
-    )
+def _signature(found: Finding, advice: str) -> Finding:
+    """Return a finding that only warns, with advice where there is a sign."""
+    because = f"{found.because}: {advice}" if found.verdict is Verdict.BREACH else found.because
+    return replace(found, because=because, warns=True)
 
 
 def _too_few(name: str, seen: str, min_rows: int, limit: float) -> Finding:

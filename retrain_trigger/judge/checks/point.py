@@ -7,35 +7,34 @@ from dataclasses import replace
 from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.confusion import OneVsRest
-from retrain_trigger.judge.metrics import METRICS, of_classes
+from retrain_trigger.judge.metrics import METRICS, Measure
 from retrain_trigger.judge.policy import Patience
 
 
 def check(
     measurements: Sequence[Measurement],
+    measure: Measure,
     *,
-    metric: str,
     threshold: float,
-    direction: str,
     min_rows: int,
     patience: Patience,
-    cost: tuple[float, float] = (1.0, 1.0),
 ) -> Finding:
     """Judge the metric by the point rule; `measurements` are those the champion answers for, oldest first.
 
-    `direction` is a key of DIRECTIONS. Unknown where there is no measurement, or the latest is no finite number or
-    states fewer than `min_rows` labelled rows.
+    Unknown where there is no measurement, or the latest is no finite number or states fewer than `min_rows` labelled
+    rows.
     """
+    metric, direction = measure.metric, at_least if measure.sign > 0 else at_most
 
     def judge(measurement: Measurement, note: str) -> Finding:
         rows = stated_rows(measurement)
         if rows is not None and rows < min_rows:
             return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
         seen = note if rows is None else f"{rows:,} labelled rows, {note}"
-        value = value_of(measurement, metric, cost)
+        value = value_of(measurement, measure)
         if value is None and measurement.counts is not None and metric in METRICS:
             return unknown(metric, f"{metric} is not defined: {METRICS[metric].undefined} ({seen})", limit=threshold)
-        return DIRECTIONS[direction](metric, value, threshold, limit_name="performance_threshold", note=seen)
+        return direction(metric, value, threshold, limit_name="performance_threshold", note=seen)
 
     return point_rule(metric, measurements, judge, patience=patience)
 
@@ -85,13 +84,13 @@ def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float, note: str
     return unknown(name, f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}{noted}", limit=limit)
 
 
-def value_of(measurement: Measurement, metric: str, cost: tuple[float, float]) -> float | None:
+def value_of(measurement: Measurement, measure: Measure) -> float | None:
     """Return the logged value, else the one that follows from tp, fp, fn, tn as a table of two classes."""
     value = measurement.value
-    if value is None and measurement.counts is not None and metric in METRICS:
+    if value is None and measurement.counts is not None and measure.metric in METRICS:
         tp, fp, fn, tn = measurement.counts
         by_class = {"positive": OneVsRest(tp, fp, fn, tn), "rest": OneVsRest(tn, fn, fp, tp)}
-        value = of_classes(metric, cost=cost)(by_class, "positive")
+        value = measure.of_classes(by_class, "positive")
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -106,6 +105,3 @@ def _rule_in_words(hits: int, recent: int, patience: Patience, *, waiting: bool)
 
 def _iso(measurement: Measurement) -> str | None:
     return None if measurement.at is None else measurement.at.isoformat().replace("+00:00", "Z")
-
-
-DIRECTIONS: dict[str, Callable[..., Finding]] = {"higher_is_better": at_least, "lower_is_better": at_most}

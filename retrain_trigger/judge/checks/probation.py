@@ -1,15 +1,21 @@
-"""Whether a new champion does worse than its predecessor was doing, from the windows of both."""
+"""Whether a new champion does worse than its predecessor was doing, from the windows of both.
+
+Sources: Cochran, Sampling Techniques, 1977 (variance of a ratio); McCullagh, Nelder, Generalized Linear Models, 1989
+(overdispersion); Wallace, Bounds on normal approximations to Student's and the chi-square distributions, 1959;
+benchmarks/probation.py has what it comes to.
+"""
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Finding, Verdict, figures, unknown
-from retrain_trigger.judge.checks.evidence import Counts, Detector, ratio_of, swing_between
+from retrain_trigger.core.records import Json
+from retrain_trigger.judge.checks.evidence import DIGITS_END, Counts, Detector, ratio_of, swing_between
 from retrain_trigger.judge.checks.overdispersion import FARTHEST, PRIOR_PAIRS, overdispersion
-from retrain_trigger.judge.metrics import RATIOS, Ratio
+from retrain_trigger.judge.metrics import RATIOS, Measure, Ratio
 
 ONE_PERCENT = 100.0
 """An equally good champion may be rolled back in at most one of so many probations."""
@@ -39,11 +45,9 @@ MOST_ODDS = 1e300
 def standing(
     version: str,
     windows: Sequence[Window],
+    measure: Measure,
     *,
-    metric: str,
     threshold: float,
-    lower_is_better: bool,
-    cost: tuple[float, float] = (1.0, 1.0),
 ) -> Standing:
     """Return how a champion is doing: its level is the stretch of latest windows on the wrong side of `threshold`.
 
@@ -52,10 +56,11 @@ def standing(
     out (`_usual`), and a stretch needs evidence of FOUND_BAD: a window that is a little low by chance is no stretch.
 
     >>> weeks = [Window(0.9, None, None)] * 5 + [Window(0.7, None, None)] * 2
-    >>> standing("v1", weeks, metric="f1", threshold=0.85, lower_is_better=False).level
+    >>> standing("v1", weeks, Measure("f1"), threshold=0.85).level
     2
     """
     kept = tuple(windows[-MOST_WINDOWS:])
+    metric, cost = measure.metric, measure.cost
     if _counted(metric, kept):
         kept = _usual(kept, ratio_of(metric, cost))
         detector = Detector.begin(metric, threshold=threshold, false_alarm_every=FOUND_BAD, cost=cost)
@@ -63,9 +68,7 @@ def standing(
             detector = detector.after(window.counts or (0, 0, 0, 0))
         stretch = detector.stretch_windows if detector.alarms else 0
     else:
-        sides = [
-            (each.value - threshold) * (-1 if lower_is_better else 1) < 0 for each in kept if each.value is not None
-        ]
+        sides = [(each.value - threshold) * measure.sign < 0 for each in kept if each.value is not None]
         stretch = next((place for place, wrong in enumerate(reversed(sides)) if not wrong), len(sides))
     level = min(stretch or LEVEL_WINDOWS, LEVEL_WINDOWS, len(kept))
     return Standing(version=version, windows=kept, level=level)
@@ -74,13 +77,11 @@ def standing(
 def check(
     before: Standing,
     windows: Sequence[Window],
+    measure: Measure,
     *,
-    metric: str,
-    lower_is_better: bool,
     margin: float,
     looks: int,
     min_rows: int,
-    cost: tuple[float, float] = (1.0, 1.0),
 ) -> Finding:
     """Judge whether a champion does worse, over all `windows` since its promotion, than its predecessor before it.
 
@@ -93,34 +94,20 @@ def check(
     back, where windows are exchangeable: where the metric wanders slowly, neighbours are alike and it may be more. The
     finding's value is 1/p ("chance gives this once in ..."), its limit ONE_PERCENT * looks.
 
-    `_from_counts` and `_from_values` say what SE and P are. With counts, outage days (`_usual`) of the predecessor
-    are left out, and a champion must be worse with its own and without them.
-
     Unknown where either has fewer than `min_rows` labelled rows, where rows are stated, or, with values only, there
     are fewer than MIN_PAIRS pairs. What it cannot know: that the world has become harder for both.
 
-    Sources: Cochran, Sampling Techniques, 1977 (variance of a ratio); McCullagh, Nelder, Generalized Linear Models,
-    1989 (overdispersion); Wallace, Bounds on normal approximations to Student's and the chi-square distributions, 1959;
-    benchmarks/probation.py has what it comes to.
-
     >>> was = Standing(version="v1", windows=(Window(None, None, (125, 25, 25, 325)),) * 3, level=3)
-    >>> options = {"metric": "f1", "lower_is_better": False, "margin": 0.02, "looks": 7, "min_rows": 200}
-    >>> check(was, [Window(None, None, (120, 30, 30, 320))], **options).verdict.value
+    >>> options = {"margin": 0.02, "looks": 7, "min_rows": 200}
+    >>> check(was, [Window(None, None, (120, 30, 30, 320))], Measure("f1"), **options).verdict.value
     'PASS'
-    >>> check(was, [Window(None, None, (108, 40, 42, 310))] * 2, **options).because
+    >>> check(was, [Window(None, None, (108, 40, 42, 310))] * 2, Measure("f1"), **options).because
     'f1 0.72 since its promotion (1,000 rows of 2 windows) is worse than the 0.83 of its predecessor v1 (1,500 rows of 3 windows): chance gives that once in 440,000, probation allows 1 in 700'
     """
-    limit = ONE_PERCENT * looks
-    then, now = before.windows[-before.level :], tuple(windows)
-    groups = (before.windows[: -before.level], then, now)
-    if not now:
+    metric, limit = measure.metric, ONE_PERCENT * looks
+    if not windows:
         return unknown("probation", f"no {metric} was measured since its promotion", limit=limit)
-    if _counted(metric, (*before.windows, *now)):
-        ratio = ratio_of(metric, cost)
-        usual = (*groups[:-1], _usual(now, ratio, settled=False))
-        seen = min((_from_counts(each, ratio) for each in (groups, usual)), key=lambda found: found.odds)
-    else:
-        seen = _from_values(groups, sign=-1 if lower_is_better else 1)
+    seen = _seen(before, tuple(windows), measure)
     lacking = _lacking(seen, metric, min_rows)
     if lacking is not None:
         return unknown("probation", lacking, limit=limit)
@@ -131,8 +118,22 @@ def check(
         value=seen.odds,
         limit=limit,
         because=_in_words(seen, before, metric, limit, margin, worse=worse),
-        evidence={"predecessor": before.version, "judged_windows": len(now), **_evidence(seen)},
+        evidence={"predecessor": before.version, "judged_windows": len(windows), **_evidence(seen)},
     )
+
+
+def _seen(before: Standing, now: tuple[Window, ...], measure: Measure) -> "_Seen":
+    """Compare two champions; `_from_counts` and `_from_values` say what SE and P are.
+
+    With counts, outage days (`_usual`) of the predecessor are left out, and a champion must be worse with its own and
+    without them.
+    """
+    groups = (before.windows[: -before.level], before.windows[-before.level :], now)
+    if not _counted(measure.metric, (*before.windows, *now)):
+        return _from_values(groups, sign=measure.sign)
+    ratio = ratio_of(measure.metric, measure.cost)
+    usual = (*groups[:-1], _usual(now, ratio, settled=False))
+    return min((_from_counts(each, ratio) for each in (groups, usual)), key=lambda found: found.odds)
 
 
 def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
@@ -145,7 +146,7 @@ def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
     return None
 
 
-def _evidence(seen: "_Seen") -> dict[str, Any]:
+def _evidence(seen: "_Seen") -> dict[str, Json]:
     return {
         "before": seen.before,
         "since": seen.value,
@@ -318,7 +319,7 @@ def _rows(rows: int | None, windows: int) -> str:
 
 def _shown(odds: float) -> str:
     """Write odds with two digits, rounded down: what is just under a limit must not read as if it had reached it."""
-    if odds >= 1e9:  # noqa: PLR2004  (where digits end)
+    if odds >= DIGITS_END:
         return f"{odds:.0e}"
     step = 10 ** max(0, int(math.log10(odds)) - 1)
     return f"{math.floor(odds) // step * step:,}"

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from retrain_trigger.core.findings import Finding, Verdict, figures, unknown
+from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.checks.evidence import Detector
@@ -168,7 +169,7 @@ def _notes(found: Slices) -> str:
     return f" ({'; '.join(notes)})" if notes else ""
 
 
-def _shown(rule: str, named: Sequence[Slice], slices: int, found: Slices) -> dict[str, Any]:
+def _shown(rule: str, named: Sequence[Slice], slices: int, found: Slices) -> dict[str, Json]:
     return {
         "rule": rule,
         "breached": [list(each) for each in named],

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from retrain_trigger.core.records import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Agreement:
         said = sorted({word for pair in self.cells for word in pair})
         return {word: (self._share(0, word), self._share(1, word)) for word in said} if self.rows else {}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the agreement as a JSON object."""
         shares = {word: list(pair) for word, pair in self.shares.items()}
         return {"rows": self.rows, "share": self.share, "flips": [list(f) for f in self.flips], "shares": shares}

@@ -1,7 +1,6 @@
 """Champion and challenger on the same rows, from the counts of who said what."""
 
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 
 from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.counts.confusion import JointCounts, OneVsRest
-from retrain_trigger.judge.metrics import METRICS, of_classes, score
+from retrain_trigger.judge.metrics import Measure
 
 RESAMPLES = 10_000
 """Bootstrap resamples: the ends of a 95 % interval are then known to about 1 % of its width."""
@@ -26,18 +25,15 @@ SMOOTHING = 2.0
 Then 5 of 5 rows are no certainty of 95 %, and 6 of 6 are, as in McNemar's exact test."""
 
 Numbers = npt.NDArray[np.float64]
-Metric = Callable[[Mapping[str, OneVsRest], str], Any]
 
 
 def compare(
     joint: JointCounts,
+    measure: Measure,
     *,
-    metric: str,
-    positive: str,
     certainty: float,
     challengers: int,
     seed: int,
-    cost: tuple[float, float] = (1.0, 1.0),
     resamples: int = RESAMPLES,
 ) -> Comparison:
     """Compare two models by the paired percentile bootstrap, drawn from their table of counts.
@@ -48,31 +44,23 @@ def compare(
     the metric is 0/0 counts as worse than any at the lower end and better than any at the upper one. Costs the same
     for any number of rows.
 
-    Where the models disagree on a handful of rows, all to one side, no resample shows the other side, and the interval
-    is too narrow. So the shares that are drawn from have SMOOTHING more rows for each label with disagreements, half
-    of them for either side; scores and difference are of the counts as they are.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; for added rows,
-    Agresti and Coull, Approximate is better than exact, 1998, and Agresti and Min, Simple improved confidence intervals
-    for comparing matched proportions, 2005.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; `_smoothed` has the added rows.
 
     >>> joint = JointCounts({("1", "0", "1"): 60, ("1", "1", "0"): 30, ("1", "1", "1"): 400, ("0", "0", "0"): 510})
-    >>> found = compare(joint, metric="f1", positive="1", certainty=0.95, challengers=1, seed=1)
+    >>> found = compare(joint, Measure("f1", "1"), certainty=0.95, challengers=1, seed=1)
     >>> round(found.champion, 3), round(found.challenger, 3), found.disagreements
     (0.935, 0.968, 90)
     >>> 0.01 < found.lower < found.difference < found.upper < 0.06
     True
     """
-    champion, challenger = (score(said, metric, positive, cost=cost) for said in (joint.champion, joint.challenger))
-    better = -1 if METRICS[metric].lower_is_better else 1
+    champion, challenger = (measure.score(said) for said in (joint.champion, joint.challenger))
+    better = measure.sign
     tail = (1 - certainty) / 2 / challengers
-    differences = better * _resampled_differences(
-        joint, of_classes(metric, cost=cost), positive, seed=seed, resamples=resamples
-    )
+    differences = better * _resampled_differences(joint, measure, seed=seed, resamples=resamples)
     lower, upper = _bounds(differences, tail)
     return Comparison(
-        metric=metric,
-        positive=positive,
+        metric=measure.metric,
+        positive=measure.positive,
         champion=champion,
         challenger=challenger,
         difference=better * (challenger - champion),
@@ -88,27 +76,34 @@ def compare(
     )
 
 
-def _resampled_differences(joint: JointCounts, metric: Metric, positive: str, *, seed: int, resamples: int) -> Numbers:
+def _resampled_differences(joint: JointCounts, measure: Measure, *, seed: int, resamples: int) -> Numbers:
     cells = sorted(_smoothed(joint).items())
     if not cells:
         return np.full(resamples, np.nan)
     keys = np.array([key for key, _ in cells])
     counts = np.array([count for _, count in cells])
     shares = counts / counts.sum()
-    names = sorted({*keys.ravel().tolist(), positive})
+    names = sorted({*keys.ravel().tolist(), measure.positive})
     masks = [_masks(keys[:, 0], keys[:, said], names) for said in (1, 2)]
     generator = np.random.default_rng(seed)
     batch = max(1, BATCH // len(cells))
     parts = []
     for start in range(0, resamples, batch):
         drawn = generator.multinomial(joint.rows, shares, size=min(batch, resamples - start)).astype(np.float64)
-        champion, challenger = (_scores(drawn, mask, names, metric, positive) for mask in masks)
+        champion, challenger = (_scores(drawn, mask, names, measure) for mask in masks)
         parts.append(challenger - champion)
     return np.concatenate(parts)
 
 
 def _smoothed(joint: JointCounts) -> dict[tuple[str, str, str], float]:
     """Spread SMOOTHING rows over each label's disagreements and those with champion and challenger exchanged.
+
+    Where the models disagree on a handful of rows, all to one side, no resample shows the other side, and the interval
+    is too narrow. So the shares that are drawn from have these rows more; scores and difference are of the counts as
+    they are.
+
+    Source: Agresti and Coull, Approximate is better than exact, 1998, and Agresti and Min, Simple improved confidence
+    intervals for comparing matched proportions, 2005.
 
     >>> _smoothed(JointCounts({("1", "0", "1"): 5, ("1", "1", "1"): 7, ("0", "0", "0"): 9}))
     {('1', '0', '1'): 6.0, ('1', '1', '1'): 7.0, ('0', '0', '0'): 9.0, ('1', '1', '0'): 1.0}
@@ -129,7 +124,7 @@ def _masks(labels: npt.NDArray[np.str_], said: npt.NDArray[np.str_], names: list
     return np.column_stack([mask for chosen in columns for mask in chosen]).astype(np.float64)
 
 
-def _scores(drawn: Numbers, mask: Numbers, names: list[str], metric: Metric, positive: str) -> Numbers:
+def _scores(drawn: Numbers, mask: Numbers, names: list[str], measure: Measure) -> Numbers:
     rows = drawn.sum(axis=1)
     counts = np.ascontiguousarray((drawn @ mask).T)
     by_class = {}
@@ -137,7 +132,7 @@ def _scores(drawn: Numbers, mask: Numbers, names: list[str], metric: Metric, pos
         tp, fp, fn = counts[3 * place : 3 * place + 3]
         by_class[name] = OneVsRest(tp, fp, fn, rows - tp - fp - fn)
     with np.errstate(invalid="ignore"):  # 0/0 is NaN: that is how an undefined score is told apart
-        return np.asarray(metric(by_class, positive), dtype=np.float64)
+        return np.asarray(measure.of_classes(by_class, measure.positive), dtype=np.float64)
 
 
 def _bounds(differences: Numbers, tail: float) -> tuple[float, float]:

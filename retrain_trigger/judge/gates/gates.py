@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from retrain_trigger.core.comparisons import Comparison
-from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, judged, unknown
 from retrain_trigger.judge.gates.bootstrap import TOLERANCE
+from retrain_trigger.judge.gates.deciding import MIN_CLASSES
 from retrain_trigger.judge.metrics import METRICS
-
-MIN_CLASSES = 2
-"""On rows of one class, the model that always says it is perfect."""
 
 GRAIN = 0.002
 """Seconds for the timed sample under which no latency is told from another: that is what calling costs."""
@@ -49,38 +47,43 @@ class Golden:
     first: tuple[str, ...] = ()
 
 
-def judge(
-    comparison: Comparison,
-    *,
-    margin: float,
-    min_rows: int,
-    floor: float | None = None,
-    latency: float | None = None,
-    size: float | None = None,
-    champion: Facts | None = None,
-    challenger: Facts | None = None,
-    slices: Sequence[Finding] = (),
-    golden: Golden | None = None,
-) -> tuple[Finding, ...]:
-    """Judge a comparison by every row of GATES; a gate that is not configured, or has no source, is not there.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What `promotion` in config.yaml asks for.
 
     `margin` is the least difference and `floor` the least score, in the metric's own unit; `min_rows` the least number
-    of deciding rows; `latency` and `size` are how many times the champion's. `champion` and `challenger` are what is
-    known of the models, where they are at hand. `slices` are the findings of judge.subgroups.
+    of deciding rows; `latency` and `size` are how many times the champion's. None: it is not asked for.
     """
-    options = {
-        "comparison": comparison,
-        "margin": margin,
-        "min_rows": min_rows,
-        "floor": floor,
-        "latency": latency,
-        "size": size,
-        "champion": champion,
-        "challenger": challenger,
-        "slices": slices,
-        "golden": golden,
-    }
-    found = (gate(**options) for gate in GATES.values())
+
+    margin: float
+    min_rows: int
+    floor: float | None = None
+    latency: float | None = None
+    size: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What the gates judge: the comparison, what was asked for, and what else is known, where it is at hand.
+
+    `slices` are the findings of `gates/slices.py`, `golden` how the golden rows were answered.
+    """
+
+    comparison: Comparison
+    asked: Asked
+    champion: Facts | None = None
+    challenger: Facts | None = None
+    slices: Sequence[Finding] = ()
+    golden: Golden | None = None
+
+
+Gate = Callable[[Case], Finding | None]
+"""Judges a case; None where the gate is not configured, or has no source."""
+
+
+def judge(case: Case) -> tuple[Finding, ...]:
+    """Judge a case by every row of GATES."""
+    found = (gate(case) for gate in GATES.values())
     return tuple(finding for finding in found if finding is not None)
 
 
@@ -90,40 +93,43 @@ def promotes(findings: Iterable[Finding]) -> bool:
     return verdicts == {Verdict.PASS}
 
 
-def rows(comparison: Comparison, *, min_rows: int, **_: object) -> Finding:
+def rows(case: Case) -> Finding:
     """Ask for at least `promotion.min_rows` deciding rows."""
-    short = min_rows - comparison.rows
-    because = f"{comparison.rows:,} deciding rows; " + (
+    there, min_rows = case.comparison.rows, case.asked.min_rows
+    short = min_rows - there
+    because = f"{there:,} deciding rows; " + (
         f"{short:,} rows more needed for promotion.min_rows {min_rows:,}"
         if short > 0
         else f"promotion.min_rows is {min_rows:,}"
     )
-    return _judged("rows", comparison.rows, min_rows, because, fits=short <= 0)
+    return judged("rows", there, min_rows, because, fits=short <= 0)
 
 
-def classes(comparison: Comparison, **_: object) -> Finding:
+def classes(case: Case) -> Finding:
     """Ask for deciding rows of at least MIN_CLASSES classes."""
-    seen = sorted(comparison.labels)
+    seen = sorted(case.comparison.labels)
     fits = len(seen) >= MIN_CLASSES
     because = f"the deciding rows have {len(seen)} classes"
     if not fits:
         because = f"the deciding rows have one class only: {seen[0]!r}" if seen else "there is no deciding row"
         because += "; rows of another class are needed to compare"
-    return _judged("classes", len(seen), MIN_CLASSES, because, fits=fits)
+    return judged("classes", len(seen), MIN_CLASSES, because, fits=fits)
 
 
-def finite(comparison: Comparison, **_: object) -> Finding:
+def finite(case: Case) -> Finding:
     """Ask that the metric is defined for both models; the value is the number of models for which it is."""
+    comparison = case.comparison
     scores = {"champion": comparison.champion, "challenger": comparison.challenger}
     lost = [name for name, value in scores.items() if not math.isfinite(value)]
     if lost:
         where = f"on these {comparison.rows:,} rows"
         return unknown("finite", f"{comparison.metric} of the {' and the '.join(lost)} is undefined {where}", limit=2)
-    return _judged("finite", 2, 2, f"{comparison.metric} is defined for champion and challenger", fits=True)
+    return judged("finite", 2, 2, f"{comparison.metric} is defined for champion and challenger", fits=True)
 
 
-def margin(comparison: Comparison, *, margin: float, **_: object) -> Finding:
+def margin(case: Case) -> Finding:
     """Ask that the challenger is better by at least `promotion.margin`."""
+    comparison, margin = case.comparison, case.asked.margin
     difference = comparison.difference
     if math.isnan(difference):
         return unknown("margin", f"the difference in {comparison.metric} is undefined", limit=margin)
@@ -134,11 +140,12 @@ def margin(comparison: Comparison, *, margin: float, **_: object) -> Finding:
         f"{comparison.champion:.{decimals}f}: {difference:+.{decimals}f} "
         f"{'reaches' if fits else 'is under'} promotion.margin {margin:g}"
     )
-    return _judged("margin", difference, margin, because, fits=fits)
+    return judged("margin", difference, margin, because, fits=fits)
 
 
-def certainty(comparison: Comparison, **_: object) -> Finding:
+def certainty(case: Case) -> Finding:
     """Ask that the interval of the difference (paired bootstrap) lies above 0; challengers share its certainty."""
+    comparison = case.comparison
     lower, upper = comparison.lower, comparison.upper
     shared = f", shared among {comparison.challengers} challengers" if comparison.challengers > 1 else ""
     interval = f"the {comparison.certainty * 100:g}% interval of the difference{shared}"
@@ -151,11 +158,12 @@ def certainty(comparison: Comparison, **_: object) -> Finding:
     needed = comparison.rows_needed
     if not fits and needed is not None and needed > comparison.rows:
         because += f": about {needed:,} deciding rows would tell such a difference, {comparison.rows:,} are there"
-    return _judged("certainty", lower, 0, because, fits=fits)
+    return judged("certainty", lower, 0, because, fits=fits)
 
 
-def floor(comparison: Comparison, *, floor: float | None, **_: object) -> Finding | None:
+def floor(case: Case) -> Finding | None:
     """Ask for a score of at least `promotion.floor` (a cost: at most), whatever the champion's is."""
+    comparison, floor = case.comparison, case.asked.floor
     if floor is None:
         return None
     direction = at_most if METRICS[comparison.metric].lower_is_better else at_least
@@ -163,45 +171,48 @@ def floor(comparison: Comparison, *, floor: float | None, **_: object) -> Findin
     return replace(found, name="floor", because=f"the challenger's {found.because}")
 
 
-def in_slices(*, slices: Sequence[Finding], **_: object) -> Finding | None:
+def in_slices(case: Case) -> Finding | None:
     """Ask that no value of a column in `promotion.slices` gets clearly worse; values with too few rows do not count."""
-    judged = [each for each in slices if each.verdict is not Verdict.UNKNOWN]
-    if not judged:
+    known = [each for each in case.slices if each.verdict is not Verdict.UNKNOWN]
+    if not known:
         return None
-    worse = [each.because for each in judged if each.verdict is Verdict.BREACH]
-    because = "; ".join(worse[:_NAMED]) if worse else f"none of {_counted(len(judged), 'slice')} gets clearly worse"
+    worse = [each.because for each in known if each.verdict is Verdict.BREACH]
+    because = "; ".join(worse[:_NAMED]) if worse else f"none of {_counted(len(known), 'slice')} gets clearly worse"
     if len(worse) > _NAMED:
         because += f"; and {len(worse) - _NAMED} slices more"
-    return _judged("slices", len(worse), 0, because, fits=not worse)
+    return judged("slices", len(worse), 0, because, fits=not worse)
 
 
-def features(*, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+def features(case: Case) -> Finding | None:
     """Ask for the champion's features: the same names, order and types, as far as both models state them."""
+    champion, challenger = case.champion, case.challenger
     if champion is None or challenger is None:
         return None
     own, new = champion.features, challenger.features
     if own is not None and new is not None:
         because = "; it ".join(_of_features(champion.types, challenger.types, own, new))
         fits, agreed = not because, f"has the champion's {_counted(len(own), 'feature')}, in the same order"
-        return _judged("features", len(new), len(own), f"the challenger {because or agreed}", fits=fits)
+        return judged("features", len(new), len(own), f"the challenger {because or agreed}", fits=fits)
     if champion.width is None or challenger.width is None:
         return None
     because = f"the challenger takes {_counted(challenger.width, 'feature')}, the champion {champion.width}"
-    return _judged("features", challenger.width, champion.width, because, fits=champion.width == challenger.width)
+    return judged("features", challenger.width, champion.width, because, fits=champion.width == challenger.width)
 
 
-def answers(*, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+def answers(case: Case) -> Finding | None:
     """Ask for the champion's classes in the same order, as far as both models state them: scores are read by position."""
+    champion, challenger = case.champion, case.challenger
     if champion is None or challenger is None or champion.classes is None or challenger.classes is None:
         return None
     own, new = champion.classes, challenger.classes
     seen = f"the challenger can answer {_listed(new)}"
     because = f"{seen}, as the champion" if own == new else f"{seen}; the champion {_listed(own)}"
-    return _judged("answers", len(new), len(own), because, fits=own == new)
+    return judged("answers", len(new), len(own), because, fits=own == new)
 
 
-def latency(*, latency: float | None, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+def latency(case: Case) -> Finding | None:
     """Ask that the challenger takes at most `promotion.latency` times as long per row as the champion."""
+    latency, champion, challenger = case.asked.latency, case.champion, case.challenger
     if latency is None or champion is None or challenger is None:
         return None
     if champion.seconds is None or challenger.seconds is None:
@@ -214,11 +225,12 @@ def latency(*, latency: float | None, champion: Facts | None, challenger: Facts 
     )
     if champion.seconds < GRAIN:
         because += f" times, and under {GRAIN * 1000:g} ms for these rows nothing is compared"
-    return _judged("latency", ratio, latency, because, fits=ratio <= latency)
+    return judged("latency", ratio, latency, because, fits=ratio <= latency)
 
 
-def size(*, size: float | None, champion: Facts | None, challenger: Facts | None, **_: object) -> Finding | None:
+def size(case: Case) -> Finding | None:
     """Ask that the challenger's file is at most `promotion.size` times as large as the champion's."""
+    size, champion, challenger = case.asked.size, case.champion, case.challenger
     if size is None or champion is None or challenger is None:
         return None
     ratio = challenger.size / max(1, champion.size)
@@ -226,11 +238,12 @@ def size(*, size: float | None, champion: Facts | None, challenger: Facts | None
         f"the challenger's file has {challenger.size / _MEGA:,.3f} MB, {ratio:.2f} times the champion's "
         f"{champion.size / _MEGA:,.3f} MB; promotion.size is {size:g}"
     )
-    return _judged("size", ratio, size, because, fits=ratio <= size)
+    return judged("size", ratio, size, because, fits=ratio <= size)
 
 
-def golden(*, golden: Golden | None, **_: object) -> Finding | None:
+def golden(case: Case) -> Finding | None:
     """Ask for the right answer on every labelled row of `promotion.golden`."""
+    golden = case.golden
     if golden is None:
         return None
     if not golden.rows:
@@ -239,7 +252,7 @@ def golden(*, golden: Golden | None, **_: object) -> Finding | None:
     if golden.wrong:
         which = _listed(golden.first, of=golden.wrong)
         because = f"{golden.wrong:,} of {_counted(golden.rows, 'golden row')} answered wrong: {which}"
-    return _judged("golden", golden.wrong, 0, because, fits=not golden.wrong)
+    return judged("golden", golden.wrong, 0, because, fits=not golden.wrong)
 
 
 def _of_features(
@@ -260,11 +273,6 @@ def _of_features(
             yield f"was trained on {now[name]} values in {name!r}, the champion on {before[name]} values"
 
 
-def _judged(name: str, value: float, limit: float, because: str, *, fits: bool) -> Finding:
-    verdict = Verdict.PASS if fits else Verdict.BREACH
-    return Finding(name=name, verdict=verdict, value=float(value), limit=float(limit), because=because)
-
-
 def _decimals(difference: float, limit: float) -> int:
     """Count the decimals that keep a difference apart from its limit and from 0, where it is: 3 to 9."""
     for decimals in range(3, 9):
@@ -283,7 +291,7 @@ def _listed(names: Sequence[str], *, of: int | None = None) -> str:
     return ", ".join([*(repr(name) for name in names[:_NAMED]), *([f"{more:,} more"] if more > 0 else [])])
 
 
-GATES: Mapping[str, Callable[..., Finding | None]] = {
+GATES: Mapping[str, Gate] = {
     "rows": rows,
     "classes": classes,
     "finite": finite,

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.findings import Finding, Verdict, unknown
-from retrain_trigger.core.records import encoded
+from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.bootstrap import RESAMPLES, TOLERANCE, compare
+from retrain_trigger.judge.metrics import METRICS, Measure
 
 MAX_VALUES = 50
 """Values of a column that are slices, those with the most rows first: the more slices, the less is seen in each."""
@@ -19,9 +19,6 @@ MIN_POSITIVES = 20
 """Rows of the positive label under which a slice says nothing about a metric of that label."""
 CERTAINTY = 0.90
 """Two-sided: the upper end alone is a bound at 0.05, shared among the slices."""
-
-OF_ONE_LABEL = frozenset({"f1", "precision", "recall", "cost"})
-"""The metrics that look at the positive label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +37,10 @@ class Slice:
 
 def judge(
     slices: Sequence[Slice],
+    measure: Measure,
     *,
-    metric: str,
-    positive: str,
     margin: float,
     seed: int,
-    cost: tuple[float, float] = (1.0, 1.0),
     resamples: int = RESAMPLES,
 ) -> tuple[Finding, ...]:
     """Judge each slice, the worst first: it breaches where the challenger is clearly worse there.
@@ -58,23 +53,21 @@ def judge(
 
     >>> worse = JointCounts({("1", "1", "0"): 60, ("1", "1", "1"): 90, ("0", "0", "0"): 350})
     >>> few = JointCounts({("1", "0", "1"): 50})
-    >>> options = {"metric": "f1", "positive": "1", "margin": 0.02, "seed": 1}
-    >>> for finding in judge([Slice("region", "north", worse), Slice("region", None, few)], **options):
+    >>> slices = [Slice("region", "north", worse), Slice("region", None, few)]
+    >>> for finding in judge(slices, Measure("f1", "1"), margin=0.02, seed=1):
     ...     print(finding.verdict, finding.because[:49])
     BREACH region 'north' gets worse: f1 0.750 against the c
     UNKNOWN region without a value: 50 rows are fewer than 20
     """
-    judged = [each for each in slices if _too_few(each, metric, positive) is None]
-    found = [_unjudged(each, metric, positive) for each in slices if each not in judged]
+    judged = [each for each in slices if _too_few(each, measure) is None]
+    found = [_unjudged(each, measure) for each in slices if each not in judged]
     for each in judged:
         comparison = compare(
             each.joint,
-            metric=metric,
-            positive=positive,
+            measure,
             certainty=CERTAINTY,
             challengers=len(judged),
             seed=seed,
-            cost=cost,
             resamples=resamples,
         )
         found.append(_judged(each, comparison, margin))
@@ -82,17 +75,17 @@ def judge(
     return tuple(sorted(found, key=lambda finding: (order.index(finding.verdict), finding.value or 0.0)))
 
 
-def _too_few(each: Slice, metric: str, positive: str) -> str | None:
-    positives = each.joint.labels.get(positive, 0)
+def _too_few(each: Slice, measure: Measure) -> str | None:
+    positives = each.joint.labels.get(measure.positive, 0)
     if each.joint.rows < MIN_ROWS:
         return f"{each.joint.rows:,} rows are fewer than {MIN_ROWS}"
-    if metric in OF_ONE_LABEL and positives < MIN_POSITIVES:
-        return f"{positives:,} rows of {positive!r} are fewer than {MIN_POSITIVES}"
+    if METRICS[measure.metric].of_one_class and positives < MIN_POSITIVES:
+        return f"{positives:,} rows of {measure.positive!r} are fewer than {MIN_POSITIVES}"
     return None
 
 
-def _unjudged(each: Slice, metric: str, positive: str) -> Finding:
-    because = f"{each.name}: {_too_few(each, metric, positive)}; it is not judged and does not block"
+def _unjudged(each: Slice, measure: Measure) -> Finding:
+    because = f"{each.name}: {_too_few(each, measure)}; it is not judged and does not block"
     return unknown("slice", because, evidence=_evidence(each))
 
 
@@ -118,7 +111,7 @@ def _judged(each: Slice, found: Comparison, margin: float) -> Finding:
     )
 
 
-def _evidence(each: Slice, found: Comparison | None = None) -> dict[str, Any]:
+def _evidence(each: Slice, found: Comparison | None = None) -> dict[str, Json]:
     scores = encoded(found) if found else {}
     chosen = ("champion", "challenger", "difference", "upper")
     return {

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from retrain_trigger.core.findings import Finding, at_most
+from retrain_trigger.core.findings import Finding, below
 
 NAME = "wear"
 
@@ -33,7 +33,7 @@ def judge(uses: Iterable[Use], *, oldest: datetime | None, run: str | None = Non
     (2.0, 1.0)
     """
     runs = {use.run for use in uses if oldest is not None and use.newest >= oldest and use.run != run}
-    found = at_most(NAME, float(len(runs)), float(WORN), limit_name="the limit", inclusive=False)
+    found = below(NAME, float(len(runs)), float(WORN), limit_name="the limit")
     times = "once" if len(runs) == 1 else f"{len(runs)} times"
     because = f"these rows have decided {times} before (warned of from {WORN} on)"
     if len(runs) >= WORN:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,69 +50,42 @@ class ModelFacts:
     foreign: str | None = None
 
 
-def inspect(model: Path, *, folder: Path, scratch: Path, patience: float = PATIENCE) -> ModelFacts:
-    """Load a model in a child process and return what it says of itself. Raises PromotionError where it cannot."""
-    return _ask(model, folder=folder, scratch=scratch, tables={}, features=(), timed=False, patience=patience)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a model is asked to predict; by default nothing, so that it only says what it is.
 
-
-def score(
-    model: Path,
-    *,
-    folder: Path,
-    scratch: Path,
-    rows: Path,
-    features: Sequence[str],
-    predictions: Path,
-    hidden: Sequence[str] = (),
-    patience: float = PATIENCE,
-    also: Mapping[Path, Path] | None = None,
-    timed: bool = False,
-) -> ModelFacts:
-    """Write what a model predicts for each row of a Parquet file, in its order, as text, to `predictions`.
-
-    `features` are used, in order, for a model that does not name its own. `folder` is where the child runs (a model
-    may need modules that stand beside config.yaml); `scratch` takes its files; no model is given the columns in
-    `hidden`; `patience` is in seconds. `also` maps other files of rows to where their predictions go; `timed` asks how
-    long the model takes. Raises PromotionError.
+    `tables` maps Parquet files of rows to the files that its predictions go to, as text, in the order of the rows.
+    `features` are used, in order, for a model that does not name its own; no model is given the columns in `hidden`.
+    `timed` asks how long it takes.
     """
-    return _ask(
-        model,
-        folder=folder,
-        scratch=scratch,
-        tables={rows: predictions, **(also or {})},
-        features=features,
-        hidden=hidden,
-        timed=timed,
-        patience=patience,
-    )
+
+    tables: Mapping[Path, Path] = field(default_factory=dict)
+    features: Sequence[str] = ()
+    hidden: Sequence[str] = ()
+    timed: bool = False
 
 
-def _ask(
-    model: Path,
-    *,
-    folder: Path,
-    scratch: Path,
-    tables: Mapping[Path, Path],
-    features: Sequence[str],
-    timed: bool,
-    patience: float,
-    hidden: Sequence[str] = (),
-) -> ModelFacts:
+def ask(model: Path, request: Request, *, folder: Path, scratch: Path, patience: float = PATIENCE) -> ModelFacts:
+    """Load a model in a child process, let it predict, and return what it says of itself. Raises PromotionError.
+
+    `folder` is where the child runs (a model may need modules that stand beside config.yaml); `scratch` takes its
+    files; `patience` is in seconds.
+    """
     reply = scratch / f"{model.parent.name}.reply.json"
     log = scratch / f"{model.parent.name}.scoring.log"
-    for leftover in (reply, log, *tables.values()):
+    for leftover in (reply, log, *request.tables.values()):
         files.remove(leftover)
-    request = {
+    document = {
         "model": str(model),
-        "tables": [{"rows": str(rows), "predictions": str(target)} for rows, target in tables.items()],
-        "features": list(features),
-        "hidden": list(hidden),
-        "timed": timed,
+        "tables": [{"rows": str(rows), "predictions": str(target)} for rows, target in request.tables.items()],
+        "features": list(request.features),
+        "hidden": list(request.hidden),
+        "timed": request.timed,
         "reply": str(reply),
         "patience": patience,
         "parent": os.getpid(),
     }
-    answer = _answered(reply, _converse(json.dumps(request).encode(), folder, scratch, log, patience))
+    answer = _answered(reply, _converse(json.dumps(document).encode(), folder, scratch, log, patience))
     if "error" in answer:
         raise PromotionError(f"the model {model} could not be used: {redacted(str(answer['error']))}")
     names, classes = answer["features"], answer["classes"]
@@ -136,7 +109,7 @@ def _answered(reply: Path, ending: str | None) -> dict[str, Any]:
             answer = json.loads(file.read(_LARGEST_REPLY))
     except (OSError, ValueError, RecursionError):
         answer = None
-    if isinstance(answer, dict) and ("error" in answer or set(answer) == {field.name for field in fields(ModelFacts)}):
+    if isinstance(answer, dict) and ("error" in answer or set(answer) == {each.name for each in fields(ModelFacts)}):
         return answer
     return {"error": "the process that loads it left no reply"}
 

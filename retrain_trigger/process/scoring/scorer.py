@@ -44,6 +44,13 @@ def main() -> None:
     Path(request["reply"]).write_text(json.dumps(reply))
 
 
+Model = Any
+"""What a file held: anything at all."""
+
+Table = Any
+"""A pandas DataFrame, or a part of one as the model takes it."""
+
+
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     model, foreign = _loaded(request["model"])
     if not callable(getattr(model, "predict", None)):
@@ -72,9 +79,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     return reply
 
 
-def _loaded(path: str) -> tuple[Any, str | None]:
+def _loaded(path: str) -> tuple[Model, str | None]:
     """Load a model; also say where another scikit-learn wrote it than the one that reads it."""
-    import joblib  # noqa: PLC0415  (limits come first)
+    import joblib
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -92,9 +99,9 @@ def _loaded(path: str) -> tuple[Any, str | None]:
     return model, f"was written by scikit-learn {wrote} and is read by {reads}: it may answer otherwise here"
 
 
-def _predict(model: Any, features: list[str], hidden: list[str], *, rows: str, predictions: str) -> int:
-    import duckdb  # noqa: PLC0415  (limits come first)
-    import pandas as pd  # noqa: PLC0415  (limits come first)
+def _predict(model: Model, features: list[str], hidden: list[str], *, rows: str, predictions: str) -> int:
+    import duckdb
+    import pandas as pd
 
     table = _suited(model, _table(rows, features, hidden))
     said = answers.listed(model.predict(table), rows=len(table)) if len(table) else []
@@ -106,9 +113,9 @@ def _predict(model: Any, features: list[str], hidden: list[str], *, rows: str, p
     return len(said)
 
 
-def _table(rows: str, features: list[str], hidden: list[str], *, at_most: int | None = None) -> Any:
+def _table(rows: str, features: list[str], hidden: list[str], *, at_most: int | None = None) -> Table:
     """Read the columns that the model needs as a pandas DataFrame, in its order; none of the `hidden` ones."""
-    import duckdb  # noqa: PLC0415  (limits come first)
+    import duckdb
 
     with duckdb.connect(":memory:") as connection:
         relation = connection.read_parquet(rows)
@@ -119,12 +126,12 @@ def _table(rows: str, features: list[str], hidden: list[str], *, at_most: int | 
     return table[features]
 
 
-def _suited(model: Any, table: Any) -> Any:
+def _suited(model: Model, table: Table) -> Table:
     """Return a table with its texts as categories where the model takes them so only, as LightGBM and XGBoost do.
 
     Files of rows have no such type: whoever fitted the model made it of their text.
     """
-    import pandas as pd  # noqa: PLC0415  (limits come first)
+    import pandas as pd
 
     texts = [name for name in table if pd.api.types.is_string_dtype(table[name])]
     if not texts or not len(table) or not _recodes():
@@ -145,7 +152,7 @@ def _recodes() -> bool:
     return tuple(int(part) for part in version[:2]) >= RECODES
 
 
-def _time(model: Any, table: Any) -> tuple[float, int]:
+def _time(model: Model, table: Table) -> tuple[float, int]:
     """Return the seconds that the model takes to predict a table, at best, and its rows; it has predicted before."""
     best, end = float("inf"), time.perf_counter() + LONGEST
     for _ in range(TIMES):

@@ -13,7 +13,7 @@ from scipy import stats
 
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.records import decoded, encoded
-from retrain_trigger.counts.histograms import NUMERIC_BINS, Bins, Histogram
+from retrain_trigger.counts.histograms import NUMERIC_BINS, Bins, Histogram, Watched
 from retrain_trigger.judge.checks import drift
 
 Rows = npt.NDArray[np.float64]
@@ -252,7 +252,8 @@ def judged(
     *,
     min_rows: int = 200,
 ) -> Finding:
-    return drift.check(reference, window, threshold=0.2, false_alarm_every=1000, min_rows=min_rows)
+    watched = {name: Watched(*column) for name, column in reference.items()}
+    return drift.check(watched, window, threshold=0.2, false_alarm_every=1000, min_rows=min_rows)
 
 
 def town() -> dict[str, tuple[Bins, Histogram]]:

@@ -15,7 +15,7 @@ from retrain_trigger.core.records import encoded
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.scores import EDGES, SCORE_BINS, ScoreCounts, bin_of
 from retrain_trigger.judge.checks.estimate import Calibration, calibration, check, estimated, expected
-from retrain_trigger.judge.metrics import METRICS, score
+from retrain_trigger.judge.metrics import METRICS, Measure, score
 
 Row = tuple[float, str, str | None]
 SCORES = st.floats(0, 1)
@@ -53,7 +53,7 @@ def without_labels(rows: list[Row]) -> list[Row]:
 def judged(
     scores: ScoreCounts | None, found: Calibration | None, *, metric: str = "f1", threshold: float = 0.85
 ) -> Finding:
-    return check(scores, found, metric=metric, positive="1", threshold=threshold, min_rows=200, cost=(1, 5))
+    return check(scores, found, Measure(metric, "1", (1, 5)), threshold=threshold, min_rows=200)
 
 
 def test_edges_ascend_and_keep_two_decimals_apart() -> None:
@@ -145,7 +145,9 @@ def test_where_every_cell_has_one_label_the_estimate_is_the_truth(metric: str) -
     truth = Confusion(dict(Counter((str(label), said) for _, said, label in rows)))
     wanted = score(truth, metric, "1", cost=(1, 5))
     assert 0 < wanted < 1
-    assert estimated(counted(without_labels(rows)), learned(rows), metric, "1", cost=(1, 5)) == pytest.approx(wanted)
+    assert estimated(counted(without_labels(rows)), learned(rows), Measure(metric, "1", (1, 5))) == pytest.approx(
+        wanted
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -153,15 +155,15 @@ def test_the_estimate_follows_rows_that_are_harder_to_tell(metric: str) -> None:
     found = learned(drawn(5_000, seed=1))
     hard = drawn(5_000, seed=2, sharpness=0.5)
     truth = Confusion(dict(Counter((str(label), said) for _, said, label in hard)))
-    usual = estimated(counted(drawn(5_000, seed=3)), found, metric, "1", cost=(1, 5))
-    harder = estimated(counted(without_labels(hard)), found, metric, "1", cost=(1, 5))
+    usual = estimated(counted(drawn(5_000, seed=3)), found, Measure(metric, "1", (1, 5)))
+    harder = estimated(counted(without_labels(hard)), found, Measure(metric, "1", (1, 5)))
     assert harder == pytest.approx(score(truth, metric, "1", cost=(1, 5)), abs=0.1 if metric == "cost" else 0.02)
     assert abs(harder - usual) > 0.05
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_no_rows_have_no_estimate(metric: str) -> None:
-    assert math.isnan(estimated(ScoreCounts({}), learned(drawn(50, seed=1)), metric, "1"))
+    assert math.isnan(estimated(ScoreCounts({}), learned(drawn(50, seed=1)), Measure(metric)))
 
 
 def test_a_low_estimate_breaches_and_says_that_it_only_warns() -> None:

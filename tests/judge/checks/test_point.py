@@ -8,6 +8,7 @@ import pytest
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.judge.checks.point import check
+from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.judge.policy import Patience
 
 ONCE = Patience(1, 1)
@@ -20,9 +21,8 @@ def line(day: int, value: float | None, **known: object) -> Measurement:
     return Measurement(value=value, where=f"logs/metrics.jsonl:{day}", file="f", end=day, **fields)  # type: ignore[arg-type]
 
 
-def checked(*measurements: Measurement, patience: Patience = ONCE, direction: str = "higher_is_better") -> Finding:
-    threshold = 0.85 if direction == "higher_is_better" else 10.0
-    return check(measurements, metric="f1", threshold=threshold, direction=direction, min_rows=200, patience=patience)
+def checked(*measurements: Measurement, patience: Patience = ONCE) -> Finding:
+    return check(measurements, Measure("f1"), threshold=0.85, min_rows=200, patience=patience)
 
 
 @pytest.mark.parametrize(
@@ -102,20 +102,24 @@ def test_a_value_that_is_not_logged_follows_from_the_counts() -> None:
 
 
 def test_the_counts_of_a_line_are_a_table_of_two_classes() -> None:
-    options = {"threshold": 0.5, "direction": "higher_is_better", "min_rows": 1, "patience": ONCE}
-    finding = check([line(1, None, counts=(90, 20, 10, 80))], metric="balanced_accuracy", **options)  # type: ignore[arg-type]
+    measured = line(1, None, counts=(90, 20, 10, 80))
+    finding = check([measured], Measure("balanced_accuracy"), threshold=0.5, min_rows=1, patience=ONCE)
     assert finding.value == pytest.approx((90 / 100 + 80 / 100) / 2)
 
 
 def test_counts_say_nothing_about_a_business_metric() -> None:
     measured = line(1, None, counts=(90, 10, 10, 300))
-    options = {"threshold": 5.0, "direction": "higher_is_better", "min_rows": 1, "patience": ONCE}
-    assert check([measured], metric="revenue", **options).verdict is Verdict.UNKNOWN  # type: ignore[arg-type]
+    assert check([measured], Measure("revenue"), threshold=5.0, min_rows=1, patience=ONCE).verdict is Verdict.UNKNOWN
 
 
 def test_a_metric_may_be_better_when_lower() -> None:
-    assert checked(line(1, 12.0), direction="lower_is_better").verdict is Verdict.BREACH
-    assert checked(line(1, 9.0), direction="lower_is_better").verdict is Verdict.PASS
+    def error(value: float, measure: Measure) -> Verdict:
+        return check([line(1, value)], measure, threshold=10.0, min_rows=200, patience=ONCE).verdict
+
+    for measure in (Measure("cost"), Measure("rmse", lower_is_better=True)):
+        assert error(12.0, measure) is Verdict.BREACH
+        assert error(9.0, measure) is Verdict.PASS
+    assert error(12.0, Measure("revenue")) is Verdict.PASS
 
 
 def test_the_healthy_path_imports_nothing_heavy() -> None:

@@ -9,8 +9,10 @@ from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.judge.checks.probation import LEVEL_WINDOWS, MOST_WINDOWS, check, standing
+from retrain_trigger.judge.metrics import Measure
 
-OPTIONS = {"metric": "f1", "lower_is_better": False, "margin": 0.02, "looks": 7, "min_rows": 200}
+F1, COST = Measure("f1"), Measure("cost", cost=(1.0, 5.0))
+OPTIONS = {"measure": F1, "margin": 0.02, "looks": 7, "min_rows": 200}
 cells = st.tuples(*[st.integers(0, 400)] * 4)
 windows = st.lists(cells.map(lambda counts: Window(None, None, counts)), min_size=1, max_size=12)
 
@@ -22,7 +24,7 @@ def counted(right: int, rows: int = 500) -> Window:
 
 
 def judged(before: list[Window], now: list[Window], **options: object) -> Finding:
-    was = standing("v1", before, metric="f1", threshold=0.85, lower_is_better=False)
+    was = standing("v1", before, F1, threshold=0.85)
     return check(was, now, **{**OPTIONS, **options})  # type: ignore[arg-type]
 
 
@@ -37,7 +39,7 @@ def test_every_table_of_counts_gets_a_finding_and_unknown_has_no_value(before: l
 
 @given(windows)
 def test_a_champion_exactly_as_good_is_never_rolled_back(same: list[Window]) -> None:
-    was = standing("v1", same, metric="f1", threshold=0.85, lower_is_better=False)
+    was = standing("v1", same, F1, threshold=0.85)
     assert check(was, was.windows[-was.level :], **OPTIONS).verdict is not Verdict.BREACH  # type: ignore[arg-type]
 
 
@@ -65,9 +67,9 @@ def test_windows_that_swing_need_a_larger_fall() -> None:
 
 
 def test_the_level_is_the_stretch_that_was_found_bad() -> None:
-    was = standing("v1", [counted(140)] * 80 + [counted(90)] * 3, metric="f1", threshold=0.85, lower_is_better=False)
+    was = standing("v1", [counted(140)] * 80 + [counted(90)] * 3, F1, threshold=0.85)
     assert (was.level, len(was.windows)) == (3, MOST_WINDOWS)
-    good = standing("v1", [counted(140)] * 80, metric="f1", threshold=0.85, lower_is_better=False)
+    good = standing("v1", [counted(140)] * 80, F1, threshold=0.85)
     assert good.level == LEVEL_WINDOWS
     assert decoded(Standing, encoded(was)) == was
 
@@ -89,7 +91,7 @@ def test_of_equally_good_champions_at_most_one_in_a_hundred_is_rolled_back_howev
     rolled_back = once = 0
     for probation in drawn:
         days = [Window(None, None, (int(tp), int(fp), int(fn), int(tn))) for tp, fp, fn, tn in probation]
-        was = standing("v1", days[:14], metric="f1", threshold=0.5, lower_is_better=False)
+        was = standing("v1", days[:14], F1, threshold=0.5)
         odds = [
             check(was, days[14 : 15 + look], **{**OPTIONS, "margin": 0.0}).value or 0.0  # type: ignore[arg-type]
             for look in range(looks)
@@ -126,9 +128,9 @@ def test_two_bad_days_in_a_row_are_no_outage() -> None:
 
 
 def test_the_first_day_of_a_fall_is_what_a_successor_is_held_against() -> None:
-    was = standing("v1", [counted(132)] * 20 + [counted(60)] * 2, metric="f1", threshold=0.85, lower_is_better=False)
+    was = standing("v1", [counted(132)] * 20 + [counted(60)] * 2, F1, threshold=0.85)
     assert was.level == 2
-    low = standing("v1", [counted(132)] * 20 + [counted(126)], metric="f1", threshold=0.85, lower_is_better=False)
+    low = standing("v1", [counted(132)] * 20 + [counted(126)], F1, threshold=0.85)
     assert low.level == LEVEL_WINDOWS  # a window that is a little low is no stretch
 
 
@@ -150,7 +152,6 @@ def test_unknown_never_acts(before: list[Window], now: list[Window], why: str) -
 def test_a_cost_that_rises_is_worse() -> None:
     before = [Window(None, None, (100, 20, 10, 370))] * 10
     now = [Window(None, None, (100, 60, 40, 300))] * 2
-    costs = {"metric": "cost", "lower_is_better": True, "cost": (1.0, 5.0)}
-    was = standing("v1", before, metric="cost", threshold=0.2, lower_is_better=True, cost=(1.0, 5.0))
-    assert check(was, now, **{**OPTIONS, **costs}).verdict is Verdict.BREACH  # type: ignore[arg-type]
-    assert check(was, before[:2], **{**OPTIONS, **costs}).verdict is Verdict.PASS  # type: ignore[arg-type]
+    was = standing("v1", before, COST, threshold=0.2)
+    assert check(was, now, **{**OPTIONS, "measure": COST}).verdict is Verdict.BREACH  # type: ignore[arg-type]
+    assert check(was, before[:2], **{**OPTIONS, "measure": COST}).verdict is Verdict.PASS  # type: ignore[arg-type]

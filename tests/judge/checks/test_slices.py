@@ -10,6 +10,7 @@ from retrain_trigger.judge.checks.evidence import Detector
 from retrain_trigger.judge.checks.point import check as point
 from retrain_trigger.judge.checks.slices import MOST, Slice, apart
 from retrain_trigger.judge.checks.windows import measured
+from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.judge.policy import Patience
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -41,7 +42,7 @@ def judged(windows: list[WindowCounts]) -> Finding:
     detectors = {}
     for each, own in found.windows.items():
         detector = begin
-        for m in measured(own, metric="f1", positive="1", coverage=0.0, cost=(1, 1)):
+        for m in measured(own, Measure("f1"), coverage=0.0):
             detector = detector.after(m.counts or (0, 0, 0, 0))
         detectors[each] = detector
     return slices.check(detectors, found)
@@ -90,10 +91,9 @@ def test_by_points_a_slice_needs_rows(rows: int, verdict: Verdict) -> None:
     found = apart([window(0, north=BAD)], ["region"])
     points = {
         each: point(
-            measured(own, metric="f1", positive="1", coverage=0.0, cost=(1, 1)),
-            metric="f1",
+            measured(own, Measure("f1"), coverage=0.0),
+            Measure("f1"),
             threshold=0.85,
-            direction="higher_is_better",
             min_rows=rows,
             patience=Patience(1, 1),
         )

@@ -11,7 +11,7 @@ from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.records import encoded
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.bootstrap import compare
-from retrain_trigger.judge.metrics import METRICS
+from retrain_trigger.judge.metrics import METRICS, Measure
 
 Flags = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.float64]
@@ -24,8 +24,7 @@ def compared(
 ) -> Comparison:
     return compare(
         joint,
-        metric=metric,
-        positive="1",
+        Measure(metric),
         certainty=0.95,
         challengers=challengers,
         seed=seed,

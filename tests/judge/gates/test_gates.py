@@ -10,7 +10,8 @@ from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.findings import Finding, Verdict, unknown
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.bootstrap import compare
-from retrain_trigger.judge.gates.gates import GATES, GRAIN, Facts, Golden, judge, promotes
+from retrain_trigger.judge.gates.gates import GATES, GRAIN, Asked, Case, Facts, Golden, judge, promotes
+from retrain_trigger.judge.metrics import Measure
 
 CLASSES = st.sampled_from(["0", "1"])
 TABLES = st.dictionaries(st.tuples(CLASSES, CLASSES, CLASSES), st.integers(1, 500), min_size=1).map(JointCounts)
@@ -37,8 +38,12 @@ def scored(champion: float, challenger: float) -> Comparison:
     return replace(CLEAR, champion=champion, challenger=challenger, difference=challenger - champion)
 
 
+def ruled(comparison: Comparison, margin: float = 0.0, min_rows: int = 1) -> tuple[Finding, ...]:
+    return judge(Case(comparison=comparison, asked=Asked(margin=margin, min_rows=min_rows)))
+
+
 def judged(comparison: Comparison, margin: float = 0.02) -> dict[str, Finding]:
-    findings = judge(comparison, margin=margin, min_rows=500)
+    findings = ruled(comparison, margin, 500)
     assert [finding.name for finding in findings] == ["rows", "classes", "finite", "margin", "certainty"]
     return {finding.name: finding for finding in findings}
 
@@ -52,7 +57,7 @@ def failed(comparison: Comparison, margin: float = 0.02) -> dict[str, Verdict]:
 
 
 def test_a_clearly_better_challenger_is_promoted() -> None:
-    findings = judge(CLEAR, margin=0.02, min_rows=500)
+    findings = ruled(CLEAR, 0.02, 500)
     assert promotes(findings)
     assert {finding.name: finding.because for finding in findings} == {
         "rows": "812 deciding rows; promotion.min_rows is 500",
@@ -116,21 +121,21 @@ def test_what_is_undefined_is_unknown_and_never_promoted() -> None:
     undefined = replace(CLEAR, challenger=math.nan, difference=math.nan, lower=math.nan, upper=math.nan)
     expected = dict.fromkeys(("finite", "margin", "certainty"), Verdict.UNKNOWN)
     assert failed(undefined) == expected
-    assert not promotes(judge(undefined, margin=0.0, min_rows=1))
+    assert not promotes(ruled(undefined))
     assert judged(undefined)["finite"].because == "f1 of the challenger is undefined on these 812 rows"
 
 
 def compared(joint: JointCounts) -> Comparison:
-    return compare(joint, metric="f1", positive="1", certainty=0.95, challengers=1, seed=1, resamples=500)
+    return compare(joint, Measure("f1"), certainty=0.95, challengers=1, seed=1, resamples=500)
 
 
 @settings(max_examples=50, deadline=None)
 @given(joint=TABLES)
 def test_never_itself_and_never_both_ways(joint: JointCounts) -> None:
     itself = JointCounts({(label, said, said): count for (label, said, _), count in joint.cells.items()})
-    assert not promotes(judge(compared(itself), margin=0.0, min_rows=1))
-    accepted = promotes(judge(compared(joint), margin=0.0, min_rows=1))
-    turned = promotes(judge(compared(joint.exchanged()), margin=0.0, min_rows=1))
+    assert not promotes(ruled(compared(itself)))
+    accepted = promotes(ruled(compared(joint)))
+    turned = promotes(ruled(compared(joint.exchanged())))
     assert not (accepted and turned)
 
 
@@ -143,16 +148,17 @@ SAYS = Facts(
     sample=1000,
     size=1000,
 )
+ASKED = Asked(margin=0.02, min_rows=500)
 SLICE = Finding(name="slice", verdict=Verdict.PASS, value=0.01, limit=-0.02, because="region 'north' is fine")
 
 
-def by_facts(challenger: Facts, champion: Facts = SAYS, **options: Any) -> dict[str, Finding]:
-    findings = judge(CLEAR, margin=0.02, min_rows=500, champion=champion, challenger=challenger, **options)
+def by_facts(challenger: Facts, champion: Facts = SAYS, asked: Asked = ASKED, **known: Any) -> dict[str, Finding]:
+    findings = judge(Case(comparison=CLEAR, asked=asked, champion=champion, challenger=challenger, **known))
     return {finding.name: finding for finding in findings}
 
 
 def test_every_gate_is_there_when_everything_is_configured_and_a_good_challenger_passes_them_all() -> None:
-    found = by_facts(SAYS, floor=0.8, latency=3, size=10, slices=(SLICE,), golden=Golden(9, 0))
+    found = by_facts(SAYS, asked=replace(ASKED, floor=0.8, latency=3, size=10), slices=(SLICE,), golden=Golden(9, 0))
     assert list(found) == list(GATES)
     assert promotes(found.values())
 
@@ -180,7 +186,7 @@ def test_what_models_do_not_say_is_not_judged() -> None:
     ],
 )
 def test_a_challenger_that_cannot_take_the_champions_place(changes: dict[str, Any], gate: str, said: str) -> None:
-    found = by_facts(replace(SAYS, **changes), latency=3, size=10)
+    found = by_facts(replace(SAYS, **changes), asked=replace(ASKED, latency=3, size=10))
     assert {name: finding.verdict for name, finding in found.items() if finding.verdict is not Verdict.PASS} == {
         gate: Verdict.BREACH
     }
@@ -188,17 +194,19 @@ def test_a_challenger_that_cannot_take_the_champions_place(changes: dict[str, An
 
 
 def test_times_under_the_grain_are_all_the_same() -> None:
+    quicker = replace(ASKED, latency=3)
     quick = replace(SAYS, seconds=GRAIN / 1000)
-    assert by_facts(replace(SAYS, seconds=3 * GRAIN), champion=quick, latency=3)["latency"].verdict is Verdict.PASS
-    slow = by_facts(replace(SAYS, seconds=3.1 * GRAIN), champion=quick, latency=3)["latency"]
+    assert by_facts(replace(SAYS, seconds=3 * GRAIN), champion=quick, asked=quicker)["latency"].verdict is Verdict.PASS
+    slow = by_facts(replace(SAYS, seconds=3.1 * GRAIN), champion=quick, asked=quicker)["latency"]
     assert slow.verdict is Verdict.BREACH
     assert "under 2 ms for these rows nothing is compared" in slow.because
-    assert by_facts(replace(SAYS, seconds=None), latency=3)["latency"].verdict is Verdict.UNKNOWN
+    assert by_facts(replace(SAYS, seconds=None), asked=quicker)["latency"].verdict is Verdict.UNKNOWN
 
 
 def test_the_floor_is_a_ceiling_for_a_cost() -> None:
     def floor(comparison: Comparison, value: float) -> Finding:
-        return next(f for f in judge(comparison, margin=0.02, min_rows=500, floor=value) if f.name == "floor")
+        case = Case(comparison=comparison, asked=replace(ASKED, floor=value))
+        return next(found for found in judge(case) if found.name == "floor")
 
     assert floor(CLEAR, 0.9).verdict is Verdict.PASS
     assert floor(CLEAR, 0.95).because == "the challenger's f1 0.9 is under promotion.floor 0.95"

@@ -10,7 +10,7 @@ from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates import gates
 from retrain_trigger.judge.gates.bootstrap import compare
 from retrain_trigger.judge.gates.proof import SPOILED, failures, itself, spoiled
-from retrain_trigger.judge.metrics import METRICS
+from retrain_trigger.judge.metrics import METRICS, Measure
 
 CLASSES = st.sampled_from(["0", "1", "2"])
 TABLES = st.dictionaries(st.tuples(CLASSES, CLASSES, CLASSES), st.integers(0, 300), max_size=12).map(JointCounts)
@@ -18,8 +18,8 @@ BETTER = JointCounts({("1", "0", "1"): 60, ("1", "1", "0"): 10, ("1", "1", "1"):
 
 
 def court(joint: JointCounts, metric: str = "f1", *, margin: float = 0.02) -> tuple[Finding, ...]:
-    measure = partial(compare, metric=metric, positive="1", certainty=0.95, challengers=1, seed=1, resamples=300)
-    return gates.judge(measure(joint), margin=margin, min_rows=1)
+    measure = partial(compare, measure=Measure(metric), certainty=0.95, challengers=1, seed=1, resamples=300)
+    return gates.judge(gates.Case(comparison=measure(joint), asked=gates.Asked(margin=margin, min_rows=1)))
 
 
 def passes(name: str) -> Finding:
@@ -47,7 +47,7 @@ def test_a_clear_improvement_is_accepted_and_its_exchange_refused() -> None:
 
 @pytest.mark.parametrize("sabotaged", sorted(gates.IMPROVEMENT))
 def test_one_gate_that_always_passes_is_found(monkeypatch: pytest.MonkeyPatch, sabotaged: str) -> None:
-    monkeypatch.setitem(gates.GATES, sabotaged, lambda **_: passes(sabotaged))
+    monkeypatch.setitem(gates.GATES, sabotaged, lambda _: passes(sabotaged))
     found = failures(BETTER, court, margin=0.02)
     assert found == (
         "the champion against itself",

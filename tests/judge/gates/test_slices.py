@@ -3,13 +3,14 @@ import pytest
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.slices import MIN_POSITIVES, MIN_ROWS, Slice, judge
+from retrain_trigger.judge.metrics import Measure
 
 SAME = JointCounts({("1", "1", "1"): 120, ("1", "0", "0"): 30, ("0", "0", "0"): 320, ("0", "1", "1"): 30})
 WORSE = JointCounts({("1", "1", "1"): 80, ("1", "1", "0"): 40, ("1", "0", "0"): 30, ("0", "0", "0"): 350})
 
 
 def judged(*slices: Slice, metric: str = "f1", margin: float = 0.02) -> tuple[Finding, ...]:
-    return judge(slices, metric=metric, positive="1", margin=margin, seed=1, cost=(1, 5), resamples=2000)
+    return judge(slices, Measure(metric, "1", (1, 5)), margin=margin, seed=1, resamples=2000)
 
 
 @pytest.mark.parametrize("metric", ["f1", "f1_macro", "accuracy", "recall", "cost"])

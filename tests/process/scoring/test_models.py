@@ -41,23 +41,15 @@ def test_a_model_says_what_it_needs_answers_and_how_long_it_takes(rows: Path, tm
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT 5 AS a, 1.0 AS b) TO '{few}' (FORMAT parquet)")
     said, of_few = tmp_path / "said.parquet", tmp_path / "of_few.parquet"
-    found = models.score(
-        tmp_path / "model.joblib",
-        folder=tmp_path,
-        scratch=tmp_path,
-        rows=rows,
-        features=["not", "asked"],
-        predictions=said,
-        also={few: of_few},
-        timed=True,
-    )
+    request = models.Request(tables={rows: said, few: of_few}, features=["not", "asked"], timed=True)
+    found = models.ask(tmp_path / "model.joblib", request, folder=tmp_path, scratch=tmp_path)
     assert (found.features, found.width, found.classes) == (("a", "b"), 2, ("churn", "stay"))
     assert (found.rows, found.sample) == (3000, 1000)
     assert found.seconds is not None
     assert 0 < found.seconds < 5
     assert duckdb.read_parquet(str(said)).fetchall() == [("stay",), ("churn",)] * 1500
     assert duckdb.read_parquet(str(of_few)).fetchall() == [("churn",)]
-    untimed = models.inspect(tmp_path / "model.joblib", folder=tmp_path, scratch=tmp_path)
+    untimed = models.ask(tmp_path / "model.joblib", models.Request(), folder=tmp_path, scratch=tmp_path)
     assert (untimed.width, untimed.seconds, untimed.sample) == (2, None, 0)
 
 
@@ -66,13 +58,11 @@ def test_a_column_that_the_rows_do_not_have_is_named(rows: Path, tmp_path: Path)
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT a FROM '{rows}') TO '{other}' (FORMAT parquet)")
     with pytest.raises(PromotionError, match=r"needs column 'b', which the rows of other\.parquet do not have"):
-        models.score(
+        models.ask(
             tmp_path / "model.joblib",
+            models.Request(tables={other: tmp_path / "said.parquet"}),
             folder=tmp_path,
             scratch=tmp_path,
-            rows=other,
-            features=[],
-            predictions=tmp_path / "said.parquet",
         )
 
 
@@ -109,8 +99,8 @@ import sys
 from pathlib import Path
 from retrain_trigger.process.scoring import models
 here = Path.cwd()
-models.score(here / "v/restless.joblib", folder=here, scratch=here / "run", rows=here / "rows.parquet", features=["a"],
-             predictions=here / "run/said.parquet")
+request = models.Request(tables={here / "rows.parquet": here / "run/said.parquet"}, features=["a"])
+models.ask(here / "v/restless.joblib", request, folder=here, scratch=here / "run")
 """
 
 
@@ -185,7 +175,7 @@ def test_what_the_controller_has_not_started_goes_on(tmp_path: Path) -> None:
     script = (
         "import subprocess, sys\nfrom pathlib import Path\nfrom retrain_trigger.process.scoring import models\n"
         "own = subprocess.Popen(['sleep', '60'])\nhere = Path.cwd()\n"
-        "print(models.inspect(here / 'model.joblib', folder=here, scratch=here).width, own.poll())\nown.kill()"
+        "print(models.ask(here / 'model.joblib', models.Request(), folder=here, scratch=here).width, own.poll())\nown.kill()"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "2 None\n"

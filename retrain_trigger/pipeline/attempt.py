@@ -1,0 +1,268 @@
+"""One attempt at a better champion: train, seal, (select, refit,) compare, promote or keep.
+
+Each step leaves a ledger entry before its effect, so that `finish` goes on from any of them after a crash.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from retrain_trigger.config.sections import Feedback
+from retrain_trigger.core.card import Card
+from retrain_trigger.core.comparisons import Trial
+from retrain_trigger.core.errors import PromotionError, TrainingError
+from retrain_trigger.core.events import (
+    Compared,
+    Failed,
+    Grounds,
+    Kept,
+    Reason,
+    Refitting,
+    Said,
+    Selected,
+    Selecting,
+    Standing,
+    Training,
+)
+from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.measurements import Mark
+from retrain_trigger.core.outcomes import Outcome, Word
+from retrain_trigger.judge.gates import noninferiority, wear
+from retrain_trigger.pipeline import act, compare, promote, train
+from retrain_trigger.pipeline.prepare import Prepared, Selection, refit
+from retrain_trigger.pipeline.tick import Tick
+from retrain_trigger.process import training
+from retrain_trigger.store import files
+
+HOLDOUT, SELECTION = "holdout.parquet", "selection.parquet"
+"""Files of the rows that decide, and of those that select out of time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """Why an attempt is made, and what was known when it began.
+
+    `mark` is how far the logs were read. `served` is what the champion has said so far; later champions are compared
+    with it. `standing` is how it is doing: a challenger that takes its place is held against that while on probation.
+    `promotes=False` stops short of the pointer, also where a later tick finishes the attempt.
+    """
+
+    reason: Reason
+    mark: Mark = field(default_factory=Mark)
+    bootstrap: bool = False
+    served: Said | None = None
+    standing: Standing | None = None
+    promotes: bool = True
+
+
+def start(tick: Tick, prepared: Prepared, occasion: Occasion) -> Outcome:
+    """Train every challenger, seal what came out, and finish. Raises TrainingError when none came out, BusyError."""
+    training.check_ended(tick.training_lock)
+    if prepared.uncompared and not occasion.bootstrap:
+        tick.say(f"the challenger will not be promoted: {prepared.uncompared}")
+    worn = _worn(tick, prepared)
+    if worn and worn.verdict is Verdict.BREACH:
+        tick.say(worn.because)
+    begun = _begun(tick, prepared, occasion, worn)
+    tick.record(begun)
+    sealed, failures = train.all_trained(tick, prepared, begun)
+    if not sealed:
+        tick.record(Failed(because=failures[-1]))
+        raise TrainingError(f"{failures[-1]}\nThe champion is untouched.")
+    return finish(tick, begun, sealed)
+
+
+def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:
+    """Go on from sealed challengers to the end: promoted, kept, or (no hold-out) sealed only."""
+    if begun.bootstrap:
+        because = "first champion, promoted without comparison (--bootstrap)"
+        promote.promote(tick, sealed[-1], Grounds(by="bootstrap", because=because))
+        tick.discard_files()
+        return act.outcome(tick, Word.PROMOTED, f"{sealed[-1]} is the {because}", version=sealed[-1])
+    if begun.uncompared:
+        because = f"{', '.join(sealed)} sealed, not promoted: {begun.uncompared}"
+        tick.record(Kept(because=because, versions=tuple(sealed)))
+        return act.outcome(tick, Word.SEALED, because, version=sealed[-1])
+    if begun.selection:
+        return selected(
+            tick, begun, begun.selection, _compared(tick, begun, sealed, SELECTION, begun.selection.holdout)
+        )
+    return concluded(tick, begun, _compared(tick, begun, sealed, HOLDOUT, begun.holdout))
+
+
+def selected(tick: Tick, begun: Training, by: Selecting, trials: Sequence[Trial]) -> Outcome:
+    """Write which candidate is better than the champion out of time, then refit its recipe; without one, keep."""
+    best = _best(trials)
+    because = f"out of time, {_told(tick, begun, trials)}" + ("; its recipe is refitted" if best.passed else "")
+    verdict = best.version if best.passed else None
+    tick.record(
+        Selected(
+            verdict=verdict,
+            because=because,
+            champion=begun.champion,
+            holdout=by.holdout,
+            deciding=by.deciding,
+            config=tick.config.digest,
+            findings=begun.worn,
+            trials=tuple(trials),
+        )
+    )
+    return refitted(tick, begun, verdict, because)
+
+
+def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -> Outcome:
+    """Train the recipe of the selected candidate again, on everything but the reserved rows, and check what came out.
+
+    Raises TrainingError where no model came out.
+    """
+    if candidate is None:
+        return act.on_verdict(tick, None, because)
+    reach = str(tick.registry.card(candidate).reach)
+    version = train.version(tick, begun, reach)
+    deadline, since_boot = training.deadlines(tick.config.train.timeout)
+    tick.record(
+        Refitting(
+            version=version,
+            candidate=candidate,
+            because=f"{candidate} again as {version}, on everything but the reserved rows",
+            deadline=deadline,
+            deadline_since_boot=since_boot,
+        )
+    )
+    try:
+        split = refit(tick, reach)
+        train.trained(tick, split, begun, Card(version=version, refit_of=candidate))
+    except TrainingError as error:
+        tick.record(Failed(because=str(error)))
+        raise TrainingError(f"the refit of {candidate} failed: {error}\nThe champion is untouched.") from error
+    return checked(tick, begun, version)
+
+
+def checked(tick: Tick, begun: Training, version: str) -> Outcome:
+    """Check a sealed refit on the hold-out: it need not be better again, and must not be clearly worse."""
+    (found,) = _compared(tick, begun, [version], HOLDOUT, begun.holdout)
+    gates = noninferiority.judge(found.gates, found.comparison, margin=tick.config.promotion.margin)
+    return concluded(tick, begun, [replace(found, gates=gates)])
+
+
+def concluded(tick: Tick, begun: Training, trials: Sequence[Trial]) -> Outcome:
+    """Write the verdict of a comparison, then act on it."""
+    best = _best(trials)
+    because, verdict = _told(tick, begun, trials), best.version if best.passed else None
+    loops = _feedback(begun) if tick.config.promotion.feedback is Feedback.BLOCK else []
+    if verdict and loops:
+        because = f"{because}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
+        verdict = None
+    tick.record(
+        Compared(
+            verdict=verdict,
+            because=because,
+            champion=begun.champion,
+            holdout=begun.holdout,
+            deciding=begun.deciding,
+            config=tick.config.digest,
+            findings=begun.worn,
+            trials=tuple(trials),
+        )
+    )
+    return act.on_verdict(tick, verdict, because)
+
+
+def _begun(tick: Tick, prepared: Prepared, occasion: Occasion, worn: Finding | None) -> Training:
+    """Return what is recorded before the training begins: all that a later tick needs to go on with it."""
+    champion = tick.past.champion
+    trainings = len(prepared.splits) + (1 if prepared.selection else 0)
+    deadline, since_boot = training.deadlines(tick.config.train.timeout * trainings)
+    return Training(
+        champion=champion.version if champion else None,
+        bootstrap=occasion.bootstrap,
+        reason=occasion.reason,
+        command=tick.config.train.command,
+        deadline=deadline,
+        deadline_since_boot=since_boot,
+        reaches=tuple(split.reach for split in prepared.splits),
+        reserved=prepared.reserved,
+        mark=occasion.mark,
+        config=tick.config.digest,
+        holdout=files.sha256(prepared.holdout) if prepared.holdout else None,
+        deciding=prepared.deciding,
+        selection=_selecting(prepared.selection) if prepared.selection else None,
+        worn=(worn,) if worn else (),
+        label=prepared.label,
+        features=prepared.features,
+        positive=prepared.positive,
+        uncompared=prepared.uncompared,
+        served=occasion.served,
+        standing=occasion.standing,
+        promotes=occasion.promotes,
+    )
+
+
+def _compared(tick: Tick, begun: Training, sealed: Sequence[str], holdout: str, sha256: str | None) -> list[Trial]:
+    """Compare sealed challengers with the champion; all that the attempt trains share the interval."""
+    assert begun.champion is not None
+    try:
+        held = compare.HeldOut(
+            champion=begun.champion,
+            rows=_unchanged(tick.scratch / holdout, sha256),
+            label=begun.label,
+            features=begun.features,
+            positive=begun.positive,
+        )
+        return compare.compared(tick, held, sealed, shared_among=len(begun.reaches))
+    except PromotionError as error:
+        tick.record(Kept(because=str(error), versions=tuple(sealed)))
+        raise
+
+
+def _unchanged(path: Path, sha256: str | None) -> Path:
+    """Return the rows that decide, as they were before the training. Raises PromotionError where they have changed."""
+    try:
+        same = files.sha256(path) == sha256
+    except OSError as error:
+        raise PromotionError(f"the hold-out {path} cannot be read ({error.strerror}); the champion is kept") from error
+    if not same:
+        raise PromotionError(f"the hold-out {path} has changed since the training began; the champion is kept")
+    return path
+
+
+def _best(trials: Sequence[Trial]) -> Trial:
+    return max(trials, key=_rank)
+
+
+def _rank(each: Trial) -> tuple[bool, bool, float]:
+    """Put what passed first, then what was scored: a difference of cost may be anything, so no number stands for none."""
+    difference = each.comparison.difference
+    return (each.passed, False, 0.0) if math.isnan(difference) else (each.passed, True, difference)
+
+
+def _told(tick: Tick, begun: Training, trials: Sequence[Trial]) -> str:
+    """Explain the best trial, and name the challengers that could not be judged at all."""
+    told = compare.explained(_best(trials))
+    judged = {tick.registry.card(each.version).reach for each in trials}
+    lost = [reach for reach in begun.reaches if reach not in judged]
+    refit = any(tick.registry.card(each.version).refit_of for each in trials)
+    return told if refit or not lost else f"{told}; not judged, because it failed: the challenger of {', '.join(lost)}"
+
+
+def _selecting(selection: Selection) -> Selecting:
+    """Return what the ledger keeps of a selection: when it is finished after a crash, its files must be these."""
+    return Selecting(
+        holdout=files.sha256(selection.holdout),
+        deciding=selection.deciding,
+        left_out_after=selection.left_out_after,
+        refits={split.reach: files.sha256(split.rows) for split in selection.refits if split.rows},
+    )
+
+
+def _worn(tick: Tick, prepared: Prepared) -> Finding | None:
+    """Say how often the oldest of the deciding rows have decided before; None where nothing will be compared."""
+    oldest = prepared.deciding.oldest
+    return wear.judge(tick.past.uses, oldest=oldest) if oldest else None
+
+
+def _feedback(begun: Training) -> list[str]:
+    """Return the signs of a feedback loop that were there when the training began."""
+    found = (finding for finding in begun.reason.findings if finding.name.startswith("feedback_"))
+    return [finding.because for finding in found if finding.verdict is Verdict.BREACH]
