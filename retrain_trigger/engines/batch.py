@@ -221,7 +221,8 @@ class Batch:
 def _keyed(portions: Sequence[Portion]) -> str:
     """Return SQL for the placed rows with the key of their piece in the place of the path, and a hash for the id."""
     keys = ", ".join(text(portion.key) for portion in portions)
-    replaced = f"[{keys}][p.file + 1] AS file, CASE WHEN p.id IS NOT NULL THEN hash(p.id) END AS id"
+    file = f"[{keys}][p.file + 1]" if len(portions) > 1 else keys
+    replaced = f"{file} AS file, CASE WHEN p.id IS NOT NULL THEN hash(p.id) END AS id"
     return f"(SELECT p.* REPLACE ({replaced}) FROM placed AS p)"
 
 

@@ -27,6 +27,9 @@ Place = tuple[File, int | None, str | None]
 MOST_VALUES = 1000
 """Values of a slice column that are counted, the most frequent ones; the judgement looks at far fewer."""
 
+MOST_CELLS = 200_000
+"""Cells that are taken without a look at how many words there are: more may be one for each row."""
+
 MOST_WORDS = 1000
 """Different predictions that are counted, and labels: a column with more holds no classes."""
 
@@ -198,13 +201,13 @@ def tallies(
 
 def cells(ask: Ask, atoms: Atoms, relation: str, *, slices: Sequence[str]) -> dict[File, Tally]:
     """Count rows by their roles, by file; words that are too many to be classes are counted as one."""
-    said, label = _words(ask, atoms, relation)
-    keys = f"file, w, model, {said}, {label}, place, exposed"
-    query = f"SELECT {keys}, COUNT(*), MAX(us), MAX(CASE WHEN label IS NOT NULL THEN label_us END) FROM ({relation}) AS r WHERE own GROUP BY {keys}"
+    counted = ask(f"{_by_cell(relation, 'said', 'label')} LIMIT {MOST_CELLS}")
+    if len(counted) == MOST_CELLS or len({(said, label) for _, _, _, said, label, *_ in counted}) > MOST_WORDS:
+        counted = ask(_by_cell(relation, *_words(ask, atoms, relation)))
     found: dict[File, Counter[Cell]] = {}
     rows_until: dict[File, dict[Where, int]] = {}
     labels_until: dict[File, dict[Where, int]] = {}
-    for file, window, model, answer, truth, score, exposed, rows, *newest in ask(query):
+    for file, window, model, answer, truth, score, exposed, rows, *newest in counted:
         found.setdefault(file, Counter())[window, model, word(answer), word(truth), score, exposed] += rows
         for until, at in zip((rows_until, labels_until), newest, strict=True):
             ends = until.setdefault(file, {})
@@ -217,6 +220,13 @@ def cells(ask: Ask, atoms: Atoms, relation: str, *, slices: Sequence[str]) -> di
         )
         for file, each in found.items()
     }
+
+
+def _by_cell(relation: str, said: str, label: str) -> str:
+    """Return a query for the rows by their roles, given SQL for their words."""
+    keys = f"file, w, model, {said}, {label}, place, exposed"
+    newest = "MAX(us), MAX(CASE WHEN label IS NOT NULL THEN label_us END)"
+    return f"SELECT {keys}, COUNT(*), {newest} FROM ({relation}) AS r WHERE own GROUP BY {keys}"
 
 
 def places(ask: Ask, relation: str) -> set[Place]:
