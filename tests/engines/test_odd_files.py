@@ -268,6 +268,15 @@ def test_a_whole_number_is_one_id_in_text(tmp_path: Path, kind: str, one: str, o
     assert tally(write(tmp_path / f"log.{kind}", [row(1, id=one), row(1, id=other)])).rows == 1
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_blanks_around_an_id_are_none_of_it_and_an_id_of_blanks_is_none(tmp_path: Path, kind: str) -> None:
+    ids = ["r1", " r1", "r1 ", "  r1  ", "!", "! ", "r 1", "", "   "]
+    lines = [{**row(0, age=30), "id": each} for each in ids]
+    pieces = counted(write(tmp_path / f"log.{kind}", lines)).pieces
+    assert total(piece.tally for piece in pieces).rows == len(["r1", "!", "r 1", "", "   "])
+    assert sum(piece.repeated for piece in pieces) == len(ids) - 5
+
+
 @pytest.mark.parametrize("how", ["quiet", "growing", "in parts"])
 def test_names_of_columns_may_have_several_lines(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     renamed = [{"age\nin years" if name == "age" else name: value for name, value in each.items()} for each in FLAT]

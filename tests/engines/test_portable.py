@@ -274,6 +274,16 @@ def test_of_too_many_words_and_slices_each_engine_counts_the_same(
         assert counted(engine, PLAN, labels=True) == counted(duck, PLAN, labels=True)
 
 
+def test_however_many_cells_are_taken_at_once_the_counts_are_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, labels = rows_of(ROWS, SEEDS[0]), labels_of(LABELLED, SEEDS[0])
+    fill(engine, rows, labels)
+    whole = counted(engine, PLAN, labels=True)
+    monkeypatch.setattr(portable, "MOST_CELLS", 3)
+    assert counted(engine, PLAN, labels=True) == whole == by_hand(PLAN, rows, labels)
+
+
 @pytest.mark.parametrize("atom", ["text", "double", "micros", "ordered"])
 def test_a_wrong_atom_is_noticed(engine: Engine, atom: str) -> None:
     """Mistakes for which no engine gives an error."""
