@@ -189,6 +189,21 @@ class LabelledRows:
         return self.connection.execute(query).fetchall()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What rows must have: a label, else rows without one are kept, too; a time, else those without one are left out.
+
+    `dated` says that there must be a column of times; without it, rows of a source that has none count as of now.
+    """
+
+    label: bool = True
+    time: bool = True
+    dated: bool = True
+
+
+ALL = Need()
+
+
 @contextmanager
 def opened(
     source: str,
@@ -197,27 +212,23 @@ def opened(
     columns: Mapping[str, str],
     now: datetime,
     key: str = "data.labelled",
-    labelled: bool = True,
-    timed: bool = True,
-    undated: bool = False,
+    need: Need = ALL,
 ) -> Iterator[LabelledRows]:
     """Open labelled rows: Parquet, CSV or JSONL; a file, a folder of one kind of them, or a glob.
 
-    `labels` is a source of ground truth to join by id, where it does not stand in the rows. `key` is the setting that
-    names the source. `labelled=False` keeps rows that have no label, too, and asks for no column of it; `timed=False`
-    leaves out rows that have no readable time; with `undated`, rows of a source without times count as of now. Raises DataError where there is no file, a file cannot be read, the label
-    or timestamp column is missing (`column 'label'`), or a row has no readable time.
+    `labels` is a source of ground truth to join by id, if it is not in the rows. `key` is the setting that names the
+    source. Raises DataError if there is no file, a file cannot be read, the label or timestamp column is missing
+    (`column 'label'`), or a row has no readable time.
     """
     try:
         with database.connected() as connection:
 
             def load(files: Sequence[FileState], truth: Sequence[FileState]) -> dict[str, str]:
                 types = tables.create_labelled(
-                    connection, "source", files, labels=truth, columns=columns, now=now, nested=not labelled
+                    connection, files, labels=truth, columns=columns, now=now, nested=not need.label
                 )
-                _check_roles(columns, types, source=source, labelled=labelled, dated=not undated)
                 kind = "VIEW" if tables.is_columnar(files) else "TABLE"
-                _create_known(connection, columns, types, now, source=source, kind=kind, labelled=labelled, timed=timed)
+                _Known(connection, columns, types, now, source, need).create(kind)
                 return types
 
             yield LabelledRows(connection, columns, undisturbed({key: source, "logs.labels": labels}, load))
@@ -225,54 +236,54 @@ def opened(
         raise DataError(f"{source} cannot be read: {database.told(error)}") from error
 
 
-def _check_roles(
-    columns: Mapping[str, str], types: Mapping[str, str], *, source: str, labelled: bool, dated: bool
-) -> None:
-    needed = (*(["timestamp"] if dated else []), *(["label"] if labelled else []))
-    for role in needed:
-        if columns[role] not in types:
-            raise DataError(tables.missing(columns[role], role, types, where=source))
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The rows of the view `source` that are known at `now`."""
 
+    connection: duckdb.DuckDBPyConnection
+    columns: Mapping[str, str]
+    types: Mapping[str, str]
+    now: datetime
+    source: str
+    need: Need
 
-def _create_known(
-    connection: duckdb.DuckDBPyConnection,
-    columns: Mapping[str, str],
-    types: Mapping[str, str],
-    now: datetime,
-    *,
-    source: str,
-    kind: str,
-    labelled: bool,
-    timed: bool,
-) -> None:
-    """Make the rows known at `now`, each with its time, canonical label, and hash.
+    def create(self, kind: str) -> None:
+        """Make the rows, each with its time, canonical label, and hash.
 
-    Parquet is read again by each count, only the columns it needs; text is parsed once and kept.
-    """
-    time, label = columns["timestamp"], columns["label"]
-    at = as_time(time, types[time]) if time in types else moment(now)
-    truth = canonical(quoted(label), types[label]) if label in types else "NULL::VARCHAR"
-    wanted = f"NOT {is_missing(label, types[label])}" if labelled else "true"
-    missing = connection.execute(f"SELECT count(*) FROM source WHERE {wanted} AND ({at}) IS NULL").fetchone()
-    if timed and missing and missing[0]:
-        raise DataError(f"column {time!r} has no readable time in {missing[0]} labelled rows of {source}")
-    known = f"{wanted} AND ({at}) <= {moment(now)}"
-    if columns["labelled_at"] in types:
-        arrived = times.arrival(columns["labelled_at"], types[columns["labelled_at"]])
-        known += f" AND (({arrived}) IS NULL OR ({arrived}) <= {moment(now)})"
-    unlabelled = sorted(set(types) - {label, columns["labelled_at"]})
-    row_hash = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({quoted(c)}::VARCHAR, chr(30))" for c in unlabelled)
-    row_hash += "))"
-    # DuckDB's readers rewrite what looks like a UUID or a truth value: case and blanks make no other id.
-    name = quoted(columns["id"])
-    identity = f"coalesce(md5(lower(trim({name}::VARCHAR))), {row_hash})" if columns["id"] in types else row_hash
-    connection.execute(
-        f"""
-        CREATE OR REPLACE {kind} known AS SELECT *, {at} AS {AT}, {truth} AS {LABEL},
-            {row_hash} AS {ROW_HASH}, ('0x' || substr({identity}, 1, 8))::UBIGINT AS {HASH}
-        FROM source WHERE {known}
+        Parquet is read again by each count, only the columns it needs; text is parsed once and kept.
         """
-    )
+        self._check_roles()
+        columns, types, connection, now = self.columns, self.types, self.connection, self.now
+        time, label = columns["timestamp"], columns["label"]
+        at = as_time(time, types[time]) if time in types else moment(now)
+        truth = canonical(quoted(label), types[label]) if label in types else "NULL::VARCHAR"
+        wanted = f"NOT {is_missing(label, types[label])}" if self.need.label else "true"
+        missing = connection.execute(f"SELECT count(*) FROM source WHERE {wanted} AND ({at}) IS NULL").fetchone()
+        if self.need.time and missing and missing[0]:
+            raise DataError(f"column {time!r} has no readable time in {missing[0]} labelled rows of {self.source}")
+        known = f"{wanted} AND ({at}) <= {moment(now)}"
+        if columns["labelled_at"] in types:
+            arrived = times.arrival(columns["labelled_at"], types[columns["labelled_at"]])
+            known += f" AND (({arrived}) IS NULL OR ({arrived}) <= {moment(now)})"
+        unlabelled = sorted(set(types) - {label, columns["labelled_at"]})
+        row_hash = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({quoted(c)}::VARCHAR, chr(30))" for c in unlabelled)
+        row_hash += "))"
+        # DuckDB's readers rewrite what looks like a UUID or a truth value: case and blanks make no other id.
+        name = quoted(columns["id"])
+        identity = f"coalesce(md5(lower(trim({name}::VARCHAR))), {row_hash})" if columns["id"] in types else row_hash
+        connection.execute(
+            f"""
+            CREATE OR REPLACE {kind} known AS SELECT *, {at} AS {AT}, {truth} AS {LABEL},
+                {row_hash} AS {ROW_HASH}, ('0x' || substr({identity}, 1, 8))::UBIGINT AS {HASH}
+            FROM source WHERE {known}
+            """
+        )
+
+    def _check_roles(self) -> None:
+        needed = (*(["timestamp"] if self.need.dated else []), *(["label"] if self.need.label else []))
+        for role in needed:
+            if self.columns[role] not in self.types:
+                raise DataError(tables.missing(self.columns[role], role, self.types, where=self.source))
 
 
 def _listed(names: Collection[str]) -> str:

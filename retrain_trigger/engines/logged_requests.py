@@ -82,7 +82,9 @@ def write_newest(
 
     `labels` is a source of ground truth to join by id. Raises DataError where the log cannot be read.
     """
-    opened = labelled.opened(source, labels=labels, columns=columns, now=now, key="logs.predictions", labelled=False)
+    opened = labelled.opened(
+        source, labels=labels, columns=columns, now=now, key="logs.predictions", need=labelled.Need(label=False)
+    )
     with opened as rows:
         names = ", ".join(quoted(name) for name in rows.types)
         query = f"SELECT {names} FROM known ORDER BY {AT} DESC LIMIT {at_most}"

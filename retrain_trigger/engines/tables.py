@@ -61,7 +61,6 @@ def create_view(
 
 def create_labelled(
     connection: duckdb.DuckDBPyConnection,
-    name: str,
     files: Sequence[FileState],
     *,
     labels: Sequence[FileState],
@@ -69,13 +68,13 @@ def create_labelled(
     now: datetime,
     nested: bool = False,
 ) -> dict[str, str]:
-    """Make the view `name` of files and, joined by id, what is known at `now` of any files of labels; return its types."""
+    """Make the view `source` of files and, joined by id, what is known at `now` of any files of labels; return its types."""
     create_view(connection, "plain", files, nested=nested)
     rows = "plain"
     if labels:
         rows = joined_labels(connection, "plain", labels, columns=columns, now=now, key="logs.labels")
-    connection.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {rows}")
-    return types_of(connection, name)
+    connection.execute(f"CREATE OR REPLACE VIEW source AS SELECT * FROM {rows}")
+    return types_of(connection, "source")
 
 
 def joined_labels(

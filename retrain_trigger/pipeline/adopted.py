@@ -69,7 +69,9 @@ def told(config: Config, registry: Registry, champion: Champion) -> Iterator[str
 def _counted(config: Config, registry: Registry, champion: Champion, now: datetime) -> Reference | None:
     spans = [(champion.since, None), *([champion.earlier] if champion.earlier else [])]
     source = config.logs.predictions or ""
-    with engines.labelled.opened(source, columns=config.logs.names, now=now, labelled=False, timed=False) as rows:
+    with engines.labelled.opened(
+        source, columns=config.logs.names, now=now, need=engines.labelled.Need(label=False, time=False)
+    ) as rows:
         where = rows.of_model(champion.names, others=_names(registry) - champion.names, spans=spans)
         end = rows.reached(where, BASELINE_ROWS, window=config.trigger.window, now=now)
         return None if end is None else profile.of_log(rows, rows.until(where, end))

@@ -99,7 +99,9 @@ def _opened(config: Config, source: str, *, now: datetime) -> "Iterator[Labelled
         rows = None
         with suppress(DataError, CannotJudgeError):
             rows = stack.enter_context(
-                engines.labelled.opened(source, columns=config.logs.names, now=now, labelled=False)
+                engines.labelled.opened(
+                    source, columns=config.logs.names, now=now, need=engines.labelled.Need(label=False)
+                )
             )
         yield rows
 

@@ -256,7 +256,7 @@ def _profiled(config: Config, trained_on: Path, *, now: datetime) -> Profile:
     try:
         columns = config.logs.names
         with engines.labelled.opened(
-            str(trained_on), columns=columns, now=now, key="--trained-on", undated=True
+            str(trained_on), columns=columns, now=now, key="--trained-on", need=engines.labelled.Need(dated=False)
         ) as rows:
             table = rows.describe("true", engines.description.NOTHING_KNOWN)
             if columns["timestamp"] not in rows.types:

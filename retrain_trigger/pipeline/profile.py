@@ -31,7 +31,9 @@ def of_log(rows: "LabelledRows", where: str) -> Reference:
 
 def of_source(source: str, *, columns: Mapping[str, str], now: datetime) -> Reference:
     """Return what a reference of the user's own watches: every column that it has. Raises DataError."""
-    with engines.labelled.opened(source, columns=columns, now=now, key="logs.reference", labelled=False) as rows:
+    with engines.labelled.opened(
+        source, columns=columns, now=now, key="logs.reference", need=engines.labelled.Need(label=False)
+    ) as rows:
         return _counted(rows.cuts("true"), rows, "true")
 
 

@@ -1,9 +1,7 @@
 """A challenger in shadow: how far it has come, and the verdict on what it said beside the champion."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from retrain_trigger import engines
 from retrain_trigger.config.load import Config
@@ -13,7 +11,6 @@ from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.errors import CannotJudgeError, PromotionError
 from retrain_trigger.core.events import Compared, Span, Standing
 from retrain_trigger.core.outcomes import Outcome
-from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Memory, Shadow
@@ -32,14 +29,14 @@ class Progress:
 
     shadow: Shadow
     asked: Asked
-    joint: Sequence[Sequence[Any]]
+    joint: JointCounts
     now: datetime
     ends: datetime
 
     @property
     def rows(self) -> int:
         """The number of rows with label, champion's and challenger's prediction."""
-        return sum(count for *_, count in self.joint)
+        return self.joint.rows
 
     @property
     def hours(self) -> int:
@@ -81,16 +78,18 @@ def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
 
     now = past.clock(now)
     ends = shadow.since + max(PATIENCE * timedelta(hours=asked.hours), config.trigger.max_age)
-    joint: list[list[Json]] = []
+    joint = JointCounts({})
     try:
         joint = engines.shadow_log.joint_counts(
             source,
+            engines.shadow_log.Pair(
+                champion=[shadow.champion, *([known_as] if known_as else [])],
+                challenger=shadow.version,
+                since=shadow.since,
+            ),
             labels=config.logs.labels,
             columns=config.logs.names,
-            since=shadow.since,
             now=now,
-            champion=[shadow.champion, *([known_as] if known_as else [])],
-            challenger=shadow.version,
         )
     except CannotJudgeError:
         if now < ends:
@@ -161,7 +160,7 @@ def _tried(tick: Tick, seen: Progress, positive: str) -> Trial:
     return compare.judged(
         tick.config,
         seen.shadow.version,
-        compare.Seen(joint=JointCounts.counted(seen.joint)),
+        compare.Seen(joint=seen.joint),
         positive=positive,
         challengers=1,
         seed=int(seen.shadow.sha256[:8], 16),

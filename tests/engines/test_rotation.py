@@ -234,8 +234,8 @@ def test_shadow_answers_and_labelled_rows_are_of_one_file(tmp_path: Path) -> Non
     log.write_bytes(old)
     about: dict[str, Any] = {"labels": None, "columns": COLUMNS, "now": NOW}
     with at_read(1, change_of("replaced", log)):
-        found = shadow_log.joint_counts(str(log), since=OLD, champion=["a"], challenger="b", **about)
-    assert found == [], "the new file has no answers of a shadow"
+        found = shadow_log.joint_counts(str(log), shadow_log.Pair(since=OLD, champion=["a"], challenger="b"), **about)
+    assert not found.rows, "the new file has no answers of a shadow"
     log.write_bytes(old)
     with at_read(1, change_of("replaced", log)), labelled.opened(str(log), **about) as known:
         assert known.span("true").oldest == NEW

@@ -108,8 +108,7 @@ def check(
     if not windows:
         return unknown("probation", f"no {metric} was measured since its promotion", limit=limit)
     seen = _seen(before, tuple(windows), measure)
-    lacking = _lacking(seen, metric, min_rows)
-    if lacking is not None:
+    if (lacking := _lacking(seen, metric, min_rows)) is not None:
         return unknown("probation", lacking, limit=limit)
     worse = seen.odds >= limit and seen.fall >= margin
     return Finding(

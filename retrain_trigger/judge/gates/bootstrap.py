@@ -40,9 +40,8 @@ def compare(
 
     Rows drawn with replacement from n rows have a table of counts that is multinomial(n, cells / n): each resample
     is drawn as such a table, gives d = metric(challenger) - metric(champion), and the bounds are the quantiles of d
-    at (1 - certainty) / 2 / challengers from either end (Bonferroni: the best of k had k chances). A resample where
-    the metric is 0/0 counts as worse than any at the lower end and better than any at the upper one. Costs the same
-    for any number of rows.
+    at (1 - certainty) / 2 / challengers from either end (Bonferroni: the best of k had k chances). A resample in which
+    the metric is 0/0 is worse than any at the lower end and better than any at the upper one.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13; `_smoothed` has the added rows.
 
@@ -54,16 +53,15 @@ def compare(
     True
     """
     champion, challenger = (measure.score(said) for said in (joint.champion, joint.challenger))
-    better = measure.sign
     tail = (1 - certainty) / 2 / challengers
-    differences = better * _resampled_differences(joint, measure, seed=seed, resamples=resamples)
+    differences = measure.sign * _resampled_differences(joint, measure, seed=seed, resamples=resamples)
     lower, upper = _bounds(differences, tail)
     return Comparison(
         metric=measure.metric,
         positive=measure.positive,
         champion=champion,
         challenger=challenger,
-        difference=better * (challenger - champion),
+        difference=measure.sign * (challenger - champion),
         lower=lower,
         upper=upper,
         certainty=certainty,
