@@ -77,7 +77,6 @@ def run(
     described: Described,
 ) -> None:
     """Evaluate the model; on a breach, retrain, compare and promote. Made for cron."""
-    from retrain_trigger.pipeline import by_hand
     from retrain_trigger.pipeline import run as tick
     from retrain_trigger.pipeline.decide import Wish
 
@@ -96,6 +95,8 @@ def run(
     config = _settings(path)
     wish = Wish(force=force, promotes=not no_promote)
     if bootstrap:
+        from retrain_trigger.pipeline import by_hand
+
         adoption = _adoption(adopted, described) if adopted else None
         outcome = by_hand.bootstrap(config, now=now, say=show.say, wait=wait, adopt=adoption)
     elif dry_run:
