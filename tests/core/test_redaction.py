@@ -17,6 +17,12 @@ def test_values_of_secret_variables_are_replaced_and_others_are_not(monkeypatch:
     assert redacted(said) == "*** for eu-central-1 from /run/secrets/deploy"
 
 
+def test_a_secret_that_begins_like_another_is_replaced_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TOKEN", "abcdefgh")
+    monkeypatch.setenv("B_TOKEN", "abcdefghijkl")
+    assert redacted("abcdefghijkl and abcdefgh") == "*** and ***"
+
+
 def test_a_record_keeps_what_the_next_run_relies_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_KEY", "20260105T031500Z-ab12cd")
     body = {"pointer": {"path": "20260105T031500Z-ab12cd/model.joblib"}, "because": "of 20260105T031500Z-ab12cd"}
