@@ -13,6 +13,11 @@ from pathlib import Path
 import pytest
 from projects import Project, day
 
+from retrain_trigger.core.card import Card
+from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.pipeline import guard
+from retrain_trigger.store.registry import Registry
+
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory: pytest.TempPathFactory) -> Project:
@@ -279,3 +284,25 @@ def test_a_healthy_tick_does_not_read_the_model_again(live: Project) -> None:
     path.touch()
     live.run(day=3.4)
     assert looked.stat().st_mtime_ns != before
+
+
+def test_the_way_back_passes_over_what_was_quarantined(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "models", tmp_path / "models/champion.json")
+    (tmp_path / "left").write_bytes(b"a model")
+    served: dict[str, Pointer] = {}
+    for number, version in enumerate(("v1", "v2", "v3")):
+        (tmp_path / "left").write_bytes(version.encode())
+        digest = registry.seal(Card(version=version), model=tmp_path / "left", profile=None, log=None)
+        served[version] = Pointer(
+            generation=number,
+            version=version,
+            path=registry.relative_path(version),
+            sha256=digest,
+            previous=f"v{number}" if number else None,
+            promoted_at="2026-01-01T00:00:00Z",
+            run="r",
+        )
+    bad = frozenset({served["v2"].sha256})
+    assert guard.predecessor(registry, served, served["v3"], quarantined=frozenset()) == "v2"
+    assert guard.predecessor(registry, served, served["v3"], quarantined=bad) == "v1"
+    assert guard.predecessor(registry, {}, served["v3"], quarantined=bad) == "v1"
