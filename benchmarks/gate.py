@@ -165,7 +165,7 @@ def promoted(
         return False, False
     found = compared(joint, challengers=challengers, seed=seed)
     accepted = gates.promotes(
-        gates.judge(gates.Case(comparison=found, asked=gates.Asked(margin=margin, min_rows=MIN_ROWS)))
+        gates.judge(gates.Case(comparison=found, asked=gates.Terms(margin=margin, min_rows=MIN_ROWS)))
     )
     if accepted and not plain:
         raise AssertionError("the gate promotes what the plain margin does not")

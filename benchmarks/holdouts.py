@@ -195,7 +195,7 @@ def best(
 
 def judged(found: Any) -> Any:
     """Judge a comparison by the gates that need nothing but counts."""
-    return gates.judge(gates.Case(comparison=found, asked=gates.Asked(margin=MARGIN, min_rows=MIN_ROWS)))
+    return gates.judge(gates.Case(comparison=found, asked=gates.Terms(margin=MARGIN, min_rows=MIN_ROWS)))
 
 
 def opened(path: Path, rows: int) -> Stream:

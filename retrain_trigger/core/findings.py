@@ -138,7 +138,8 @@ def _held(side: _Side, name: str, value: float | None, limit: float, *, limit_na
     seen, allowed = figures(value, limit)
     words = side.within if fits else side.beyond
     because = noted(f"{name} {seen} {words} {limit_name} {allowed}", note)
-    return replace(judged(name, value, limit, because, fits=fits), value=value, limit=limit)
+    verdict = Verdict.PASS if fits else Verdict.BREACH
+    return Finding(name=name, verdict=verdict, value=value, limit=limit, because=because)
 
 
 def noted(sentence: str, note: str) -> str:

@@ -4,9 +4,11 @@ Each step leaves a ledger entry before its effect, so that `finish` goes on from
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from retrain_trigger.config.sections import Feedback
 from retrain_trigger.core.card import Card
@@ -34,6 +36,8 @@ from retrain_trigger.pipeline.prepare import Prepared, Selection, refit
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process import training
 from retrain_trigger.store import files
+
+Decision = TypeVar("Decision", Selected, Compared)
 
 HOLDOUT, SELECTION = "holdout.parquet", "selection.parquet"
 """Files of the rows that decide, and of those that select out of time."""
@@ -96,18 +100,7 @@ def selected(tick: Tick, begun: Training, by: Selecting, trials: Sequence[Trial]
     best = _best(trials)
     because = f"out of time, {_told(tick, begun, trials)}" + ("; its recipe is refitted" if best.passed else "")
     verdict = best.version if best.passed else None
-    tick.record(
-        Selected(
-            verdict=verdict,
-            because=because,
-            champion=begun.champion,
-            holdout=by.holdout,
-            deciding=by.deciding,
-            config=tick.config.digest,
-            findings=begun.worn,
-            trials=tuple(trials),
-        )
-    )
+    tick.record(_bound(tick, Selected, begun, trials, on=by)(verdict=verdict, because=because))
     return refitted(tick, begun, verdict, because)
 
 
@@ -154,19 +147,23 @@ def concluded(tick: Tick, begun: Training, trials: Sequence[Trial]) -> Outcome:
     if verdict and loops:
         because = f"{because}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
         verdict = None
-    tick.record(
-        Compared(
-            verdict=verdict,
-            because=because,
-            champion=begun.champion,
-            holdout=begun.holdout,
-            deciding=begun.deciding,
-            config=tick.config.digest,
-            findings=begun.worn,
-            trials=tuple(trials),
-        )
-    )
+    tick.record(_bound(tick, Compared, begun, trials, on=begun)(verdict=verdict, because=because))
     return act.on_verdict(tick, verdict, because)
+
+
+def _bound(
+    tick: Tick, kind: Callable[..., Decision], begun: Training, trials: Sequence[Trial], *, on: Training | Selecting
+) -> Callable[..., Decision]:
+    """Bind a verdict to what it was reached on: a later tick acts on it only if nothing of that has changed."""
+    return partial(
+        kind,
+        champion=begun.champion,
+        holdout=on.holdout,
+        deciding=on.deciding,
+        config=tick.config.digest,
+        findings=begun.worn,
+        trials=tuple(trials),
+    )
 
 
 def _begun(tick: Tick, prepared: Prepared, occasion: Occasion, worn: Finding | None) -> Training:

@@ -15,7 +15,6 @@ from retrain_trigger.pipeline import (
     guard,
     promote,
 )
-from retrain_trigger.pipeline.check import Observed
 from retrain_trigger.pipeline.evaluate import Reading
 from retrain_trigger.pipeline.tick import Tick
 
@@ -34,11 +33,9 @@ def doubted(tick: Tick) -> Outcome | None:
     if past.last_seen is None or past.champion is None or clock.is_borne_out(tick.now, past.last_seen, max_age):
         return None
     try:
-        reading = evaluate.read(
-            tick.config, tick.registry, past, tick.ledger, now=tick.now, scratch=tick.scratch.parent
-        )
+        reading = evaluate.read(tick)
     except CannotJudgeError as error:
-        reading = Reading(Observed(), Mark(), (str(error),))
+        reading = Reading.nothing(str(error))
     doubt = clock.doubt(
         tick.now,
         last_seen=past.last_seen,

@@ -1,18 +1,17 @@
 """From what was observed and what is remembered to a decision: the one judgement that `run`, `status` and `simulate` share."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice, takewhile
-from typing import Any
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.events import Said
 from retrain_trigger.core.findings import Finding, Verdict, unknown
 from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.counts.cells import summed
 from retrain_trigger.counts.histograms import Histogram, Reference, Watched
 from retrain_trigger.counts.scores import ExposureCounts, ScoreCounts
 from retrain_trigger.counts.unusable import NOTHING_ASIDE, Aside
@@ -238,11 +237,8 @@ def _champions(observed: Observed, past: Memory) -> list[Said]:
     return [*earlier, present]
 
 
-def _added(parts: Iterable[Cells | None]) -> dict[Any, int]:
-    total: Counter[Any] = Counter()
-    for part in parts:
-        total.update(part or {})
-    return dict(total)
+def _added(parts: Iterable[Cells | None]) -> Cells:
+    return summed(cell for part in parts for cell in (part or {}).items())
 
 
 def _performed(case: _Case) -> Finding:

@@ -104,7 +104,7 @@ def judged(config: Config, version: str, seen: Seen, *, positive: str, challenge
     Raises PromotionError where the gate would let through what none may: then it decides nothing.
     """
     asked, measure = config.promotion, config.measure(positive)
-    wanted = gates.gates.Asked(
+    wanted = gates.gates.Terms(
         margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor, latency=asked.latency, size=asked.size
     )
     by_slice = gates.slices.judge(seen.parts, measure, margin=asked.margin, seed=seed)

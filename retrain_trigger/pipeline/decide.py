@@ -7,7 +7,6 @@ from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import CannotJudgeError, RetrainCheckError
 from retrain_trigger.core.events import Decided, Reason, Refused
 from retrain_trigger.core.findings import Verdict, unknown
-from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.core.redaction import redacted
 from retrain_trigger.judge.memory import Memory
@@ -20,7 +19,7 @@ from retrain_trigger.pipeline import (
     probation,
     shadow,
 )
-from retrain_trigger.pipeline.check import Judgement, Observed, judged, served
+from retrain_trigger.pipeline.check import Judgement, judged, served
 from retrain_trigger.pipeline.evaluate import Reading
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process import training
@@ -64,11 +63,9 @@ class Case:
 def evaluated(tick: Tick, wish: Wish) -> Case:
     """Read the logs and judge them; a forced run goes on without a readable log."""
     try:
-        reading = evaluate.read(
-            tick.config, tick.registry, tick.past, tick.ledger, now=tick.now, scratch=tick.scratch.parent
-        )
+        reading = evaluate.read(tick)
     except CannotJudgeError as error:
-        reading = Reading(Observed(), Mark(), (str(error),))
+        reading = Reading.nothing(str(error))
         if not wish.forced:
             judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))
             _record(Case(tick, reading, judgement, wish), Action.UNKNOWN, str(error))

@@ -17,13 +17,13 @@ from retrain_trigger.counts.histograms import Reference
 from retrain_trigger.counts.scores import EDGES
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.checks import lateness
-from retrain_trigger.judge.memory import Champion, Memory
+from retrain_trigger.judge.memory import Champion
 from retrain_trigger.logs import metrics_log
 from retrain_trigger.logs.metrics_log import MetricsLog
 from retrain_trigger.pipeline import adopted, drifting
 from retrain_trigger.pipeline.check import Observed, counts_judge, unused
 from retrain_trigger.pipeline.profile import of_source
-from retrain_trigger.pipeline.tick import nearby
+from retrain_trigger.pipeline.tick import Tick, nearby
 from retrain_trigger.store import files
 from retrain_trigger.store.ledger import Ledger
 from retrain_trigger.store.registry import Registry
@@ -46,14 +46,21 @@ class Reading:
     mark: Mark
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def nothing(cls, because: str) -> "Reading":
+        """Return what is known where the logs cannot be read."""
+        return cls(Observed(), Mark(), (because,))
 
-def read(config: Config, registry: Registry, past: Memory, ledger: Ledger, *, now: datetime, scratch: Path) -> Reading:
-    """Read all logs as known at `now`; what was counted before is taken from the ledger, and kept there.
 
-    Parts of a log are copied to `scratch` to be read: what a kill leaves there is removed by a later run.
+def read(tick: Tick) -> Reading:
+    """Read all logs as known now; what was counted before is taken from the ledger, and kept there.
+
+    Parts of a log are copied to where the runs have their files: what a kill leaves there is removed by a later run.
 
     Raises CannotJudgeError where a log that judges is missing or cannot be read.
     """
+    config, registry, past, ledger, now = tick.config, tick.registry, tick.past, tick.ledger, tick.now
+    scratch = tick.scratch.parent
     champion = past.champion
     log = _metrics(config, champion, now)
     if config.logs.predictions is None:

@@ -76,7 +76,7 @@ def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: 
     Raises PromotionError where that has stopped coming, CannotJudgeError where it may be late as well.
     """
     promotion, trigger, champion = tick.config.promotion, tick.config.trigger, tick.past.champion
-    asked = deciding.Asked(
+    asked = deciding.Terms(
         min_rows=promotion.min_rows,
         window=trigger.window,
         max_age=trigger.max_age,

@@ -203,9 +203,7 @@ def read_rows(project: Project, form: str, seed: int) -> tuple[int, int, int, in
         file.writelines(random.choice(["oops\n", '{"a": \n']) for _ in range(lines))
     config = settings.load(project.folder / "config.yaml", [f"logs.predictions={name}", "trigger.max_unusable=90%"])
     with asked(config, now=day(DAYS + 0.1), say=print) as tick:
-        reading = evaluate.read(
-            config, tick.registry, tick.past, tick.ledger, now=tick.now, scratch=tick.scratch.parent
-        )
+        reading = evaluate.read(tick)
     used = sum(window.rows for window in memory.answered_for(reading.observed.windows or (), tick.past))
     return used, told_rows(reading.notes), clean, len(rows) - clean + lines
 

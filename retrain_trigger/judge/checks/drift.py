@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from retrain_trigger.core.findings import Finding, Verdict, below, figures, unknown
+from retrain_trigger.core.findings import Finding, Verdict, below, figures, noted, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Document, Json
 from retrain_trigger.counts.histograms import Bins, Histogram, Reference, Watched
@@ -271,8 +271,7 @@ def _furthest(drift: Mapping[str, float | None], threshold: float, note: str) ->
     moved = sorted(((-value, feature) for feature, value in known.items() if value >= threshold))
     lost = sorted(drift.keys() - known.keys())
     if lost and not moved:
-        noted = f" ({note})" if note else ""
-        return unknown("drift", f"drift{_of(lost)} is not a number{noted}", limit=threshold)
+        return unknown("drift", noted(f"drift{_of(lost)} is not a number", note), limit=threshold)
     named = _named([(feature, -value) for value, feature in moved if feature], threshold)
     return below(
         "drift",

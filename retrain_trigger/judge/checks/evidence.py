@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from retrain_trigger.core.findings import ALERT, Finding, Verdict, figures, unknown
+from retrain_trigger.core.findings import ALERT, Finding, Verdict, figures, noted, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Json
 from retrain_trigger.judge.checks.overdispersion import LATEST_PAIRS, overdispersion, swing
@@ -239,7 +239,7 @@ def check(detector: Detector, *, note: str = "") -> Finding:
     """
     if not detector.windows:
         because = f"no window has a row that {detector.metric} looks at"
-        return unknown(detector.metric, f"{because} ({note})" if note else because, limit=detector.false_alarm_every)
+        return unknown(detector.metric, noted(because, note), limit=detector.false_alarm_every)
     needs = detector.repeats_to_alarm()
     return Finding(
         name=detector.metric,
@@ -266,14 +266,14 @@ def alert(detector: Detector, *, note: str = "") -> Finding | None:
     own, limit = _finite(found.log), detector.alert_limit
     because = (
         f"{detector.metric} {seen} is {_side(detector)} performance_threshold {threshold} beyond chance: evidence "
-        f"{_whole(own)} from this window alone, alerts begin at {_whole(limit)}" + (f" ({note})" if note else "")
+        f"{_whole(own)} from this window alone, alerts begin at {_whole(limit)}"
     )
     return Finding(
         name=ALERT,
         verdict=Verdict.BREACH,
         value=own,
         limit=limit,
-        because=because,
+        because=noted(because, note),
         warns=True,
         evidence={"latest": value, "threshold": detector.threshold},
     )
@@ -412,7 +412,7 @@ def _passed(detector: Detector, needs: int | None, note: str) -> str:
     else:
         opposite = "at or above" if _side(detector) == "under" else "at or under"
         said = f"is {opposite} performance_threshold {threshold}: {proof} that it is {_side(detector)} it"
-    return f"{detector.metric} {value} {said}" + (f" ({note})" if note else "")
+    return noted(f"{detector.metric} {value} {said}", note)
 
 
 def _repeats(needs: int | None) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, noted, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.judge.metrics import METRICS, Measure
@@ -80,8 +80,9 @@ def stated_rows(measurement: Measurement) -> int | None:
 
 def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float, note: str) -> Finding:
     """Return the finding of a window with too few labelled rows to say anything."""
-    noted = f" ({note})" if note else ""
-    return unknown(name, f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}{noted}", limit=limit)
+    return unknown(
+        name, noted(f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}", note), limit=limit
+    )
 
 
 def value_of(measurement: Measurement, measure: Measure) -> float | None:

@@ -55,7 +55,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Terms:
     """What the settings ask for, and the time; `since` is when the champion went live."""
 
     min_rows: int
@@ -65,14 +65,14 @@ class Asked:
     since: datetime
 
 
-def lacking(rows: Rows, asked: Asked, *, forced: bool = False) -> Lack | None:
+def lacking(rows: Rows, asked: Terms, *, forced: bool = False) -> Lack | None:
     """Say what is missing for a comparison; training now would spend the evidence on a challenger nobody can judge.
 
     What may come still is a wait: too few rows, rows of one class only, and rows of the breached windows where none of
     these has a label yet, for as long as labels take. Rows that have stopped coming are not waited for. A forced
     training needs only the breached windows.
 
-    >>> asked = Asked(
+    >>> asked = Terms(
     ...     min_rows=500, window=timedelta(days=1), max_age=timedelta(days=3), now=datetime(2026, 1, 9),
     ...     since=datetime(2026, 1, 1),
     ... )
@@ -92,7 +92,7 @@ def lacking(rows: Rows, asked: Asked, *, forced: bool = False) -> Lack | None:
     return None if rows.located else _stopped(rows.newest_deciding, rows, asked, f"the rows {rows.told} are stale")
 
 
-def _of_one_class(rows: Rows, asked: Asked) -> Lack:
+def _of_one_class(rows: Rows, asked: Terms) -> Lack:
     """Wait where the deciding rows are of one class; not where no other is ever seen."""
     (only,) = rows.labels or ("none",)
     reason = f"the rows {rows.told} have one class only, {only!r} in all {rows.count:,}, and two are needed"
@@ -103,7 +103,7 @@ def _of_one_class(rows: Rows, asked: Asked) -> Lack:
     return _stopped(rows.newest, rows, asked, reason) or waits
 
 
-def _awaited(first: datetime, late: Delay | None, asked: Asked) -> str | None:
+def _awaited(first: datetime, late: Delay | None, asked: Terms) -> str | None:
     """Say until when labels of the first window that breached are waited for; None where that time is over."""
     expected = first + asked.window + (late or AT_ONCE).most
     until = expected + asked.max_age
@@ -120,7 +120,7 @@ def _wait(reason: str, late: Delay | None) -> Lack:
     return Lack(Chance.COMES, f"{reason} ({late})" if late and late.most else reason)
 
 
-def _stopped(newest: datetime | None, rows: Rows, asked: Asked, reason: str) -> Lack | None:
+def _stopped(newest: datetime | None, rows: Rows, asked: Terms, reason: str) -> Lack | None:
     """Say that no labelled row has come for longer than labels take and `trigger.max_age` together; None where one has."""
     late = rows.delay
     if asked.now - (newest or asked.since) <= asked.max_age + (late or AT_ONCE).most:

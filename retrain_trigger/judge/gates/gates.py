@@ -48,7 +48,7 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Terms:
     """What `promotion` in config.yaml asks for.
 
     `margin` is the least difference and `floor` the least score, in the metric's own unit; `min_rows` the least number
@@ -70,7 +70,7 @@ class Case:
     """
 
     comparison: Comparison
-    asked: Asked
+    asked: Terms
     champion: Facts | None = None
     challenger: Facts | None = None
     slices: Sequence[Finding] = ()

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from retrain_trigger.judge.checks.lateness import Delay
-from retrain_trigger.judge.gates.deciding import Asked, Chance, Rows, lacking
+from retrain_trigger.judge.gates.deciding import Chance, Rows, Terms, lacking
 
 NOW = datetime(2026, 3, 20, tzinfo=UTC)
-ASKED = Asked(
+ASKED = Terms(
     min_rows=500, window=timedelta(days=1), max_age=timedelta(days=3), now=NOW, since=NOW - timedelta(days=30)
 )
 LATE = Delay(timedelta(days=1), timedelta(days=5), timedelta(days=9))

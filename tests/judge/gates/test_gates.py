@@ -10,7 +10,7 @@ from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.findings import Finding, Verdict, unknown
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates.bootstrap import compare
-from retrain_trigger.judge.gates.gates import GATES, GRAIN, Asked, Case, Facts, Golden, judge, promotes
+from retrain_trigger.judge.gates.gates import GATES, GRAIN, Case, Facts, Golden, Terms, judge, promotes
 from retrain_trigger.judge.metrics import Measure
 
 CLASSES = st.sampled_from(["0", "1"])
@@ -39,7 +39,7 @@ def scored(champion: float, challenger: float) -> Comparison:
 
 
 def ruled(comparison: Comparison, margin: float = 0.0, min_rows: int = 1) -> tuple[Finding, ...]:
-    return judge(Case(comparison=comparison, asked=Asked(margin=margin, min_rows=min_rows)))
+    return judge(Case(comparison=comparison, asked=Terms(margin=margin, min_rows=min_rows)))
 
 
 def judged(comparison: Comparison, margin: float = 0.02) -> dict[str, Finding]:
@@ -148,11 +148,11 @@ SAYS = Facts(
     sample=1000,
     size=1000,
 )
-ASKED = Asked(margin=0.02, min_rows=500)
+ASKED = Terms(margin=0.02, min_rows=500)
 SLICE = Finding(name="slice", verdict=Verdict.PASS, value=0.01, limit=-0.02, because="region 'north' is fine")
 
 
-def by_facts(challenger: Facts, champion: Facts = SAYS, asked: Asked = ASKED, **known: Any) -> dict[str, Finding]:
+def by_facts(challenger: Facts, champion: Facts = SAYS, asked: Terms = ASKED, **known: Any) -> dict[str, Finding]:
     findings = judge(Case(comparison=CLEAR, asked=asked, champion=champion, challenger=challenger, **known))
     return {finding.name: finding for finding in findings}
 

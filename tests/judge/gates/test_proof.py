@@ -19,7 +19,7 @@ BETTER = JointCounts({("1", "0", "1"): 60, ("1", "1", "0"): 10, ("1", "1", "1"):
 
 def court(joint: JointCounts, metric: str = "f1", *, margin: float = 0.02) -> tuple[Finding, ...]:
     measure = partial(compare, measure=Measure(metric), certainty=0.95, challengers=1, seed=1, resamples=300)
-    return gates.judge(gates.Case(comparison=measure(joint), asked=gates.Asked(margin=margin, min_rows=1)))
+    return gates.judge(gates.Case(comparison=measure(joint), asked=gates.Terms(margin=margin, min_rows=1)))
 
 
 def passes(name: str) -> Finding:
