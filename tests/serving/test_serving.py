@@ -354,6 +354,15 @@ from retrain_trigger import serving
 champion = serving.follow(sys.argv[1], check_every=0.05, shadow=True)
 log = serving.PredictionLog(sys.argv[2])
 rows = [{"a": 1.0, "b": 2.0}]
+
+def follows_on():  # by itself, without a request; each process looks in its own time
+    end = time.monotonic() + 20
+    while champion._follower._served.version != "two" and time.monotonic() < end:
+        time.sleep(0.01)
+    followed = champion._follower._served.version
+    log.write(rows, champion.answer(rows))
+    return followed == "two"
+
 log.write(rows, champion.answer(rows))
 children = []
 for _ in range(2):
@@ -361,14 +370,9 @@ for _ in range(2):
         children.append(child)
         continue
     os.write(1, b"forked\\n")
-    end = time.monotonic() + 20
-    while champion._follower._served.version != "two" and time.monotonic() < end:
-        time.sleep(0.01)
-    followed = champion._follower._served.version  # without a request
-    log.write(rows, champion.answer(rows))
-    os._exit(0 if followed == "two" else 1)
+    os._exit(0 if follows_on() else 1)
 codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-log.write(rows, champion.answer(rows))
+codes.append(0 if follows_on() else 1)
 sys.exit(max(codes))
 """
 
