@@ -30,7 +30,7 @@ class Show:
             self.say(note)
 
     def result(self, document: Json, lines: Sequence[str]) -> None:
-        """Print a result in the form that is wanted; nothing where only what was done is to be told."""
+        """Print a result in the form that is wanted; nothing if only what was done is to be told."""
         if not self.quiet:
             self._print(document, lines)
 

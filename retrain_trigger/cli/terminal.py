@@ -60,7 +60,7 @@ def settle() -> None:
 
 
 def ended() -> tuple[str, ExitCode] | None:
-    """Return the word and the exit code of the signal that has ended the command; None where none has."""
+    """Return the word and the exit code of the signal that has ended the command; None if none has."""
     return ENDINGS[signal.Signals(_received[0])] if _received else None
 
 

@@ -66,7 +66,7 @@ class Node:
 
 
 def parse(text: str, place: Callable[[int, int], Place]) -> tuple[Node | None, list[Mistake]]:
-    """Read one YAML document; None where it is not YAML, which is then the last mistake.
+    """Read one YAML document; None if it is not YAML, which is then the last mistake.
 
     `place` makes the place of a line and column. An empty text is a node with the value None.
     """

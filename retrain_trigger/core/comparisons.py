@@ -15,7 +15,7 @@ class Comparison:
     """How a challenger did against the champion, and between what bounds the difference lies.
 
     `champion`, `challenger` are scores and `difference` by how much the second is better; `lower` and `upper` bound it
-    at `certainty`, shared among `challengers`. All five are NaN where undefined. `labels` has the rows of each class.
+    at `certainty`, shared among `challengers`. All five are NaN if undefined. `labels` has the rows of each class.
     `champion_alone` and `challenger_alone` count the rows that only that one answered right.
     """
 
@@ -60,7 +60,7 @@ class Comparison:
     def rows_needed(self) -> int | None:
         """Estimate how many rows would put the lower bound at 0, were the difference to stay as it is.
 
-        rows * ((difference - lower) / difference)^2, as the interval shrinks with the root of the rows. None where
+        rows * ((difference - lower) / difference)^2, as the interval shrinks with the root of the rows. None if
         the challenger is not better or a bound is unknown.
 
         >>> from retrain_trigger.counts.confusion import JointCounts

@@ -80,7 +80,7 @@ class Entry(Generic[Says_co]):
 
     @cached_property
     def event(self) -> Says_co:
-        """What the body says. Raises LedgerError where it is not that of an entry of this kind."""
+        """What the body says. Raises LedgerError if it is not that of an entry of this kind."""
         try:
             return cast("Says_co", decoded(EVENTS[self.kind], self.body))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -107,5 +107,5 @@ def only(entries: Iterable[Entry[Event]], said: type[Said]) -> list[Entry[Said]]
 
 
 def last(entries: Iterable[Entry[Event]], said: type[Said]) -> Entry[Said] | None:
-    """Return the last entry that says one thing, None where there is none."""
+    """Return the last entry that says one thing, None if there is none."""
     return next(reversed(only(entries, said)), None)

@@ -15,7 +15,7 @@ Promotion = TypeVar("Promotion", bound="Grounds")
 
 
 class Window(NamedTuple):
-    """One window of a champion: the metric, the labelled rows, and tp, fp, fn, tn; None where the log does not say."""
+    """One window of a champion: the metric, the labelled rows, and tp, fp, fn, tn; None if the log does not say."""
 
     value: float | None
     rows: int | None
@@ -113,7 +113,7 @@ class Told(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Told):
-    """A tick has decided; `on_drift` is the setting, None where an earlier version decided, which had none."""
+    """A tick has decided; `on_drift` is the setting, None if an earlier version decided, which had none."""
 
     action: str
     findings: tuple[Finding, ...] = ()
@@ -134,7 +134,7 @@ class Training(Event):
     `deadline` is in seconds since 1970, `deadline_since_boot` by the clock that counts from the start of the machine.
     `holdout` is the SHA-256 of the rows that decide, `reserved` the share of rows that was held out, `mark` how far the
     logs had been read. `uncompared` says why no comparison will be possible. `served` and `standing` are the champion's;
-    `promotes` is False where the attempt stops short of the pointer.
+    `promotes` is False if the attempt stops short of the pointer.
     """
 
     champion: str | None = None
@@ -249,7 +249,7 @@ class Unstaging(Told):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promoting(Grounds, Event):
-    """The pointer is about to move from `origin`, None where it is not there or torn."""
+    """The pointer is about to move from `origin`, None if it is not there or torn."""
 
     pointer: Pointer
     origin: Pointer | None = None

@@ -143,7 +143,7 @@ def _held(side: _Side, name: str, value: float | None, limit: float, *, limit_na
 
 
 def noted(sentence: str, note: str) -> str:
-    """Return a sentence with a note in brackets, where there is one."""
+    """Return a sentence with a note in brackets, if there is one."""
     return f"{sentence} ({note})" if note else sentence
 
 

@@ -14,10 +14,10 @@ PREDICTIONS = "predictions"
 class Measurement:
     """One line of a metrics log: one window.
 
-    `value` is the metric, None where the line holds it but it is not a finite number. `at` is the start of what was
-    measured (UTC), None where the line has no time. `where` is `file:line`, for messages. `file` identifies the file
+    `value` is the metric, None if the line holds it but it is not a finite number. `at` is the start of what was
+    measured (UTC), None if the line has no time. `where` is `file:line`, for messages. `file` identifies the file
     (it survives growth, not rotation) and `end` is the byte offset just after the line. `rows` is the number of
-    labelled rows, None where the line does not say; `counts` is (tp, fp, fn, tn). `drift` maps a feature to its
+    labelled rows, None if the line does not say; `counts` is (tp, fp, fn, tn). `drift` maps a feature to its
     distance; a bare number has the key "" .
     """
 
@@ -57,7 +57,7 @@ class Mark:
     """How far logs had been read at some moment: what lies behind it has been used.
 
     `at` is the newest time seen (UTC); `ends` maps a file's identity to the byte offset read up to, for lines
-    without a time. `judged` is the newest window of a prediction log that had its labels (UTC), None where that is not
+    without a time. `judged` is the newest window of a prediction log that had its labels (UTC), None if that is not
     known: later ones could not be judged yet, so their labels are news whenever they come.
     """
 

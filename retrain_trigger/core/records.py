@@ -58,8 +58,8 @@ def decoded(kind: type[Record], document: Json) -> Record:
     """Return the record that `encoded` made a document of.
 
     A field that an earlier version did not write has its default, one that nothing reads any more is left out, and
-    `kind.upgraded(document)`, where there is one, first brings what an earlier version wrote into today's form. Raises
-    KeyError, TypeError or ValueError where the document is of another kind.
+    `kind.upgraded(document)`, if there is one, first brings what an earlier version wrote into today's form. Raises
+    KeyError, TypeError or ValueError if the document is of another kind.
 
     >>> from retrain_trigger.core.measurements import Mark
     >>> decoded(Mark, {"at": "2026-01-05T00:00:00"})

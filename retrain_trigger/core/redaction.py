@@ -46,7 +46,7 @@ def redacted_texts(document: Json, *, keys: frozenset[str] | None = None) -> Jso
 
 
 def known_secrets(environment: Mapping[str, str]) -> re.Pattern[bytes] | None:
-    """Return the pattern of the values of the variables whose names say that they are secret; None where none is.
+    """Return the pattern of the values of the variables whose names say that they are secret; None if none is.
 
     >>> known_secrets({"API_TOKEN": "abcdefgh", "TOKEN_FILE": "/run/token"}).sub(b"-", b"it is abcdefgh")
     b'it is -'

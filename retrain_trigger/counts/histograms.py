@@ -31,7 +31,7 @@ class Bins:
     A category falls into the place of its value in `values` (compared as text, exactly), and else into *other*, the
     place before *missing*: values that the reference never had, or too rarely.
 
-    `low` and `high` are the least and the greatest finite number of the reference, None where it has none.
+    `low` and `high` are the least and the greatest finite number of the reference, None if it has none.
 
     >>> bins = Bins.numeric([2.5, 7.0], [0.0], low=0.0, high=9.0)
     >>> bins.bounds

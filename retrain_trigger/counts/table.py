@@ -11,9 +11,9 @@ from retrain_trigger.counts.histograms import Reference
 class ColumnCounts:
     """A feature column: its kind ("number", "text", "boolean", "time" or "other") and its rows without a value.
 
-    `low` and `high` are its 1 % and 99 % quantiles, `least` and `greatest` its ends; None where it has no number.
+    `low` and `high` are its 1 % and 99 % quantiles, `least` and `greatest` its ends; None if it has no number.
     `varies` says whether it has more than one value, and `still` for how long it kept one, at most, in seconds; None
-    where that is not known. `values` are those of a text column, None where they are too many to be categories, and
+    if that is not known. `values` are those of a text column, None if they are too many to be categories, and
     `fresh` is the share of rows that held a new one, in that fifth of the table's time (the first left out) in which
     it was greatest. `outside` and `unseen` count rows against another table, that of the champion at that time: numbers
     far outside its range, and texts that it does not have.
@@ -53,7 +53,7 @@ class TableCounts:
 
     @property
     def seconds(self) -> float | None:
-        """Return the time from the first row to the last; None where rows have no time."""
+        """Return the time from the first row to the last; None if rows have no time."""
         if self.oldest is None or self.newest is None:
             return None
         return (datetime.fromisoformat(self.newest) - datetime.fromisoformat(self.oldest)).total_seconds()

@@ -26,7 +26,7 @@ Spoilt = tuple[int | None, str | None, str]
 class WindowCounts:
     """The rows that one model predicted in one window, as counts.
 
-    `start` is the window's start (UTC), `model` what the rows say made them (None where they do not). Of `rows`,
+    `start` is the window's start (UTC), `model` what the rows say made them (None if they do not). Of `rows`,
     `labelled` have a label. `histograms` are by watched column; `scores` counts rows by (place of the score, prediction,
     label or None), `exposed` by (exposed, prediction, label or None), `slices` by (column, its value or None, label,
     prediction). The rows that cannot be used are in none of these, but in `unusable`.
@@ -203,7 +203,7 @@ class _Counting:
 
 
 def _why(vocabulary: Vocabulary, answer: str | None, truth: str | None) -> str:
-    """Return why a row cannot be used; empty where it can."""
+    """Return why a row cannot be used; empty if it can."""
     if answer is None:
         return "prediction"
     if answer in vocabulary.odd:

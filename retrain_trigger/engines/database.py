@@ -44,7 +44,7 @@ def told(error: Exception, files: Sequence[FileState] = ()) -> str:
 
 @contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Raise OSError where the system refuses to write a file: DuckDB says that in words only."""
+    """Raise OSError if the system refuses to write a file: DuckDB says that in words only."""
     try:
         yield
     except duckdb.IOException as error:

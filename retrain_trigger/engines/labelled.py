@@ -47,7 +47,7 @@ class LabelledRows:
         return tuple(name for name in self.types if name not in roles)
 
     def newest(self) -> datetime | None:
-        """Return the time of the newest row (UTC); None where there is no row."""
+        """Return the time of the newest row (UTC); None if there is no row."""
         return self._time(f"SELECT max({AT}) FROM known")
 
     def delays(self) -> list[tuple[float, int]]:
@@ -86,7 +86,7 @@ class LabelledRows:
     ) -> str:
         """Return the SQL condition for the rows of one model: those that carry a name of its `own`, and those of its time.
 
-        Of these not the ones that carry the name of one of the `others`; none with any other name where the log has its
+        Of these not the ones that carry the name of one of the `others`; none with any other name if the log has its
         own. `spans` are its times, from the first to before the second.
         """
         within = " OR ".join(

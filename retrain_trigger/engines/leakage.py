@@ -26,9 +26,9 @@ class Leakage:
 def between(training: Path, holdout: Path, *, columns: Mapping[str, str]) -> Leakage:
     """Count the rows of a hold-out (Parquet) that a training file (Parquet) has, too.
 
-    Rows are the same where their ids are (case and blanks aside). Where either file has no id, or a row has none, they
+    Rows are the same where their ids are (case and blanks aside). If either file has no id, or a row has none, they
     are the same where they agree in every column that both files have, but for the label and the time it came; numbers
-    agree as numbers. Raises DataError where a file cannot be read.
+    agree as numbers. Raises DataError if a file cannot be read.
     """
     try:
         with database.connected() as connection:

@@ -48,7 +48,7 @@ class Said:
     def sliced(self, column: str, *, at_most: int) -> dict[str, list[list[Any]]]:
         """Count rows by (champion said, challenger said) for each of the most frequent values of a column.
 
-        Empty where the log has no such column; rows without a value are told as "".
+        Empty if the log has no such column; rows without a value are told as "".
         """
         counts: dict[str, list[list[Any]]] = {}
         with self._answered() as (connection, types):
@@ -80,7 +80,7 @@ def write_newest(
 ) -> tuple[int, tuple[str, ...]]:
     """Write the newest rows of a prediction log as Parquet; return how many they are, and which columns are features.
 
-    `labels` is a source of ground truth to join by id. Raises DataError where the log cannot be read.
+    `labels` is a source of ground truth to join by id. Raises DataError if the log cannot be read.
     """
     opened = labelled.opened(
         source, labels=labels, columns=columns, now=now, key="logs.predictions", need=labelled.Need(label=False)

@@ -37,7 +37,7 @@ _DELIMITERS = b",;\t|"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The bytes from `start` to `end` of a file; where it is not `closed`, its last line has no newline yet."""
+    """The bytes from `start` to `end` of a file; if it is not `closed`, its last line has no newline yet."""
 
     start: int
     end: int
@@ -196,7 +196,7 @@ def _after_padding(descriptor: int, start: int, end: int) -> int:
 
 
 def _lines(path: str, descriptor: int, start: int, end: int, *, quoted: bool) -> bytes:
-    """Return whole lines from `start`, at least one where there is one; between quotes a newline ends no row."""
+    """Return whole lines from `start`, at least one if there is one; between quotes a newline ends no row."""
     length = LARGEST
     while True:
         data = os.pread(descriptor, min(length, end - start), start)
@@ -210,7 +210,7 @@ def _lines(path: str, descriptor: int, start: int, end: int, *, quoted: bool) ->
 
 
 def _end_of_rows(data: bytes) -> int:
-    """Return the offset after the last newline that does not stand between quotes; 0 where there is none."""
+    """Return the offset after the last newline that does not stand between quotes; 0 if there is none."""
     cut = data.rfind(b"\n") + 1
     odd = data.count(b'"', 0, cut) % 2
     while odd and cut:  # each byte is looked at once, however many lines stand in open quotes
@@ -228,7 +228,7 @@ def _line_number(descriptor: int, offset: int) -> int:
 def _tail(file: FileState) -> int:
     """Return where a JSON line begins, near the end; 0 for CSV: only what lies before says where a row ends.
 
-    Raises DataError where the last line is longer than LONGEST.
+    Raises DataError if the last line is longer than LONGEST.
     """
     if _header(file) is not None or file.size <= _BLOCK:
         return 0

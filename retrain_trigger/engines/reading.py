@@ -15,7 +15,7 @@ from retrain_trigger.engines.plan import Plan, moment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What is known of a log: its windows in order of time, and the newest times; None where there is none.
+    """What is known of a log: its windows in order of time, and the newest times; None if there is none.
 
     `latest` may be later than the moment. `labelled` says whether there is a column of labels, `delays` counts labels
     by the hours that they took.

@@ -22,10 +22,10 @@ _BLOCK = 4096
 def undisturbed(sources: Mapping[str, str | None], read: Callable[..., Found]) -> Found:
     """Return what `read` makes of the files of each source, from one moment at which all of them were whole.
 
-    `sources` maps the setting that names a source to it; `read` is given a list of files for each, empty where the
+    `sources` maps the setting that names a source to it; `read` is given a list of files for each, empty if the
     source is None, and is called again where a file was renamed, removed, emptied or replaced meanwhile. Text may grow:
-    what is read may or may not have what came. Raises DataError where the files did not hold still in any of TRIES
-    readings, where there are none or the system refuses them, and whatever `read` raises of files that held still.
+    what is read may or may not have what came. Raises DataError if the files did not hold still in any of TRIES
+    readings, if there are none or the system refuses them, and whatever `read` raises of files that held still.
     """
     try:
         return _read(sources, read)

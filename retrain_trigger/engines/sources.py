@@ -34,7 +34,7 @@ class FileState:
 def files_of(source: str, *, key: str) -> list[FileState]:
     """Return the files of one kind at a path: a file, a folder (read with those below it), or a glob; sorted.
 
-    `key` is the setting that names it. Raises DataError where there is none, or there are several kinds.
+    `key` is the setting that names it. Raises DataError if there is none, or there are several kinds.
     """
     path = Path(source)
     if path.is_dir():
@@ -89,7 +89,7 @@ def separator_of(header: bytes) -> str:
 
 
 def header_of(path: str) -> bytes:
-    """Return the first row of a CSV file, of several lines if a name has them. Raises DataError where it is longer than LONGEST_HEADER, or no text."""
+    """Return the first row of a CSV file, of several lines if a name has them. Raises DataError if it is longer than LONGEST_HEADER, or no text."""
     with opened(path) as file:
         header = unpacked(path, lambda: _first_row(file))
     for start, why in _NO_HEADERS.items():
@@ -116,7 +116,7 @@ def literal(path: str) -> str:
 
 
 def _state(file: Path) -> FileState | None:
-    """Return a file as it is now; None where it is gone since its name was read."""
+    """Return a file as it is now; None if it is gone since its name was read."""
     try:
         at = file.stat()
     except FileNotFoundError:

@@ -33,7 +33,7 @@ def create_view(
 ) -> None:
     """Make a view of files of one kind; what is nested in `features`, or (`nested`) in any column, becomes columns.
 
-    Half a line at the end of a growing JSONL file is left out. Raises DataError where more than 1 % of the lines are
+    Half a line at the end of a growing JSONL file is left out. Raises DataError if more than 1 % of the lines are
     not JSON.
     """
     try:
@@ -88,7 +88,7 @@ def joined_labels(
 ) -> str:
     """Return SQL for `rows` with the label of each id as known at `now` from files of labels: the latest one counts.
 
-    Ids are compared as text. Raises DataError where the files lack the id or the label column.
+    Ids are compared as text. Raises DataError if the files lack the id or the label column.
     """
     create_view(connection, "read_labels", labels)
     connection.execute(f"CREATE OR REPLACE VIEW labels AS {_own_names(connection, columns, key)}")

@@ -19,7 +19,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class GoldenTally:
-    """The golden rows, those answered wrong, and the ids of the first of these (their place where there is no id)."""
+    """The golden rows, those answered wrong, and the ids of the first of these (their place if there is no id)."""
 
     rows: int
     wrong: int
@@ -70,7 +70,7 @@ def joint_counts(said: Answers) -> JointCounts:
 def sliced_counts(said: Answers, column: str, *, at_most: int) -> dict[str | None, JointCounts]:
     """Count rows as `joint_counts` does for each value of a column, as text; None: the rows without one.
 
-    Only the `at_most` values with the most rows are there, in this order. Raises PromotionError where the hold-out has
+    Only the `at_most` values with the most rows are there, in this order. Raises PromotionError if the hold-out has
     no such column.
     """
     with answered(said.rows, said.champion, said.challenger) as (connection, types):
@@ -103,7 +103,7 @@ def sliced_counts(said: Answers, column: str, *, at_most: int) -> dict[str | Non
 def write_golden(source: str, target: Path, *, columns: Mapping[str, str]) -> None:
     """Write the golden rows that have a label as one Parquet file, with a column of ids of our own.
 
-    `columns` maps the roles `id` and `label` to names. Raises PromotionError where they cannot be read or have no
+    `columns` maps the roles `id` and `label` to names. Raises PromotionError if they cannot be read or have no
     label column.
     """
     try:

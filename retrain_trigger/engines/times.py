@@ -12,9 +12,9 @@ NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def arrival(name: str, kind: str, form: str | None = None) -> str:
-    """Return SQL for when a label arrived: null (it always was there) where nothing is stated.
+    """Return SQL for when a label arrived: null (it always was there) if nothing is stated.
 
-    Where something is stated that is no time, the label never arrives: it may be of tomorrow.
+    If something is stated that is no time, the label never arrives: it may be of tomorrow.
     """
     column = quoted(name)
     stated = f"nullif(trim({column}::VARCHAR), '') IS NOT NULL"

@@ -116,7 +116,7 @@ class Waiting:
         return own if own.exists() else self.store / FOLDER / kept.name
 
     def _write(self, query: str) -> Kept:
-        """Write what a query answers as Parquet, whole or not at all. Raises CannotJudgeError where that is refused."""
+        """Write what a query answers as Parquet, whole or not at all. Raises CannotJudgeError if that is refused."""
         path = self.target / FOLDER / f"{uuid4().hex}.parquet"
         try:
             files.make_folder(path.parent, mode=0o700)

@@ -12,7 +12,7 @@ SHOWN = frozenset({Kind.PROMOTING, Kind.STAGING, Kind.UNSTAGING})
 def may_be_abandoned(unfinished: Sequence[Entry[Event]], *, refused: bool) -> bool:
     """Say whether an unfinished run can be closed after an error.
 
-    `refused` says that the error is a refusal: then nothing more of the run can be seen. Where anything else broke it
+    `refused` says that the error is a refusal: then nothing more of the run can be seen. If anything else broke it
     and a service may have seen what it had begun, the next run sees how far it came. A verdict on a shadow is seen, too:
     its file is removed before anything else is done.
     """

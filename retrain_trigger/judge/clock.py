@@ -20,7 +20,7 @@ MEND = "`retrain-check run --mend-clock`"
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why a run cannot judge at this time; `until` is when it could, None where only records can tell."""
+    """Why a run cannot judge at this time; `until` is when it could, None if only records can tell."""
 
     because: str
     until: datetime | None = None
@@ -34,7 +34,7 @@ def is_borne_out(now: datetime, last_seen: datetime, max_age: timedelta) -> bool
 def doubt(
     now: datetime, *, last_seen: datetime, newest: datetime | None, latest: datetime | None, max_age: timedelta
 ) -> Doubt | None:
-    """Say why a run cannot judge at this time; None where the last run or a record bears it out.
+    """Say why a run cannot judge at this time; None if the last run or a record bears it out.
 
     `last_seen` is the latest time in the ledger, `newest` that of the newest record up to now, `latest` that of the
     newest at all. Ahead: both are older than `max_age` (a day at least). Back: both are more than a day later than now;
@@ -59,7 +59,7 @@ def doubt(
 
 
 def ahead(now: datetime, last_seen: datetime | None) -> str | None:
-    """Say that an earlier run was later than now, and what follows; None where none was, by more than a day."""
+    """Say that an earlier run was later than now, and what follows; None if none was, by more than a day."""
     if last_seen is None or last_seen - now <= AHEAD:
         return None
     stamp = "%Y-%m-%d %H:%MZ"

@@ -14,7 +14,7 @@ def served(entries: Iterable[Entry[Event]]) -> dict[str, Pointer]:
 
 
 def earlier(pointers: Mapping[str, Pointer], previous: str | None, *, quarantined: Collection[str]) -> str | None:
-    """Return the nearest champion from `previous` backwards whose hash is not quarantined; None where there is none.
+    """Return the nearest champion from `previous` backwards whose hash is not quarantined; None if there is none.
 
     >>> from dataclasses import replace
     >>> first = Pointer(generation=1, version="v1", path="", sha256="a", previous=None, promoted_at="", run="")

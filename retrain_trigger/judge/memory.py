@@ -77,7 +77,7 @@ class Shadow:
 class Probation:
     """What a champion on probation is held against: how its predecessor was doing, and the refusals before it.
 
-    `standing` is None where nothing of the predecessor was measured.
+    `standing` is None if nothing of the predecessor was measured.
     """
 
     refusals: int

@@ -17,7 +17,7 @@ OfClasses = Callable[[Mapping[str, OneVsRest], str], Number]
 class Ratio(NamedTuple):
     """A metric as sum(part * counts) / sum(whole * counts) over the cells tp, fp, fn, tn.
 
-    The metric looks at the rows whose `whole` is not 0. `sign` is 1 where higher is better and -1 where lower is.
+    The metric looks at the rows whose `whole` is not 0. `sign` is 1 if higher is better and -1 if lower is.
     """
 
     part: Cells
@@ -56,7 +56,7 @@ class Measure:
 
     @property
     def sign(self) -> int:
-        """Return 1 where higher is better, -1 where lower is."""
+        """Return 1 if higher is better, -1 if lower is."""
         known = METRICS.get(self.metric)
         return -1 if (known.lower_is_better if known else self.lower_is_better) else 1
 
@@ -66,12 +66,12 @@ class Measure:
         return of_classes(self.metric, cost=self.cost)
 
     def score(self, confusion: Confusion) -> float:
-        """Return the metric of a confusion table; NaN where its denominator is 0."""
+        """Return the metric of a confusion table; NaN if its denominator is 0."""
         return score(confusion, self.metric, self.positive, cost=self.cost)
 
 
 def score(confusion: Confusion, metric: str, positive: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> float:
-    """Return a metric of METRICS; NaN where its denominator is 0.
+    """Return a metric of METRICS; NaN if its denominator is 0.
 
     `f1`, `precision`, `recall` and `cost` are those of the class `positive`; the others look at all classes. All but
     `cost` are from 0 to 1; `cost` weighs a false positive and a false negative.
@@ -94,7 +94,7 @@ def of_classes(metric: str, *, cost: tuple[float, float] = (1.0, 1.0)) -> OfClas
 def positive_label(labels: Mapping[str, int], configured: str | None) -> str:
     """Choose the positive label: the configured one, else 1, else true, else the rarer (the larger text on a tie).
 
-    `labels` has the rows of each label. Raises ValueError where nothing is configured and there is no label.
+    `labels` has the rows of each label. Raises ValueError if nothing is configured and there is no label.
 
     >>> positive_label({"0": 5, "1": 900}, None), positive_label({"stay": 900, "churn": 5}, None)
     ('1', 'churn')

@@ -52,7 +52,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The action, the sentence that explains it, and, for a wait, until when (None where only evidence can end it)."""
+    """The action, the sentence that explains it, and, for a wait, until when (None if only evidence can end it)."""
 
     action: Action
     because: str
@@ -98,7 +98,7 @@ def acts(finding: Finding) -> bool:
 def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
     """Return when the cooldown of the last attempt ends: doubled for each refusal after the first, at most 30 days.
 
-    None where nothing was attempted yet. A cooldown that is configured longer than 30 days is kept as it is.
+    None if nothing was attempted yet. A cooldown that is configured longer than 30 days is kept as it is.
     """
     if not memory.attempts:
         return None
@@ -108,7 +108,7 @@ def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
 
 
 def budget_free(memory: Memory, *, budget: Budget, now: datetime) -> datetime | None:
-    """Return when the next training fits into the budget; None where one fits now."""
+    """Return when the next training fits into the budget; None if one fits now."""
     recent = [attempt.at for attempt in memory.attempts if attempt.at > now - budget.period]
     if len(recent) < budget.trainings:
         return None

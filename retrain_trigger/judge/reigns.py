@@ -38,7 +38,7 @@ class Reign:
     """The time in which one version was live; `until` and `successor` are None while it lasts.
 
     `by` says how it began (gate, approval, bootstrap, adopt, hand, rollback); `replaced` is the version before it.
-    `contest` are the numbers it stood on, None where it had never been compared.
+    `contest` are the numbers it stood on, None if it had never been compared.
     """
 
     version: str
@@ -78,7 +78,7 @@ def reign_at(entries: Sequence[Entry[Event]], at: datetime) -> Reign | None:
 
 
 def last_contest(entries: Iterable[Entry[Event]], version: str) -> PastContest | None:
-    """Return how a version did when it was last compared as a challenger, None where it never was."""
+    """Return how a version did when it was last compared as a challenger, None if it never was."""
     trials = ((entry, trial) for entry in only(entries, Compared) for trial in entry.event.trials)
     own = [_contest(entry, trial) for entry, trial in trials if trial.version == version]
     return own[-1] if own else None

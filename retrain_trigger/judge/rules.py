@@ -89,9 +89,9 @@ def categories(profile: TableCounts | None) -> dict[str, tuple[str, ...]]:
 class Case:
     """One training split, what is known of the champion's training data, and what the settings allow.
 
-    `profile` is the champion's training data, None where it is not known; `outside` and `unseen` of the split must
+    `profile` is the champion's training data, None if it is not known; `outside` and `unseen` of the split must
     have been counted against its `bands` and `categories`. `features` are the columns that the champion needs, None
-    where that is not known (then those of the profile). `max_missing` is the share of rows without a value that a
+    if that is not known (then those of the profile). `max_missing` is the share of rows without a value that a
     column may have above the champion's own. `label` is the name of the label's column. Columns in `unchecked` may hold
     what they like, if they are there. Without `now` and `max_age` rows may be of any age.
     """

@@ -57,7 +57,7 @@ class MetricsLog:
 
     `measurements` are in order of time; of those with the same time and model only the last is there, and none is
     later than now. A line without a time stands after the line that it follows in its file. `mark` is the end of
-    everything read. `newest` is the newest time in the log, or the file's own where lines have none; None where
+    everything read. `newest` is the newest time in the log, or the file's own where lines have none; None if
     neither is known. `latest` is the newest time of any line, also one later than now. `notes` are sentences about lines
     that were left out.
     """
@@ -76,7 +76,7 @@ def read(
 
     `now` leaves out lines dated after it; None keeps all. A file may be growing, so a last line that may be half
     written is not read; `final` says that nothing follows and that it counts (a stream is always final). Raises
-    CannotJudgeError where a file is missing, unreadable or has too many bad lines, where its numbers or dates can be
+    CannotJudgeError if a file is missing, unreadable or has too many bad lines, where its numbers or dates can be
     read in two ways, or where no line of any has the metric.
 
     `Measurement.file` is made of device, inode and the first record: a renamed log stays the same, the one begun in its
@@ -170,7 +170,7 @@ class _Log:
         return f"{self.where(line)}: {why}"
 
     def notes(self, metric: str) -> list[str]:
-        """Say how the log was read where that is not the plain way, and which lines were left out."""
+        """Say how the log was read if that is not the plain way, and which lines were left out."""
         how = [each for each in (*self.reading.in_words(), self.how) if each]
         notes = [f"{self.name}: read with {', '.join(how)}"] if how else []
         notes += [f"{self.where(line)}: {why}; the line is left out" for line, why in self.bad]

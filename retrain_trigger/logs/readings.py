@@ -81,7 +81,7 @@ class Reading:
             self._doubts.setdefault("marks", doubted)
 
     def _learned_dates(self, where: str, cell: Cell | None) -> frozenset[str] | None:
-        """Return the forms of a date that are left after this one; None where none is."""
+        """Return the forms of a date that are left after this one; None if none is."""
         if cell is None or self.date_format is not None:
             return self.dates
         fits = {form: at for form, at in _times(cell.value).items() if form in self.dates}
@@ -93,7 +93,7 @@ class Reading:
         return self.dates if len(set(fits.values())) == 1 and len(fits) > 1 else frozenset(fits)
 
     def doubt(self) -> str | None:
-        """Say what must be set before the log can be read; None where nothing is in doubt."""
+        """Say what must be set before the log can be read; None if nothing is in doubt."""
         open_ones = {"marks": len(self.marks) > 1, "dates": len(self.dates) > 1}
         return next((text for name, text in self._doubts.items() if open_ones[name]), None)
 
@@ -200,7 +200,7 @@ def _no_time(value: object) -> str:
 
 
 def _numbers(cell: Cell) -> dict[str, float]:
-    """Return what a text can mean, by decimal mark; {} for what is no text, and where the mark cannot matter."""
+    """Return what a text can mean, by decimal mark; {} for what is no text, and if the mark cannot matter."""
     if not isinstance(cell.value, str) or is_empty(cell.value) or _wrapped(cell.value) is not None:
         return {}
     read = {mark: _plain_number(cell.value, mark) for mark in ".,"}
@@ -293,7 +293,7 @@ def _read_times(text: str) -> Iterator[tuple[str, datetime]]:
 
 
 def _iso(parts: re.Match[str], year: int, month: int, day: int) -> str | None:
-    """Put the groups of _DATE into the order of ISO 8601; None where the year has one digit or three."""
+    """Put the groups of _DATE into the order of ISO 8601; None if the year has one digit or three."""
     if len(parts[year]) not in {_SHORT_YEAR, _YEAR}:
         return None
     century = "20" if len(parts[year]) == _SHORT_YEAR else ""

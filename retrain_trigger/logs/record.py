@@ -19,7 +19,7 @@ TWICE: Final = object()
 class Wanted:
     """What is looked for in the records of a log: the metric by name or path, and names of one's own for other roles.
 
-    `decimal` and `date_format` say how numbers and dates are written, where that is known.
+    `decimal` and `date_format` say how numbers and dates are written, if that is known.
     """
 
     metric: str
@@ -106,7 +106,7 @@ def part_of_its_name(name: str) -> bool:
 
 
 def draft(record: Record, wanted: Wanted, *, number: int, end: int, file: str) -> Draft | None:
-    """Return what the record states, as it is written; None where it states neither the metric nor its counts.
+    """Return what the record states, as it is written; None if it states neither the metric nor its counts.
 
     An empty value states nothing. Raises ValueError, in words for the reader of the log, if a name appears twice
     or has no name that may be shown.
@@ -133,9 +133,9 @@ def draft(record: Record, wanted: Wanted, *, number: int, end: int, file: str) -
 
 
 def measurement(draft: Draft, reading: Reading, *, where: str) -> Measurement:
-    """Return what a draft states, read in the log's own way. Raises ValueError where a value cannot be read so.
+    """Return what a draft states, read in the log's own way. Raises ValueError if a value cannot be read so.
 
-    `value` is None where the metric is NaN or infinite, or where only the counts are there.
+    `value` is None if the metric is NaN or infinite, or where only the counts are there.
     """
     counts = [reading.number(cell) for cell in draft.counts]
     tp, fp, fn, tn = (int(count or 0) for count in counts) if counts else (0, 0, 0, 0)
@@ -154,7 +154,7 @@ def measurement(draft: Draft, reading: Reading, *, where: str) -> Measurement:
 
 
 class _Roles(NamedTuple):
-    """Which of a record's names holds what; None and () where none does."""
+    """Which of a record's names holds what; None and () if none does."""
 
     metric: str | None
     at: str | None
@@ -182,7 +182,7 @@ def _roles(held: tuple[str, ...], wanted: Wanted) -> _Roles:
 
 
 def _metric(held: tuple[str, ...], names: tuple[str, ...]) -> str | None:
-    """Return the one name under which the metric stands. Raises ValueError where several do, none of them plainly."""
+    """Return the one name under which the metric stands. Raises ValueError if several do, none of them plainly."""
     plain = [name for name in names if "." not in name]
     for tier in (names[:1], plain[1:], names[len(plain) : len(plain) + 1] if plain else (), names[1:]):
         found = [name for name in tier if name in held]

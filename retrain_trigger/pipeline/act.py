@@ -63,7 +63,7 @@ def _promotes(tick: Tick) -> bool:
 
 
 def _quarantined(tick: Tick, version: str) -> str | None:
-    """Say why a version may not be promoted whatever a comparison finds; None where it may."""
+    """Say why a version may not be promoted whatever a comparison finds; None if it may."""
     if (digest := tick.registry.verified(version)) not in tick.past.quarantined:
         return None
     return (

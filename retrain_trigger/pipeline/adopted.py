@@ -31,7 +31,7 @@ def first_windows(
 ) -> Reference:
     """Return what is watched in the first windows that a champion answers for, as soon as they have BASELINE_ROWS rows.
 
-    It is counted once, and stays: logs are rotated. Nothing where there are too few rows yet. Raises DataError where they
+    It is counted once, and stays: logs are rotated. Nothing if there are too few rows yet. Raises DataError if they
     cannot be read.
     """
     source = config.logs.predictions or ""

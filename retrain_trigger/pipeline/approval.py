@@ -36,7 +36,7 @@ def grants(tick: Tick, version: str) -> bool:
 
 
 def objection(tick: Tick, version: str) -> str | None:
-    """Say what speaks against making a version the champion by hand, None where nothing does.
+    """Say what speaks against making a version the champion by hand, None if nothing does.
 
     It was quarantined; its last comparison did not find it better, could not be made, or was with another champion than
     today's. To confirm what the ledger or the pointer names already, nothing needs to be shown.
@@ -70,7 +70,7 @@ def _pointed_at(tick: Tick) -> str | None:
 
 
 def _never_compared(entries: Sequence[Entry[Event]], version: str) -> str | None:
-    """Say why a version that should have been compared was not; None where nothing was there to compare it on."""
+    """Say why a version that should have been compared was not; None if nothing was there to compare it on."""
     runs = [entry.run for entry in only(entries, Sealed) if entry.event.version == version]
     own = [entry for entry in entries if entry.run in runs]
     begun = last(own, Training)

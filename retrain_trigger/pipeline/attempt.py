@@ -107,7 +107,7 @@ def selected(tick: Tick, begun: Training, by: Selecting, trials: Sequence[Trial]
 def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -> Outcome:
     """Train the recipe of the selected candidate again, on everything but the reserved rows, and check what came out.
 
-    Raises TrainingError where no model came out.
+    Raises TrainingError if no model came out.
     """
     if candidate is None:
         return act.on_verdict(tick, None, because)
@@ -214,7 +214,7 @@ def _compared(tick: Tick, begun: Training, sealed: Sequence[str], holdout: str, 
 
 
 def _unchanged(path: Path, sha256: str | None) -> Path:
-    """Return the rows that decide, as they were before the training. Raises PromotionError where they have changed."""
+    """Return the rows that decide, as they were before the training. Raises PromotionError if they have changed."""
     try:
         same = files.sha256(path) == sha256
     except OSError as error:
@@ -254,7 +254,7 @@ def _selecting(selection: Selection) -> Selecting:
 
 
 def _worn(tick: Tick, prepared: Prepared) -> Finding | None:
-    """Say how often the oldest of the deciding rows have decided before; None where nothing will be compared."""
+    """Say how often the oldest of the deciding rows have decided before; None if nothing will be compared."""
     oldest = prepared.deciding.oldest
     return wear.judge(tick.past.uses, oldest=oldest) if oldest else None
 

@@ -1,4 +1,4 @@
-"""A model is heard before it is taken on: loaded in the limited child, and asked for some rows where there are any."""
+"""A model is heard before it is taken on: loaded in the limited child, and asked for some rows if there are any."""
 
 import secrets
 from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ def clear(config: Config) -> None:
 def hear(config: Config, model: Path, *, scratch: Path, now: datetime) -> ModelFacts:
     """Load a model and ask it for rows of the labelled data, else of the prediction log; return what it says of itself.
 
-    Raises PromotionError where it cannot be loaded, has no predict, does not answer each row with one value, or answers
+    Raises PromotionError if it cannot be loaded, has no predict, does not answer each row with one value, or answers
     with no classes where the metric counts right answers.
     """
     patience = min(models.PATIENCE, config.train.timeout.total_seconds())
@@ -94,7 +94,7 @@ def _sources(config: Config) -> Iterator[tuple[str, bool]]:
 
 @contextmanager
 def _opened(config: Config, source: str, *, now: datetime) -> "Iterator[LabelledRows | None]":
-    """Open rows; None where there are none yet, or none that can be read: that is not the model's fault."""
+    """Open rows; None if there are none yet, or none that can be read: that is not the model's fault."""
     with ExitStack() as stack:
         rows = None
         with suppress(DataError, CannotJudgeError):
@@ -123,7 +123,7 @@ def _asked(config: Config, model: Path, rows: "LabelledRows", *, scratch: Path) 
 
 
 def _check_classes(config: Config, model: Path, found: ModelFacts, predictions: Path, labels: Sequence[str]) -> None:
-    """Raise PromotionError where a model answers with numbers, as a regressor does, or with other words than the labels.
+    """Raise PromotionError if a model answers with numbers, as a regressor does, or with other words than the labels.
 
     Then no answer is ever right, and any challenger better than it.
     """

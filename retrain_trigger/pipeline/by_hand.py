@@ -60,7 +60,7 @@ class _Heard:
 def bootstrap(
     config: Config, *, now: datetime, say: Say, adopt: Adoption | None = None, wait: timedelta = timedelta(0)
 ) -> Outcome:
-    """Make the first champion: train one, or adopt one. Raises UsageError where there is one, or what is adopted is none."""
+    """Make the first champion: train one, or adopt one. Raises UsageError if there is one, or what is adopted is none."""
     heard = _heard(config, adopt, now=now) if adopt else None
     with begun(config, now=now, say=say, wait=wait) as opened:
         tick, finished = recover.recovered(opened)
@@ -82,7 +82,7 @@ def bootstrap(
 def adopt(config: Config, adoption: Adoption, *, now: datetime, say: Say) -> Outcome:
     """Make a model in production the champion: the first one, or, for a reason, in place of another.
 
-    Raises UsageError where it is no usable model, or a reason is missing; then nothing was written.
+    Raises UsageError if it is no usable model, or a reason is missing; then nothing was written.
     """
     if adoption.reason is None and _has_champion(config):
         raise UsageError("there is a champion already: --reason says why this model takes its place; history keeps it")
@@ -110,7 +110,7 @@ def promote(
 ) -> Outcome:
     """Make a sealed version the champion by hand; this also settles a pointer that was moved by hand.
 
-    Raises PromotionError where something speaks against it (`approval.objection`), unless `even_if_worse`.
+    Raises PromotionError if something speaks against it (`approval.objection`), unless `even_if_worse`.
     """
     with begun(config, now=now, say=say) as opened:
         tick = recover.given_up(opened, "a person promotes by hand")
@@ -160,7 +160,7 @@ def _rolled_back(config: Config, version: str | None, *, reason: str, now: datet
 def _live(tick: Tick) -> Pointer | None:
     """Return what to go back from: the pointer, or what the ledger promoted last where the pointer leads to nothing.
 
-    Raises ConflictError where somebody moved the pointer to another whole version.
+    Raises ConflictError if somebody moved the pointer to another whole version.
     """
     found, known = promotion.current(tick.registry), tick.past.champion
     if found is not None and (known is None or guard.fault(tick.registry, found) is None):
@@ -169,7 +169,7 @@ def _live(tick: Tick) -> Pointer | None:
 
 
 def _check_sealed(tick: Tick, version: str) -> None:
-    """Raise PromotionError where a version was removed, or model and card are not what the ledger recorded."""
+    """Raise PromotionError if a version was removed, or model and card are not what the ledger recorded."""
     entries = tick.ledger.effects()
     collect.check_there(tick.registry, entries, version)
     sealed = [entry.event.sha256 for entry in only(entries, Sealed) if entry.event.version == version]
@@ -219,7 +219,7 @@ def _ended(past: Memory) -> Iterator[str]:
 
 
 def _heard(config: Config, adoption: Adoption, *, now: datetime) -> _Heard:
-    """Look at a model before anything is written. Raises UsageError where it is none, or what it was told is wrong."""
+    """Look at a model before anything is written. Raises UsageError if it is none, or what it was told is wrong."""
     path = adoption.path
     if adoption.since is not None and adoption.since > now:
         raise UsageError(f"--since is {policy.stamp(adoption.since)}, later than now ({policy.stamp(now)})")

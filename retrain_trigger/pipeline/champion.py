@@ -25,7 +25,7 @@ HOW_TO_BEGIN = (
 
 
 def doubted(tick: Tick) -> Outcome | None:
-    """Say why nothing may be judged or recorded at this time; None where an earlier run or a record bears it out.
+    """Say why nothing may be judged or recorded at this time; None if an earlier run or a record bears it out.
 
     It is looked at before anything else: a promotion that is finished would be stamped with it, too.
     """
@@ -53,7 +53,7 @@ def doubted(tick: Tick) -> Outcome | None:
 
 
 def watched(tick: Tick) -> Tick:
-    """Read the pointer. Raises PromotionError where there is no champion, or somebody moved it."""
+    """Read the pointer. Raises PromotionError if there is no champion, or somebody moved it."""
     pointer = promote.champion(tick)
     if pointer is None:
         raise PromotionError(HOW_TO_BEGIN.format(pointer=tick.config.model.pointer))

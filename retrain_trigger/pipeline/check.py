@@ -45,11 +45,11 @@ class Memo:
 class Observed:
     """What is known at some moment, oldest first: lines of the metrics log, and windows of the prediction log.
 
-    `windows` is None where there is no prediction log. `newest` and `newest_label` are the times of the newest record
+    `windows` is None if there is no prediction log. `newest` and `newest_label` are the times of the newest record
     and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
     newest record that is there, also one later than that moment. `reference` is what drift is measured from, `aside`
     what of the prediction log is in none of the windows. `labelled` says whether that log has a column for labels, be
-    they there yet or not. `delay` is how long labels take, None where that is not known.
+    they there yet or not. `delay` is how long labels take, None if that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
@@ -69,7 +69,7 @@ class _Case:
     """What is judged: measurements and windows that the champion answers for, or those that no attempt has used up.
 
     `baseline` are all windows that it answers for, and `logged` the names of what they count. `spoilt` says why the newest window cannot be judged: too many of
-    its rows cannot be used. It is empty where it can be; windows of which that is true are in neither of the two.
+    its rows cannot be used. It is empty if it can be; windows of which that is true are in neither of the two.
     """
 
     config: Config
@@ -182,7 +182,7 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
 
 
 def served(observed: Observed, past: Memory) -> Said | None:
-    """Count what the champion has said so far; None where there is no prediction log, or it has said nothing."""
+    """Count what the champion has said so far; None if there is no prediction log, or it has said nothing."""
     windows = memory.answered_for(observed.windows or (), past)
     histograms = [window.histograms or {} for window in windows]
     said = [counted["prediction"] for counted in histograms if "prediction" in counted]
@@ -304,7 +304,7 @@ def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Iterator[
 
 
 def _moved(case: _Case) -> Finding | None:
-    """Judge how far the latest window has moved; None where there is nothing to measure it from."""
+    """Judge how far the latest window has moved; None if there is nothing to measure it from."""
     if case.spoilt and case.observed.reference:
         return unknown("drift", case.spoilt)
     if not case.windows or not case.observed.reference:
@@ -317,7 +317,7 @@ def _moved(case: _Case) -> Finding | None:
 
 
 def _moved_in(case: _Case, latest: WindowCounts) -> Finding | None:
-    """Judge how far a window has moved; None where there is nothing to measure it from."""
+    """Judge how far a window has moved; None if there is nothing to measure it from."""
     config, observed, baseline = case.config, case.observed, case.baseline
     counts = dict(latest.histograms or {})
     for name in case.logged & observed.reference.keys():
@@ -373,7 +373,7 @@ def _breached(case: _Case, acting: Sequence[Finding]) -> tuple[datetime, ...]:
 
 
 def _began(case: _Case, finding: Finding) -> datetime | None:
-    """Return the start of the first window of a breach; None where it has no time."""
+    """Return the start of the first window of a breach; None if it has no time."""
     config = case.config
     if finding.evidence.get("rule") == "sequential":
         stretch = evidence.folded(detection.begin(config), case.measurements, case.memo.folds).stretch_windows

@@ -33,7 +33,7 @@ def collect(tick: Tick) -> None:
 
 
 def collected(tick: Tick) -> str | None:
-    """Collect after a tick's own work; say what broke, None where nothing did: what was done before is done."""
+    """Collect after a tick's own work; say what broke, None if nothing did: what was done before is done."""
     try:
         collect(tick)
     except (OSError, sqlite3.Error, PromotionError) as error:
@@ -43,7 +43,7 @@ def collected(tick: Tick) -> str | None:
 
 
 def check_there(registry: Registry, entries: Iterable[Entry[Event]], version: str) -> None:
-    """Raise PromotionError where a version was removed, saying when, and what there is."""
+    """Raise PromotionError if a version was removed, saying when, and what there is."""
     there = registry.versions()
     removed = last((entry for entry in only(entries, Removed) if version in entry.event.versions), Removed)
     if removed and version not in there:
@@ -79,7 +79,7 @@ def _begun(entries: Iterable[Entry[Event]]) -> set[str]:
 
 
 def _let_go(tick: Tick, entries: Sequence[Entry[Event]], begun: set[str]) -> list[str]:
-    """Return the versions that nothing protects, oldest first; none where the pointer is gone or cannot be read."""
+    """Return the versions that nothing protects, oldest first; none if the pointer is gone or cannot be read."""
     there = {*tick.registry.versions(), *begun}
     sealed = _in_order(entry.event.version for entry in only(entries, Sealed))
     served = _in_order(entry.event.pointer.version for entry in only(entries, Promoted))
@@ -91,7 +91,7 @@ def _let_go(tick: Tick, entries: Sequence[Entry[Event]], begun: set[str]) -> lis
 
 
 def _protected(tick: Tick, past: memory.Memory) -> set[str] | None:
-    """Return what is live, previous, staged, waiting for approval, or of an unfinished run; None where unknown."""
+    """Return what is live, previous, staged, waiting for approval, or of an unfinished run; None if unknown."""
     try:
         live = tick.registry.champion()
         staged = staging.named(tick.registry)

@@ -62,7 +62,7 @@ def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: 
     """Score the champion and each challenger on the hold-out and judge what they said.
 
     The interval is shared among so many challengers, all that were trained to choose from; by default those given.
-    A challenger that cannot be scored drops out; raises PromotionError where none is left, the champion cannot, or the
+    A challenger that cannot be scored drops out; raises PromotionError if none is left, the champion cannot, or the
     gate fails its proof. One with the champion's bytes is kept out without being scored.
     """
     champion = tick.registry.verified(held.champion)
@@ -101,7 +101,7 @@ def asked(config: Config, model: Path, request: models.Request, *, scratch: Path
 def judged(config: Config, version: str, seen: Seen, *, positive: str, challengers: int, seed: int) -> Trial:
     """Judge a challenger by the counts of what both said, and by what is known of the models, where it is.
 
-    Raises PromotionError where the gate would let through what none may: then it decides nothing.
+    Raises PromotionError if the gate would let through what none may: then it decides nothing.
     """
     asked, measure = config.promotion, config.measure(positive)
     wanted = gates.gates.Terms(
@@ -139,7 +139,7 @@ def judged(config: Config, version: str, seen: Seen, *, positive: str, challenge
 
 
 def check_settings(tick: Tick, columns: Collection[str]) -> None:
-    """Raise PromotionError where a comparison would break on what is configured; `columns` are the hold-out's."""
+    """Raise PromotionError if a comparison would break on what is configured; `columns` are the hold-out's."""
     absent = [name for name in tick.config.promotion.slices if name not in columns]
     if absent:
         raise PromotionError(
@@ -153,7 +153,7 @@ def check_settings(tick: Tick, columns: Collection[str]) -> None:
 
 
 def prepared_golden(config: Config, scratch: Path) -> Path | None:
-    """Copy the golden rows to `scratch`; None where there are none. Raises PromotionError where they cannot be read."""
+    """Copy the golden rows to `scratch`; None if there are none. Raises PromotionError if they cannot be read."""
     if config.promotion.golden is None:
         return None
 

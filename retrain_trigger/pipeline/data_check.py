@@ -22,7 +22,7 @@ NAME = "data.command"
 
 
 def judged(tick: Tick, splits: Mapping[str, Path | None], *, reason: Reason) -> tuple[Finding, ...]:
-    """Run the check once for each split, by its reach; its exit code is the finding. None where none is configured.
+    """Run the check once for each split, by its reach; its exit code is the finding. None if none is configured.
 
     A question does not run it. A split of None is data that the training command finds by itself: RETRAIN_TRAIN_DATA is then unset.
     """

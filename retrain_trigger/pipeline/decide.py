@@ -100,7 +100,7 @@ def _judged(config: Config, reading: Reading, past: Memory, *, now: datetime) ->
 
 
 def _probation_ended(case: Case) -> Outcome | None:
-    """Roll back a champion that failed its probation; None where none did, or it cannot be rolled back, which is said."""
+    """Roll back a champion that failed its probation; None if none did, or it cannot be rolled back, which is said."""
     worse = probation.failed(case.judgement)
     if worse is None:
         return None

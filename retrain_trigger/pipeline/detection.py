@@ -67,7 +67,7 @@ def by_point(config: Config, measurements: Sequence[Measurement], patience: Pati
 
 
 def drift_log(config: Config, measurements: Sequence[Measurement], patience: Patience) -> Finding | None:
-    """Judge the drift that the metrics log states; None where no line states any."""
+    """Judge the drift that the metrics log states; None if no line states any."""
     return drift.check_logged(
         measurements,
         threshold=config.drift_threshold,

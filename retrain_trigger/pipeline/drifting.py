@@ -102,7 +102,7 @@ def explained_log(config: Config, finding: Finding, measurements: Sequence[Measu
 
 
 def month(config: Config, newest_first: Iterable[Seen]) -> list[Seen]:
-    """Return the windows of the last month, the latest first; none where they do not reach over a whole one."""
+    """Return the windows of the last month, the latest first; none if they do not reach over a whole one."""
     dated = ((each.at, each) for each in newest_first if each.at is not None)
     latest, found, whole = None, [], False
     for at, each in dated:

@@ -57,7 +57,7 @@ def read(tick: Tick) -> Reading:
 
     Parts of a log are copied to where the runs have their files: what a kill leaves there is removed by a later run.
 
-    Raises CannotJudgeError where a log that judges is missing or cannot be read.
+    Raises CannotJudgeError if a log that judges is missing or cannot be read.
     """
     config, registry, past, ledger, now = tick.config, tick.registry, tick.past, tick.ledger, tick.now
     scratch = tick.scratch.parent
@@ -86,7 +86,7 @@ def read(tick: Tick) -> Reading:
 
 
 def judged_until(config: Config, windows: Sequence[WindowCounts]) -> datetime | None:
-    """Return the newest window that has its labels, the time before the first where none has; None without windows."""
+    """Return the newest window that has its labels, the time before the first if none has; None without windows."""
     if not windows:
         return None
     judged = (window.start for window in windows if window.coverage >= config.trigger.label_coverage)
@@ -178,7 +178,7 @@ def _plan(config: Config, registry: Registry, champion: Champion | None, found: 
 
 
 def _classes(config: Config, registry: Registry, champion: Champion | None) -> tuple[str, ...] | None:
-    """Return the classes that a label may be of: those the champion was trained on; None where they are not known."""
+    """Return the classes that a label may be of: those the champion was trained on; None if they are not known."""
     if champion is None or not counts_judge(config):
         return None
     card, profile = registry.card(champion.version), registry.profile(champion.version)

@@ -22,7 +22,7 @@ LOOKED = "live.json"
 
 
 def check(tick: Tick, pointer: Pointer) -> None:
-    """Raise LiveModelError where the live model is not the file that was promoted, saying how to mend it.
+    """Raise LiveModelError if the live model is not the file that was promoted, saying how to mend it.
 
     Its bytes are read again only where device, inode, size or a time of change differ from the last look.
     """
@@ -33,7 +33,7 @@ def check(tick: Tick, pointer: Pointer) -> None:
 
 
 def fault(registry: Registry, pointer: Pointer, *, looked: "_Looked | None" = None) -> str | None:
-    """Say what is wrong with the model that a pointer names, None where it is whole."""
+    """Say what is wrong with the model that a pointer names, None if it is whole."""
     path = registry.model(pointer.version)
     try:
         seen = path.lstat()
@@ -94,7 +94,7 @@ def predecessor(
 
 
 def command(config: Config, *words: str) -> str:
-    """Return the command line that a person types, with the config file where that is not the default one."""
+    """Return the command line that a person types, with the config file if that is not the default one."""
     file = config.file
     named = [] if file is None or file == DEFAULT_CONFIG.absolute() else ["-c", str(nearby(file))]
     return shlex.join(["retrain-check", words[0], *named, *words[1:]])

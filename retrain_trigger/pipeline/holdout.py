@@ -32,7 +32,7 @@ class HoldOut:
 
 
 def trained_until(registry: Registry, champion: Champion | None) -> datetime | None:
-    """Return the time of the newest row that the champion was trained on; where that is not known, its (first) promotion.
+    """Return the time of the newest row that the champion was trained on; if that is not known, its (first) promotion.
 
     That of an adopted model is its adoption, however long it had been live, and also after a rollback to it.
     """
@@ -49,7 +49,7 @@ def left_out_after(rows: "LabelledRows", *, windows: int, length: timedelta) -> 
     """Return the time after which rows are among the newest windows: so many lengths before the newest row.
 
     They end with the newest row, not with a day: so they are whole, whenever cron runs and however late labels come.
-    None where there is no row, or no window is left out.
+    None if there is no row, or no window is left out.
     """
     newest = rows.newest()
     return newest - windows * length if newest is not None and windows else None
@@ -64,16 +64,16 @@ def out_of_time(rows: "LabelledRows", *, after: datetime, until: datetime | None
 def delay(tick: Tick, rows: "LabelledRows") -> Delay | None:
     """Return how late labelled rows come: what they say themselves, else how old the newest was when the champion was trained.
 
-    None where neither is known.
+    None if neither is known.
     """
     measured = lateness.of_labels(rows.delays())
     return measured or (_when_trained(tick.registry, tick.past.champion) if tick.past.champion else None)
 
 
 def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: bool) -> Outcome | None:
-    """Return the wait for what a comparison lacks, as `deciding.lacking` says; None where it lacks nothing.
+    """Return the wait for what a comparison lacks, as `deciding.lacking` says; None if it lacks nothing.
 
-    Raises PromotionError where that has stopped coming, CannotJudgeError where it may be late as well.
+    Raises PromotionError if that has stopped coming, CannotJudgeError if it may be late as well.
     """
     promotion, trigger, champion = tick.config.promotion, tick.config.trigger, tick.past.champion
     asked = deciding.Terms(
@@ -108,7 +108,7 @@ def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: 
 def leaks(splits: Mapping[str, Path], holdout: Path, *, columns: Mapping[str, str]) -> tuple[Finding, ...]:
     """Find the rows of a hold-out that stand in what would be trained on: one finding for each split that has some.
 
-    `splits` are files by their name in a message. Raises DataError where a file cannot be read.
+    `splits` are files by their name in a message. Raises DataError if a file cannot be read.
     """
     return tuple(_leaking(splits, holdout, columns))
 

@@ -60,7 +60,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """Fit data, split. `uncompared` says why no comparison will be possible; None where `holdout` decides.
+    """Fit data, split. `uncompared` says why no comparison will be possible; None if `holdout` decides.
 
     `deciding` says how many rows the hold-out has, and from when to when they are.
     """
@@ -83,8 +83,8 @@ def prepare(
     """Validate and split the data; an Outcome where it is refused (exit 4), or too little of it is there yet (a wait).
 
     `breached` are the starts of the windows that the hold-out must contain. `forced` trains even where too few rows
-    can decide. `because` is told to a check of the user's own. Raises DataError where the data cannot be read,
-    PromotionError where it is too old to judge by, or a new version would have no place.
+    can decide. `because` is told to a check of the user's own. Raises DataError if the data cannot be read,
+    PromotionError if it is too old to judge by, or a new version would have no place.
     """
     tick.registry.check_writable()  # else a training of hours would end in a model that has no place
     prepared = _prepared(tick, champion, breached, forced=forced)
@@ -207,7 +207,7 @@ def _split(
 
 
 def _left_out_after(tick: Tick, rows: "LabelledRows", champion: Champion | None) -> datetime | None:
-    """Return the time after which rows are left out of the first trainings; None where none are."""
+    """Return the time after which rows are left out of the first trainings; None if none are."""
     windows = tick.config.promotion.out_of_time if champion else 0
     return holdout.left_out_after(rows, windows=windows, length=tick.config.trigger.window)
 
@@ -341,7 +341,7 @@ def _refused(findings: Sequence[Finding]) -> Outcome:
 
 
 def trained_until(tick: Tick, champion: Champion | None) -> datetime | None:
-    """Return the time of the newest row that the champion was trained on; its promotion where that is not known."""
+    """Return the time of the newest row that the champion was trained on; its promotion if that is not known."""
     return holdout.trained_until(tick.registry, champion)
 
 

@@ -20,7 +20,7 @@ from retrain_trigger.store.registry import Registry
 
 
 def standing(config: Config, observed: Observed, past: Memory) -> Standing | None:
-    """Return how the champion is doing, to hold its successor against; None where nothing was measured."""
+    """Return how the champion is doing, to hold its successor against; None if nothing was measured."""
     windows = _windows(config, champion_measurements(config, observed, past))
     if past.champion is None or not windows:
         return None
@@ -33,7 +33,7 @@ def standing(config: Config, observed: Observed, past: Memory) -> Standing | Non
 
 
 def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -> Finding | None:
-    """Judge a champion on probation by the windows that began within it; None where there is no probation now.
+    """Judge a champion on probation by the windows that began within it; None if there is no probation now.
 
     Labels may come until `trigger.max_age` after its end.
     """
@@ -65,7 +65,7 @@ def failed(judgement: Judgement) -> Finding | None:
 
 
 def obstacle(registry: Registry, past: Memory, finding: Finding) -> str | None:
-    """Say why a champion that does worse cannot be rolled back by itself; None where it can."""
+    """Say why a champion that does worse cannot be rolled back by itself; None if it can."""
     predecessor = finding.evidence["predecessor"]
     try:
         because = f"{predecessor} is quarantined" if registry.verified(predecessor) in past.quarantined else None

@@ -22,9 +22,9 @@ BACK = frozenset({"rollback", "probation"})
 
 
 def champion(tick: Tick) -> Pointer | None:
-    """Return the pointer, None where there is no champion yet.
+    """Return the pointer, None if there is no champion yet.
 
-    Raises ConflictError where the pointer is not what the ledger says, LiveModelError where it cannot be read.
+    Raises ConflictError if the pointer is not what the ledger says, LiveModelError if it cannot be read.
     """
     past, pointer = tick.past, nearby(tick.registry.pointer)
     expected = past.champion.pointer if past.champion else None
@@ -51,8 +51,8 @@ def promote(tick: Tick, version: str, grounds: Grounds, *, previous: str | None 
     """Make a sealed version the champion.
 
     A later rollback goes to the champion that is replaced; after a rollback, to `previous`, the one before it, so
-    that rolling back twice never returns to what was rolled back from. Raises PromotionError where the sealed model is
-    not what was sealed, ConflictError where the pointer was moved and no person promotes.
+    that rolling back twice never returns to what was rolled back from. Raises PromotionError if the sealed model is
+    not what was sealed, ConflictError if the pointer was moved and no person promotes.
     """
     if grounds.by not in _BY_A_PERSON:
         champion(tick)  # a training may have moved the pointer
@@ -90,13 +90,13 @@ def complete(tick: Tick, intent: Promoting) -> Pointer:
         tick.registry.verified(target.version)
     if tick.asks:
         return target
-    tick.registry.point_at(target)  # also where it is there already: the killed run may not have synced it
+    tick.registry.point_at(target)  # also if it is there already: the killed run may not have synced it
     _record(tick, target, intent)
     return target
 
 
 def current(registry: Registry) -> Pointer | None:
-    """Return the pointer as it is, whoever moved it, None where it is torn: a promotion by hand settles both."""
+    """Return the pointer as it is, whoever moved it, None if it is torn: a promotion by hand settles both."""
     try:
         return registry.champion()
     except PromotionError:
@@ -106,7 +106,7 @@ def current(registry: Registry) -> Pointer | None:
 def keep_ready(tick: Tick) -> None:
     """Keep the record of rollbacks without the ledger ready: the champions there were, and room on the disk.
 
-    Where that cannot be done now, the next promotion tries again: this one is done.
+    If that cannot be done now, the next promotion tries again: this one is done.
     """
     entries = tick.ledger.effects()
     first, second = rollback_record.places(tick.config.state, tick.registry)

@@ -45,8 +45,8 @@ def check_idle(tick: Tick) -> None:
 def recovered(tick: Tick) -> tuple[Tick, Outcome | None]:
     """Finish or give up what a killed run left; an outcome where this tick was spent on finishing it.
 
-    A question finds out which of both it would be. Raises BusyError while its training is still running and has time left, TrainingError where it cannot be ended,
-    ConflictError where somebody moved the pointer meanwhile.
+    A question finds out which of both it would be. Raises BusyError while its training is still running and has time left, TrainingError if it cannot be ended,
+    ConflictError if somebody moved the pointer meanwhile.
     """
     _end_scoring(tick)
     tick = without_ledger.entered(tick)
@@ -205,7 +205,7 @@ def _still_running(tick: Tick, begun: Entry[Training] | Entry[Refitting]) -> str
 
 
 def _compared(tick: Tick, begun: Training) -> Outcome | str:
-    """Go on at the comparison with what was sealed; give up where nothing was, or the champion has changed."""
+    """Go on at the comparison with what was sealed; give up if nothing was, or the champion has changed."""
     sealed = _sealed(tick)
     if not sealed:
         return "it was cut off before a model was sealed"

@@ -70,7 +70,7 @@ def settled(tick: Tick, *, forced: bool) -> Tick:
 
 
 def progress(config: Config, past: Memory, *, now: datetime) -> Progress | None:
-    """Count what the challenger in shadow has said; None where none runs. Raises CannotJudgeError."""
+    """Count what the challenger in shadow has said; None if none runs. Raises CannotJudgeError."""
     shadow, asked, source = past.shadow, config.promotion.shadow, config.logs.predictions
     if shadow is None or asked is None or source is None:
         return None
@@ -139,7 +139,7 @@ def concluded(tick: Tick, seen: Progress, *, positive: str, standing: Standing |
 
 
 def _lost(tick: Tick, shadow: Shadow) -> str | None:
-    """Say why a shadow cannot go on; None where it can."""
+    """Say why a shadow cannot go on; None if it can."""
     champion = tick.past.champion.version if tick.past.champion else None
     if tick.config.promotion.shadow is None:
         return "promotion.shadow is not set any more"

@@ -14,7 +14,7 @@ from retrain_trigger.pipeline import detection
 
 
 def sliced(config: Config, windows: Sequence[WindowCounts], *, positive: str, memo: Memo) -> Finding | None:
-    """Judge each value of the columns in `trigger.slices` for itself; None where there are none, or no label yet.
+    """Judge each value of the columns in `trigger.slices` for itself; None if there are none, or no label yet.
 
     The finding only warns. `memo` is that of the judgement.
     """

@@ -18,12 +18,12 @@ def path(registry: Registry) -> Path:
 
 
 def named(registry: Registry) -> Pointer | None:
-    """Return the challenger that the file names. Raises PromotionError where it cannot be read."""
+    """Return the challenger that the file names. Raises PromotionError if it cannot be read."""
     return Registry(registry.folder, path(registry)).champion()
 
 
 def stage(tick: Tick, version: str, because: str) -> None:
-    """Let a sealed version run beside the champion. Raises PromotionError where it is not what was sealed."""
+    """Let a sealed version run beside the champion. Raises PromotionError if it is not what was sealed."""
     champion = tick.past.champion
     assert champion is not None
     pointer = Pointer(
@@ -41,7 +41,7 @@ def stage(tick: Tick, version: str, because: str) -> None:
 
 
 def complete(tick: Tick, intent: Staging) -> None:
-    """Finish a staging that was cut off. Raises PromotionError where the version is not what was sealed."""
+    """Finish a staging that was cut off. Raises PromotionError if the version is not what was sealed."""
     tick.registry.verified(intent.pointer.version)
     _write(tick, intent)
 
@@ -55,7 +55,7 @@ def remove(tick: Tick) -> None:
 
 
 def withdraw(tick: Tick, because: str) -> Tick:
-    """End a shadow without a verdict; nothing is done where none runs and no file is left of one."""
+    """End a shadow without a verdict; nothing is done if none runs and no file is left of one."""
     if tick.past.shadow is None and not path(tick.registry).exists():
         return tick
     ended = "would be ended" if tick.asks else "is ended"

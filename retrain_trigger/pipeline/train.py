@@ -85,12 +85,12 @@ def trained(tick: Tick, split: Split, begun: Training, card: Card) -> str:
 
 
 def version(tick: Tick, begun: Training, reach: str) -> str:
-    """Return the version that a reach's model gets: the run, and the reach where there are several."""
+    """Return the version that a reach's model gets: the run, and the reach if there are several."""
     return tick.run if len(begun.reaches) == 1 else f"{tick.run}-{reach}"
 
 
 def _foreign(tick: Tick, model: Path, log: Path) -> str | None:
-    """Say whether another scikit-learn wrote a first model. Raises TrainingError where it is none: no comparison asks it."""
+    """Say whether another scikit-learn wrote a first model. Raises TrainingError if it is none: no comparison asks it."""
     try:
         heard = audition.hear(tick.config, model, scratch=tick.scratch, now=tick.now)
     except PromotionError as error:

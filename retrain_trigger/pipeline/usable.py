@@ -22,7 +22,7 @@ def usable(config: Config, windows: Sequence[WindowCounts]) -> Sequence[WindowCo
 
 
 def newest_spoilt(config: Config, windows: Sequence[WindowCounts]) -> str:
-    """Say why the newest window cannot be judged: too much of it cannot be used; empty where it can."""
+    """Say why the newest window cannot be judged: too much of it cannot be used; empty if it can."""
     spoilt = _spoilt(config, windows)
     if not windows or windows[-1].start not in spoilt:
         return ""
@@ -33,7 +33,7 @@ def newest_spoilt(config: Config, windows: Sequence[WindowCounts]) -> str:
 
 
 def nothing_usable(config: Config, aside: Aside) -> str:
-    """Say why no row has a window: none has a time that can be read; empty where there are no such rows."""
+    """Say why no row has a window: none has a time that can be read; empty if there are no such rows."""
     return _share(config, aside.unplaced, aside.unplaced.rows) if aside.unplaced.rows else ""
 
 

@@ -24,7 +24,7 @@ from retrain_trigger.store.rollback_record import Done, Intent, Known, Step, pla
 def rollback(config: Config, version: str | None, *, reason: str, now: datetime, say: Say, why: str) -> Outcome:
     """Go back by the record beside the ledger; `why` is what is wrong with the ledger. The next run enters it.
 
-    Raises UsageError where there is nothing whole to go back to, BusyError while another run is active.
+    Raises UsageError if there is nothing whole to go back to, BusyError while another run is active.
     """
     versions = registry(config)
     with _held(config, say):
@@ -149,7 +149,7 @@ def _next(
 
 
 def _write(config: Config, versions: Registry, step: Step) -> None:
-    """Write a step where the state folder takes it, else beside the pointer. Raises OSError where neither does."""
+    """Write a step where the state folder takes it, else beside the pointer. Raises OSError if neither does."""
     first, second = places(config.state, versions)
     try:
         first.append(step)
@@ -159,7 +159,7 @@ def _write(config: Config, versions: Registry, step: Step) -> None:
 
 @contextmanager
 def _held(config: Config, say: Say) -> Iterator[None]:
-    """Hold the lock of runs, where there can be one: in a folder that nobody can write to, no run writes either."""
+    """Hold the lock of runs, if there can be one: in a folder that nobody can write to, no run writes either."""
     with ExitStack() as stack:
         with suppress(OSError):
             stack.enter_context(lock.hold(config.state / "lock", say=say))

@@ -32,7 +32,7 @@ class Expected:
 
 
 def identity(path: Path | None) -> Identity | None:
-    """Return what tells a file from its successor at the same path; None where there is none. Links are followed."""
+    """Return what tells a file from its successor at the same path; None if there is none. Links are followed."""
     if path is None:
         return None
     with suppress(OSError):
@@ -42,7 +42,7 @@ def identity(path: Path | None) -> Identity | None:
 
 
 def found(expected: Expected, *, command: str, log: Path) -> Path:
-    """Return the path of the model that a training left. Exit 0 proves nothing: raises TrainingError where none is there.
+    """Return the path of the model that a training left. Exit 0 proves nothing: raises TrainingError if none is there.
 
     A link at `named` is followed, as many keep one to the latest model; one at `output` is refused.
     """
@@ -81,7 +81,7 @@ def _is_new(expected: Expected) -> bool:
 
 
 def _wrong(model: Path) -> str | None:
-    """Say what stands in the place of a model; None where a regular file with something in it does."""
+    """Say what stands in the place of a model; None if a regular file with something in it does."""
     try:
         mode = model.lstat().st_mode
         if not stat.S_ISREG(mode):

@@ -43,7 +43,7 @@ def kept(log: Path) -> Iterator[int]:
 
 
 def last_lines(log: Path, *, lines: int = 5, size: int = 2000) -> list[str]:
-    """Return the last few lines of a command's output, printable, for an error message; none where there is no log."""
+    """Return the last few lines of a command's output, printable, for an error message; none if there is no log."""
     try:
         with files.open_regular(log) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - size))
@@ -76,7 +76,7 @@ def _keep(reading: int, file: BinaryIO, secrets: re.Pattern[bytes] | None) -> No
 
 
 def _pieces(pipe: BinaryIO, secrets: re.Pattern[bytes] | None) -> Iterator[bytes]:
-    """Yield what is printed, cut after line ends where there are any, so that a secret is seen whole."""
+    """Yield what is printed, cut after line ends if there are any, so that a secret is seen whole."""
     rest = b""
     while chunk := pipe.read(_CHUNK):
         whole, end, rest = (rest + chunk).rpartition(b"\n")

@@ -42,11 +42,11 @@ def train(
 def completed(
     command: str, *, folder: Path, environment: Mapping[str, str], timeout: float, log: Path, training_lock: Path
 ) -> str | None:
-    """Run a command of the user's to its end, its output in `log`; return how it failed, None where it exited with 0.
+    """Run a command of the user's to its end, its output in `log`; return how it failed, None if it exited with 0.
 
     `timeout` is in seconds. `environment` must carry RETRAIN_RUN_ID: with it, and with the lock that every descendant
     inherits, the whole tree is found again, whoever has become its parent. When this returns or raises, nothing of
-    the tree is left. Raises TrainingError where some of it cannot be ended.
+    the tree is left. Raises TrainingError if some of it cannot be ended.
     """
     run = environment[RUN_ID]
     others = tree.adopt_orphans()

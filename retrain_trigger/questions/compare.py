@@ -59,8 +59,8 @@ class Contest:
 def compare(config: Config, challenger: str | None, *, champion: str | None, now: datetime, say: Say) -> Contest:
     """Compare two sealed versions, by default the newest with the champion; nothing is recorded, nothing is left.
 
-    Raises UsageError where there are no two versions, PromotionError where one cannot be used or there is nothing to
-    compare on, DataError where the rows cannot be read.
+    Raises UsageError if there are no two versions, PromotionError if one cannot be used or there is nothing to
+    compare on, DataError if the rows cannot be read.
     """
     with asked(config, now=now, say=say) as tick:
         first = _champion(tick, champion)
@@ -112,7 +112,7 @@ def _newest(tick: Tick, champion: str) -> str:
 
 
 def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial | None, str | None]:
-    """Compare on the rows that would decide today; None with the reason where there are none."""
+    """Compare on the rows that would decide today; None with the reason if there are none."""
     data, logs = tick.config.data, tick.config.logs
     source = data.holdout_file or data.labelled or logs.predictions
     if source is None:
@@ -152,7 +152,7 @@ def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> Hel
 
 
 def _on_requests(tick: Tick, champion: Champion, challenger: str) -> tuple[Rehearsal | None, str | None]:
-    """Let both models answer the newest logged requests again; None with the reason where they cannot."""
+    """Let both models answer the newest logged requests again; None with the reason if they cannot."""
     if tick.config.logs.predictions is None:
         return None, None
     try:

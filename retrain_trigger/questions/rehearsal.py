@@ -33,8 +33,8 @@ class Rehearsal:
     """What both models say of logged requests.
 
     `said` pairs champion and challenger; `slices` does so for each value of a slice, by `column=value`. `skew` pairs
-    what the champion logged with what it says when asked again, None where the log has no row of it. `scores` are
-    the metric of champion and challenger on the `labelled` rows, None where it is not defined.
+    what the champion logged with what it says when asked again, None if the log has no row of it. `scores` are
+    the metric of champion and challenger on the `labelled` rows, None if it is not defined.
     """
 
     said: Agreement
@@ -57,7 +57,7 @@ class Rehearsal:
 def rehearse(tick: Tick, champion: Champion, challenger: str) -> Rehearsal:
     """Ask both models again for the newest REQUESTS rows of `logs.predictions`, which must be set.
 
-    Raises DataError where the log cannot be read or is empty, PromotionError where a model cannot answer.
+    Raises DataError if the log cannot be read or is empty, PromotionError if a model cannot answer.
     """
     logs, folder = tick.config.logs, tick.scratch / "rehearsal"
     columns, requests = logs.names, folder / "requests.parquet"

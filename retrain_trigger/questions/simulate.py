@@ -77,7 +77,7 @@ def simulate(config: Config, logs: Sequence[Path | BinaryIO]) -> Replay:
     """Replay metrics logs, or (with none) the prediction log of the settings.
 
     After a trigger, cooldown, budget and evidence go on as if the champion had been kept. Lines without a time are
-    taken to be `trigger.window` apart. Raises CannotJudgeError where a log cannot be read.
+    taken to be `trigger.window` apart. Raises CannotJudgeError if a log cannot be read.
     """
     if not logs and config.logs.predictions is not None:
         return Replay(tuple(_judged(config, _windows(config))))

@@ -54,7 +54,7 @@ def history(config: Config) -> list[Entry[Event]]:
 def verified(config: Config) -> tuple[int, str]:
     """Hold the whole ledger against its hashes; return the number of entries and the newest hash.
 
-    Raises PromotionError where it was changed.
+    Raises PromotionError if it was changed.
     """
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         return ledger.verified()

@@ -22,7 +22,7 @@ def follow(pointer: str | os.PathLike[str], *, check_every: float = CHECK_EVERY,
     """Load the champion that a pointer names, and go on following the pointer.
 
     `check_every` is in seconds. With `shadow`, the challenger of `challenger.json` beside the pointer, while there is
-    one, is asked as well. Raises ServingError where there is no model to begin with.
+    one, is asked as well. Raises ServingError if there is no model to begin with.
     """
     return Champion(Path(pointer), check_every=check_every, shadow=shadow)
 
@@ -31,8 +31,8 @@ def follow(pointer: str | os.PathLike[str], *, check_every: float = CHECK_EVERY,
 class Answer:
     """What one version predicted for the rows of one request.
 
-    `scores` are the positive label's probabilities, None where they were not asked for or the model has none.
-    `shadow` will hold what the challenger said; None where it was not asked.
+    `scores` are the positive label's probabilities, None if they were not asked for or the model has none.
+    `shadow` will hold what the challenger said; None if it was not asked.
     """
 
     predictions: Answers
@@ -78,7 +78,7 @@ class Champion:
 
     @property
     def error(self) -> str | None:
-        """Why the version that the pointer names is not served, the last one is; None where all is well."""
+        """Why the version that the pointer names is not served, the last one is; None if all is well."""
         return self._follower.error
 
     def answer(self, rows: Rows, *, scores: bool = False) -> Answer:
@@ -99,7 +99,7 @@ class Champion:
         return self.served.predict(rows)
 
     def predict_proba(self, rows: Rows) -> Answers:
-        """Return the probabilities of all classes. Raises AttributeError where the model gives none."""
+        """Return the probabilities of all classes. Raises AttributeError if the model gives none."""
         served = self.served
         return served.model.predict_proba(served.table(rows))
 

@@ -45,7 +45,7 @@ class Follower:
 
     @property
     def error(self) -> str | None:
-        """Why what the pointer names is not served; None where it is."""
+        """Why what the pointer names is not served; None if it is."""
         return self._complaint.cause
 
     def current(self) -> ServedModel | None:
@@ -55,7 +55,7 @@ class Follower:
         return self._served
 
     def look(self) -> None:
-        """Look at the pointer, and load what it names where that is new; whatever is wrong becomes `error`."""
+        """Look at the pointer, and load what it names if that is new; whatever is wrong becomes `error`."""
         if not self._looking.acquire(blocking=False):
             return
         try:

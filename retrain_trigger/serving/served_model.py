@@ -40,8 +40,8 @@ class ServingError(Exception):
 class ServedModel:
     """A loaded model and the pointer that named it; while this lives, its file is locked (shared).
 
-    `features` are the names that the model expects, in order; None where it does not say. `positive` is the place of
-    the positive label in `model.classes_`; None where there are not two classes or it is not known.
+    `features` are the names that the model expects, in order; None if it does not say. `positive` is the place of
+    the positive label in `model.classes_`; None if there are not two classes or it is not known.
     """
 
     pointer: Pointer
@@ -59,7 +59,7 @@ class ServedModel:
         return self.model.predict(self.table(rows))
 
     def scores(self, rows: Rows) -> list[float] | None:
-        """Return the positive label's probability of each row; None where the model does not give it."""
+        """Return the positive label's probability of each row; None if the model does not give it."""
         if self.positive is None or not hasattr(self.model, "predict_proba"):
             return None
         return [float(each[self.positive]) for each in self.model.predict_proba(self.table(rows))]
@@ -68,7 +68,7 @@ class ServedModel:
         """Return rows as the model expects them: columns by name, in its order.
 
         A list of mappings becomes a DataFrame, a DataFrame is cut to the model's columns; anything else is handed on
-        as it is. Raises ValueError where a row lacks a feature (`None` is how to say that a value is missing).
+        as it is. Raises ValueError if a row lacks a feature (`None` is how to say that a value is missing).
         """
         if _are_mappings(rows):
             return self._frame(rows)
@@ -90,7 +90,7 @@ class ServedModel:
 
 
 def read_pointer(path: Path) -> bytes:
-    """Read the bytes of a pointer file. Raises OSError, and ServingError where they cannot be those of a pointer."""
+    """Read the bytes of a pointer file. Raises OSError, and ServingError if they cannot be those of a pointer."""
     with files.open_regular(path) as file:
         found = file.read(POINTER_SIZE + 1)
     if len(found) > POINTER_SIZE:

@@ -54,19 +54,19 @@ class Shadow:
 
     @property
     def version(self) -> str | None:
-        """The challenger's version; None where there is none."""
+        """The challenger's version; None if there is none."""
         served = self._follower.current()
         return served.version if served else None
 
     @property
     def error(self) -> str | None:
-        """Why the challenger cannot be loaded or asked; None where it can, or there is none."""
+        """Why the challenger cannot be loaded or asked; None if it can, or there is none."""
         return self._follower.error or self._complaint.cause
 
     def ask(self, rows: Rows) -> "Future[Said | None] | None":
-        """Ask for a prediction; None where there is no challenger, or it has too much to do.
+        """Ask for a prediction; None if there is no challenger, or it has too much to do.
 
-        The future is always fulfilled: with None where the challenger raised or took longer than PATIENCE.
+        The future is always fulfilled: with None if the challenger raised or took longer than PATIENCE.
         """
         if self._follower.current() is None:
             return None

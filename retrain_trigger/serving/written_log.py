@@ -37,7 +37,7 @@ class PredictionLog:
 
     @property
     def error(self) -> str | None:
-        """Why the last rows could not be written; None where they were."""
+        """Why the last rows could not be written; None if they were."""
         return self._complaint.cause
 
     def write(
@@ -117,7 +117,7 @@ class _DayFile:
         self._torn = False
 
     def append(self, data: bytes, *, sync: bool) -> None:
-        """Append whole lines in one write. Raises OSError where the disk took only a part; the next line begins anew."""
+        """Append whole lines in one write. Raises OSError if the disk took only a part; the next line begins anew."""
         data = b"\n" + data if self._torn else data
         written = os.write(self._descriptor, data)
         self._torn = 0 < written < len(data)
@@ -132,7 +132,7 @@ class _DayFile:
 
 
 def _documents(rows: Rows, answer: Answer, ids: Sequence[str], moment: datetime) -> list[dict[str, object]]:
-    """Return one JSON object for each row. Raises ValueError where rows, predictions and ids are not as many."""
+    """Return one JSON object for each row. Raises ValueError if rows, predictions and ids are not as many."""
     at = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     scores = answer.scores if answer.scores is not None else [None] * len(ids)
     return [

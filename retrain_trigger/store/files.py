@@ -87,12 +87,12 @@ def create(path: Path, *, mode: int = 0o600) -> BinaryIO:
 
 
 def open_append(path: Path, *, mode: int = 0o644) -> int:
-    """Return a descriptor whose every write goes to the end of the file, which is created where missing."""
+    """Return a descriptor whose every write goes to the end of the file, which is created if missing."""
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def open_lock(path: Path) -> int:
-    """Return a descriptor of a lock file, which is created where missing and never removed."""
+    """Return a descriptor of a lock file, which is created if missing and never removed."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def processes() -> list[int]:
-    """Return all processes that can be seen; none where there is no /proc."""
+    """Return all processes that can be seen; none if there is no /proc."""
     try:
         return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     except OSError:

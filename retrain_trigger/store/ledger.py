@@ -75,7 +75,7 @@ class Ledger:
     @classmethod
     @contextmanager
     def writing(cls, path: Path) -> Iterator["Ledger"]:
-        """Open for appending, creating and migrating where needed; raises PromotionError when it is damaged."""
+        """Open for appending, creating and migrating if needed; raises PromotionError when it is damaged."""
         if not _is_there(path):
             _create(path)
         with _opened(path, f"{path.as_uri()}?mode=rw") as connection:
@@ -142,11 +142,11 @@ class Ledger:
         return [*found, *(each for each in self._supposed if run in {None, each.run})]
 
     def verified(self) -> tuple[int, str]:
-        """Hold every entry against the chain; return how many there are, and the newest one's hash, empty where none has.
+        """Hold every entry against the chain; return how many there are, and the newest one's hash, empty if none has.
 
         Raises PromotionError, naming the first entry that is not what was written, or where entries are missing.
         Nothing in the file can show that the whole of it was exchanged for an older copy: who wants to know keeps the
-        newest hash elsewhere. (Where a promotion is lost with it, the pointer no longer fits and `run` stops.)
+        newest hash elsewhere. (If a promotion is lost with it, the pointer no longer fits and `run` stops.)
         """
         if not self._chained:  # written by an earlier version: the next run adds the hashes
             self._entries("")
@@ -155,7 +155,7 @@ class Ledger:
         return self._count(), newest
 
     def counted(self, plan: str) -> dict[str, Json]:
-        """Return what was counted under a plan, by source; nothing where an older ledger has no place for it yet."""
+        """Return what was counted under a plan, by source; nothing if an older ledger has no place for it yet."""
         try:
             rows = self._connection.execute("SELECT source, body FROM counted WHERE plan = ?", (plan,)).fetchall()
         except sqlite3.OperationalError:
@@ -189,7 +189,7 @@ class Ledger:
         return found
 
     def _follow(self, where: str, values: Row = ()) -> str:
-        """Hold entries against their hashes, oldest first; return the newest one's, empty where there is none."""
+        """Hold entries against their hashes, oldest first; return the newest one's, empty if there is none."""
         newest = ""
         for *row, newest, previous in self._connection.execute(f"{_ROWS} {where} ORDER BY seq", values):
             _check(tuple(row), newest, previous)
@@ -234,7 +234,7 @@ def _object(body: str) -> dict[str, Json]:
 def _is_there(path: Path) -> bool:
     """Say whether there is a ledger; a link that leads nowhere is one that cannot be reached now, not a missing one.
 
-    Raises OSError where nobody can say.
+    Raises OSError if nobody can say.
     """
     try:
         path.lstat()
@@ -330,7 +330,7 @@ _REMEDIES: Final = {
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of the tables. Raises PromotionError for a newer one, and where there are none."""
+    """Return the version of the tables. Raises PromotionError for a newer one, and if there are none."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > VERSION:
         raise LedgerError(f"the ledger {path} was written by a newer retrain-check; upgrade this one")

@@ -34,7 +34,7 @@ def hold(path: Path, *, wait: float = 0.0, say: Callable[[str], None] = print) -
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Hold a file that others hold a shared lock on while they use it; False where one of them does.
+    """Hold a file that others hold a shared lock on while they use it; False if one of them does.
 
     A missing file is used by nobody; one that cannot be opened may be.
     """
@@ -50,7 +50,7 @@ def claimed(path: Path) -> Iterator[bool]:
 
 
 def holder(path: Path) -> str | None:
-    """Return the process that holds a lock of `hold`, None where nobody does.
+    """Return the process that holds a lock of `hold`, None if nobody does.
 
     The lock is not tried, for in that moment a run could not take it: the process that is named in the file is looked at.
     """
@@ -84,7 +84,7 @@ def is_held(path: Path) -> bool:
 
 
 def taken(descriptor: int, path: Path, *, how: int = fcntl.LOCK_EX) -> bool:
-    """Lock an open file where nobody else holds it; say whether it is locked now.
+    """Lock an open file if nobody else holds it; say whether it is locked now.
 
     Raises OSError, naming the file, on a file system that has no such locks.
     """

@@ -33,7 +33,7 @@ class Registry:
     pointer: Path
 
     def champion(self) -> Pointer | None:
-        """Read the pointer; None where there is none. Raises PromotionError when it is torn or not a pointer."""
+        """Read the pointer; None if there is none. Raises PromotionError when it is torn or not a pointer."""
         try:
             return self._read_pointer()
         except FileNotFoundError:
@@ -63,7 +63,7 @@ class Registry:
         self.reserve()
 
     def reserve(self) -> None:
-        """Keep room for one more pointer on the disk; where there is none now, a later promotion tries again."""
+        """Keep room for one more pointer on the disk; if there is none now, a later promotion tries again."""
         with suppress(OSError):
             if not self._spare.exists():
                 files.write(self._spare, b"\n" * _SPARE)
@@ -73,7 +73,7 @@ class Registry:
         return self.pointer.with_name(f".{self.pointer.name}.spare")
 
     def check_writable(self) -> None:
-        """Raise PromotionError where no version could be sealed, or the pointer not be replaced."""
+        """Raise PromotionError if no version could be sealed, or the pointer not be replaced."""
         for folder in (self.folder, self.pointer.parent):
             if not files.is_writable(folder):
                 raise PromotionError(
@@ -90,11 +90,11 @@ class Registry:
         return os.path.relpath(self.model(version), self.pointer.parent)
 
     def card(self, version: str) -> Card:
-        """Read a version's card. Raises PromotionError where it is none."""
+        """Read a version's card. Raises PromotionError if it is none."""
         return self._read(Card, version, "card.json")
 
     def profile(self, version: str) -> Profile | None:
-        """Read what is known of the version's training data; None where it was not known (an adopted model)."""
+        """Read what is known of the version's training data; None if it was not known (an adopted model)."""
         if not (self.folder / version / "profile.json").exists():
             return None
         return self._read(Profile, version, "profile.json")
@@ -126,7 +126,7 @@ class Registry:
         return True
 
     def card_digest(self, version: str) -> str | None:
-        """Return the hash that a version's card has for its model, None where the card cannot tell."""
+        """Return the hash that a version's card has for its model, None if the card cannot tell."""
         try:
             return self.card(version).sha256 or None
         except PromotionError:

@@ -35,7 +35,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """The pointer is about to go back from `origin`, None where it is not there or torn; `gone` names what was live."""
+    """The pointer is about to go back from `origin`, None if it is not there or torn; `gone` names what was live."""
 
     pointer: Pointer
     origin: Pointer | None
@@ -64,7 +64,7 @@ class RollbackRecord:
     path: Path
 
     def steps(self) -> list[Step]:
-        """Return the lines that are what was written, oldest first; nothing where there is no such file."""
+        """Return the lines that are what was written, oldest first; nothing if there is no such file."""
         return [step for step, _, _ in self._lines()]
 
     def append(self, step: Step) -> None:

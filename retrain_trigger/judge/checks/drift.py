@@ -36,12 +36,12 @@ def check(
     """Judge how far each column of a window has moved from the reference; features, predictions and labels alike.
 
     A column breaches when its PSI reaches `threshold` *and* its G-test is significant after Holm over all judged
-    columns at level 1/`false_alarm_every`: at most one in so many windows alarms where nothing changed. Both are asked
+    columns at level 1/`false_alarm_every`: at most one in so many windows alarms if nothing changed. Both are asked
     for: PSI alone is noise where rows are few, and a test alone sees what does not matter where they are many. The
-    value is the largest PSI, of the columns that breach where any does.
+    value is the largest PSI, of the columns that breach if any does.
 
     A column that reference or window have no row of, or that has fewer than `min_rows` rows in the window, is left out
-    and named in the evidence; unknown where none is left. Raises ValueError where a window was not counted by the
+    and named in the evidence; unknown if none is left. Raises ValueError if a window was not counted by the
     reference's bins.
     """
     present = {name: window[name] for name in sorted(reference.keys() & window.keys()) if reference[name].counts.rows}
@@ -71,10 +71,10 @@ def check(
 def check_logged(
     measurements: Sequence[Measurement], *, threshold: float, patience: Patience, min_rows: int = 0
 ) -> Finding | None:
-    """Judge logged drift by the point rule and the feature that moved furthest; None where no line carries drift.
+    """Judge logged drift by the point rule and the feature that moved furthest; None if no line carries drift.
 
-    Reaching the threshold breaches. Unknown where the latest line that carries drift states fewer than `min_rows`
-    labelled rows, or where a feature's drift is no finite number and no other feature breaches.
+    Reaching the threshold breaches. Unknown if the latest line that carries drift states fewer than `min_rows`
+    labelled rows, or if a feature's drift is no finite number and no other feature breaches.
     """
 
     def judge(measurement: Measurement, note: str) -> Finding:
@@ -89,7 +89,7 @@ def check_logged(
 
 
 def psi(reference: Histogram, window: Histogram, bins: Bins) -> float:
-    """Return the population stability index less its noise floor, and 0 where it is below that; NaN for no rows.
+    """Return the population stability index less its noise floor, and 0 if it is below that; NaN for no rows.
 
     PSI = sum over bins of (w - r) ln(w / r), with r and w the bin's shares of the reference's m and the window's n
     rows, rare bins pooled (`pooled`), each as (count + 1/2) / (rows + B/2) so that an empty bin is finite. Where
@@ -124,7 +124,7 @@ def g_test(reference: Histogram, window: Histogram, bins: Bins) -> float:
     things keep its far tail honest, where the level of one of many columns lies. A bin that stays rare counts as one
     degree more: the tail with two, exp(-G/2), is Chernoff's bound for a count; that with one is up to six times too
     small. For the others G is divided by 1 + FAR_TAIL * (N/m + N/n - 1)(N sum 1/T - 1) / (6 N (B - 1)), N = m + n, T
-    the rows of the bin in both. 1 where either has no rows.
+    the rows of the bin in both. 1 if either has no rows.
 
     Source: Sokal and Rohlf, Biometry, 1995, chapter 17; Williams, Biometrika, 1976; Chernoff, Annals of Mathematical
     Statistics, 1952.

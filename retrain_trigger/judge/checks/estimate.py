@@ -47,7 +47,7 @@ class Calibration:
 
 
 def calibration(reference: ScoreCounts, positive: str) -> Calibration | None:
-    """Learn what a score is worth from labelled rows; None where no row has a label.
+    """Learn what a score is worth from labelled rows; None if no row has a label.
 
     The probabilities p_1 <= p_2 <= ... minimise sum of n_i (h_i / n_i - p_i)^2 over the cells i, h_i positives among
     n_i labelled rows, by pooling adjacent violators. Cells are the score bins, each cut in two by what was predicted:
@@ -106,7 +106,7 @@ def estimated(
     calibration: Calibration,
     measure: Measure,
 ) -> float:
-    """Return a metric of METRICS of the expected counts, all other classes as one; NaN where it is 0/0.
+    """Return a metric of METRICS of the expected counts, all other classes as one; NaN if it is 0/0.
 
     It holds while a score is worth what it was: it sees that other rows come (hard ones, more positives), never that
     the same rows have other labels now.
@@ -135,7 +135,7 @@ def check(
 ) -> Finding:
     """Judge the estimated metric of one window's scores; it only warns.
 
-    Unknown where fewer than `min_rows` rows have a score or were learned from, where those were all of one class or
+    Unknown if fewer than `min_rows` rows have a score or were learned from, where those were all of one class or
     are not explained by their scores (LARGEST_MISFIT), or where the metric looks at more than two classes.
     """
     name = f"estimated_{measure.metric}"
@@ -160,7 +160,7 @@ def check(
 
 
 def _obstacle(scores: ScoreCounts, calibration: Calibration, measure: Measure, *, min_rows: int) -> str | None:
-    """Say why nothing can be estimated, None where it can."""
+    """Say why nothing can be estimated, None if it can."""
     if scores.rows < min_rows:
         return f"{scores.rows:,} rows with a score are fewer than trigger.min_rows {min_rows:,}"
     learned = f"{calibration.rows:,} labelled rows with a score to learn from"

@@ -19,7 +19,7 @@ BETS = tuple(0.001 * 900 ** (step / 11) for step in range(12))
 """Shares of the largest gain that are staked on decay, 0.001 to 0.9: a small fall needs a small stake."""
 
 SMALLEST_GAIN = 1e-9
-"""Part of the largest |g| that stands in for the largest gain where there is none: at f1 >= 1 nothing is gained."""
+"""Part of the largest |g| that stands in for the largest gain if there is none: at f1 >= 1 nothing is gained."""
 
 LEAST_ALERT = 1000.0
 """An alert needs the square of so much evidence from one window, however small `false_alarm_every` is."""
@@ -174,13 +174,13 @@ class Detector:
 
     @property
     def stretch_value(self) -> float:
-        """The metric over all rows of the stretch; NaN where there is none."""
+        """The metric over all rows of the stretch; NaN if there is none."""
         return _value(ratio_of(self.metric, self.cost), self.stretch)
 
     def repeats_to_alarm(self) -> int | None:
-        """Return after how many more windows like the latest it would alarm, with D as it is now; 0 where it does.
+        """Return after how many more windows like the latest it would alarm, with D as it is now; 0 if it does.
 
-        None where not even MOST_REPEATS are enough, or no window was seen.
+        None if not even MOST_REPEATS are enough, or no window was seen.
         """
         if self.alarms:
             return 0
@@ -225,7 +225,7 @@ Memo = dict[tuple[str, ...], tuple[list[Measurement], Detector]]
 
 
 def check(detector: Detector, *, note: str = "") -> Finding:
-    """Judge the evidence so far; unknown where no window has a row that the metric looks at.
+    """Judge the evidence so far; unknown if no window has a row that the metric looks at.
 
     The finding's value is the evidence and its limit `false_alarm_every`. The metric that is told is that of the latest
     window that has such a row, which `note` has to name.
@@ -252,7 +252,7 @@ def check(detector: Detector, *, note: str = "") -> Finding:
 
 
 def alert(detector: Detector, *, note: str = "") -> Finding | None:
-    """Return the last alert of a detector, which only warns; None where there was none.
+    """Return the last alert of a detector, which only warns; None if there was none.
 
     >>> detector = Detector.begin("f1", threshold=0.85, false_alarm_every=1000).after((60, 90, 90, 260))
     >>> alert(detector, note="2026-01-05").because

@@ -51,8 +51,8 @@ def check(
 ) -> tuple[Finding, ...]:
     """Look for the signatures; a finding for each whose source is there, which only warns.
 
-    `exposure` counts the rows to judge, None where the log does not say what was exposed; `versions` are the champions
-    in order of time, the latest last, those with fewer than `min_rows` rows left out. A finding is unknown where its
+    `exposure` counts the rows to judge, None if the log does not say what was exposed; `versions` are the champions
+    in order of time, the latest last, those with fewer than `min_rows` rows left out. A finding is unknown if its
     rows, exposed and unexposed ones each, are fewer than `min_rows`; there is none about champions where there have
     been fewer than FEWEST_VERSIONS. The signatures are signs, no proof: a world that changes steadily moves
     predictions from champion to champion, too.
@@ -124,7 +124,7 @@ def prediction_trend(versions: Sequence[Said], *, min_rows: int) -> Finding:
     """Judge whether the share predicted positive moves the same way from champion to champion.
 
     The run is that of the latest champions, each of which differs from the one before by at least STEP standard errors
-    and the same way. The value is Cohen's h between its first and its last, 0 where fewer than FEWEST_VERSIONS make it.
+    and the same way. The value is Cohen's h between its first and its last, 0 if fewer than FEWEST_VERSIONS make it.
 
     >>> versions = [Said(version=f"v{n}", rows=2000, positives=200 * n) for n in (1, 2, 3)]
     >>> prediction_trend(versions, min_rows=200).because.partition(":")[0]
@@ -200,7 +200,7 @@ def _arcsine_gap(stratum: Stratum) -> float:
 
 
 def _run(signs: Sequence[int]) -> int:
-    """Return how many of the latest steps go the same way; 0 where the last goes none.
+    """Return how many of the latest steps go the same way; 0 if the last goes none.
 
     >>> _run([-1, 1, 1]), _run([1, 1, 0]), _run([])
     (2, 0, 0)
@@ -225,7 +225,7 @@ def _gap_finding(name: str, gap: Gap, seen: str, advice: str, *, rows: tuple[int
 
 
 def _signature(found: Finding, advice: str) -> Finding:
-    """Return a finding that only warns, with advice where there is a sign."""
+    """Return a finding that only warns, with advice if there is a sign."""
     because = f"{found.because}: {advice}" if found.verdict is Verdict.BREACH else found.because
     return replace(found, because=because, warns=True)
 

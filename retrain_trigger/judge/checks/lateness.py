@@ -38,7 +38,7 @@ AT_ONCE = Delay(timedelta(0), timedelta(0), timedelta(0))
 
 
 def of_labels(cells: Iterable[tuple[float, int]]) -> Delay | None:
-    """Return the delay of labels from counts of them by the hours that they took; None where there is none.
+    """Return the delay of labels from counts of them by the hours that they took; None if there is none.
 
     >>> print(of_labels([(120.0, 90), (220.0, 9), (900.0, 1)]))
     labels take 5 days (median), 9 days (99 %)
@@ -53,7 +53,7 @@ def of_labels(cells: Iterable[tuple[float, int]]) -> Delay | None:
 
 
 def of_windows(windows: Sequence[WindowCounts], *, length: timedelta, now: datetime) -> Delay | None:
-    """Return the delay from which windows have their labels by now; None where none has, or the newest has them all.
+    """Return the delay from which windows have their labels by now; None if none has, or the newest has them all.
 
     For logs that do not say when a label came. It is the age of the newest window with half of the labels, or with 99 %,
     that a window gets at most: at most a window too long, and it cannot tell labels that are late from those that stopped.

@@ -23,7 +23,7 @@ def swing(gains: Sequence[float], one: Sequence[int], other: Sequence[int]) -> f
 
     z the mean of g over a window's m rows, s^2 the variance of g over the rows of both. `gains` holds g for each kind
     of row and the windows how many rows of each kind there are. Where rows are independent and nothing changes, r^2 is
-    about chi-square with one degree of freedom. None where all rows of both are alike, or one has none.
+    about chi-square with one degree of freedom. None if all rows of both are alike, or one has none.
 
     >>> round(swing((0.3, -0.85), (90, 10), (80, 20)), 2)
     3.92
@@ -66,7 +66,7 @@ def overdispersion(swings: Sequence[float]) -> float:
 
 
 def _variance(cells: Sequence[tuple[int, float]]) -> float:
-    """Return the variance of g; by shares and pairs of cells, so that it is exactly 0 where all rows are alike."""
+    """Return the variance of g; by shares and pairs of cells, so that it is exactly 0 if all rows are alike."""
     rows = sum(count for count, _ in cells)
     shares = [(count / rows, gain) for count, gain in cells]
     pairs = ((one, other) for place, one in enumerate(shares) for other in shares[:place])

@@ -21,7 +21,7 @@ def check(
 ) -> Finding:
     """Judge the metric by the point rule; `measurements` are those the champion answers for, oldest first.
 
-    Unknown where there is no measurement, or the latest is no finite number or states fewer than `min_rows` labelled
+    Unknown if there is no measurement, or the latest is no finite number or states fewer than `min_rows` labelled
     rows.
     """
     metric, direction = measure.metric, at_least if measure.sign > 0 else at_most
@@ -72,7 +72,7 @@ def point_rule(
 
 
 def stated_rows(measurement: Measurement) -> int | None:
-    """Return the number of labelled rows that a measurement states, None where it states none."""
+    """Return the number of labelled rows that a measurement states, None if it states none."""
     if measurement.rows is None and measurement.counts is not None:
         return sum(measurement.counts)
     return measurement.rows

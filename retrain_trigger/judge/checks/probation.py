@@ -52,7 +52,7 @@ def standing(
     """Return how a champion is doing: its level is the stretch of latest windows on the wrong side of `threshold`.
 
     The stretch is that of the sequential evidence, where counts are known, else the run of latest values on that
-    side. Without one, or where it is longer, the latest LEVEL_WINDOWS are its level. With counts, outage days are left
+    side. Without one, or if it is longer, the latest LEVEL_WINDOWS are its level. With counts, outage days are left
     out (`_usual`), and a stretch needs evidence of FOUND_BAD: a window that is a little low by chance is no stretch.
 
     >>> weeks = [Window(0.9, None, None)] * 5 + [Window(0.7, None, None)] * 2
@@ -94,7 +94,7 @@ def check(
     back, where windows are exchangeable: where the metric wanders slowly, neighbours are alike and it may be more. The
     finding's value is 1/p ("chance gives this once in ..."), its limit ONE_PERCENT * looks.
 
-    Unknown where either has fewer than `min_rows` labelled rows, where rows are stated, or, with values only, there
+    Unknown if either has fewer than `min_rows` labelled rows, where rows are stated, or, with values only, there
     are fewer than MIN_PAIRS pairs. What it cannot know: that the world has become harder for both.
 
     >>> was = Standing(version="v1", windows=(Window(None, None, (125, 25, 25, 325)),) * 3, level=3)
@@ -136,7 +136,7 @@ def _seen(before: Standing, now: tuple[Window, ...], measure: Measure) -> "_Seen
 
 
 def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
-    """Say what is missing for a judgement; None where nothing is."""
+    """Say what is missing for a judgement; None if nothing is."""
     short = [rows for rows in (seen.rows_before, seen.rows) if rows is not None and rows < min_rows]
     if short:
         return f"{short[-1]:,} labelled rows are fewer than trigger.min_rows {min_rows:,}"
@@ -155,7 +155,7 @@ def _evidence(seen: "_Seen") -> dict[str, Json]:
 
 
 class _Seen(NamedTuple):
-    """Both levels, by how much the champion is worse, and the odds of that by chance; NaN where they are unknown."""
+    """Both levels, by how much the champion is worse, and the odds of that by chance; NaN if they are unknown."""
 
     before: float
     value: float
@@ -176,7 +176,7 @@ def _usual(windows: Sequence[Window], ratio: Ratio, *, settled: bool = True) -> 
     """Leave out outage days: windows that are far above both neighbours, or far below both.
 
     Far is r^2 > FARTHEST D (judge/checks/overdispersion.py). Of three windows or more, the first is held against the second
-    alone. The latest is held against the one before it, until the next one has come, where nothing is `settled` yet, and
+    alone. The latest is held against the one before it, until the next one has come, if nothing is `settled` yet, and
     else kept: it may be the first of a fall. A window that the metric does not look at is nobody's neighbour.
     """
     seen = {
@@ -192,7 +192,7 @@ def _usual(windows: Sequence[Window], ratio: Ratio, *, settled: bool = True) -> 
 
 
 def _step(one: Counts, other: Counts, ratio: Ratio, farthest: float) -> int:
-    """Return 1 where the metric rises far from one window to the next, -1 where it falls far, else 0."""
+    """Return 1 if the metric rises far from one window to the next, -1 if it falls far, else 0."""
     (before, _), (after, _) = _estimate(one, ratio), _estimate(other, ratio)
     return (before < after) - (before > after) if max(_swings((one, other), ratio), default=0.0) > farthest else 0
 
@@ -258,7 +258,7 @@ def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:
 
 
 def _estimate(counts: Counts, ratio: Ratio) -> tuple[float, float]:
-    """Return N/D and D; NaN and 0 where no row is looked at."""
+    """Return N/D and D; NaN and 0 if no row is looked at."""
     whole = _dot(counts, ratio.whole)
     return (_dot(counts, ratio.part) / whole, whole) if whole else (math.nan, 0.0)
 
@@ -282,7 +282,7 @@ def _total(tables: Sequence[Counts]) -> Counts:
 
 
 def _odds(fall: float, error: float, *, freedom: float) -> float:
-    """Return 1/p, at least 1; NaN where the fall is unknown."""
+    """Return 1/p, at least 1; NaN if the fall is unknown."""
     if math.isnan(fall):
         return math.nan
     if error == 0:

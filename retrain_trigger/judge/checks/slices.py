@@ -103,7 +103,7 @@ def check(detectors: Mapping[Slice, Detector], found: Slices) -> Finding:
 def check_points(points: Mapping[Slice, Finding], found: Slices, *, metric: str, threshold: float) -> Finding:
     """Judge what the point rule found of each slice in the latest window; it only warns.
 
-    For metrics without evidence from counts. A slice with too few rows there is not judged; UNKNOWN where none has
+    For metrics without evidence from counts. A slice with too few rows there is not judged; UNKNOWN if none has
     enough. The finding's value is how many slices are on the wrong side, its limit 0.
     """
     known = {each: finding for each, finding in points.items() if finding.verdict is not Verdict.UNKNOWN}

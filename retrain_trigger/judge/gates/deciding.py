@@ -34,8 +34,8 @@ class Rows:
 
     `told` says in a message which rows decide; `labels` has the rows of each label among them, and `newest_deciding` is
     the time of their newest. `classes` is the number of classes among all labelled rows, `newest` the time of the
-    newest of all, `delay` how late labels come; None where that is not known. `breached` is the start of the first
-    window that breached, None where no breach is located in time, and `located` says whether any that breached has a
+    newest of all, `delay` how late labels come; None if that is not known. `breached` is the start of the first
+    window that breached, None if no breach is located in time, and `located` says whether any that breached has a
     labelled row.
     """
 
@@ -68,7 +68,7 @@ class Terms:
 def lacking(rows: Rows, asked: Terms, *, forced: bool = False) -> Lack | None:
     """Say what is missing for a comparison; training now would spend the evidence on a challenger nobody can judge.
 
-    What may come still is a wait: too few rows, rows of one class only, and rows of the breached windows where none of
+    What may come still is a wait: too few rows, rows of one class only, and rows of the breached windows if none of
     these has a label yet, for as long as labels take. Rows that have stopped coming are not waited for. A forced
     training needs only the breached windows.
 
@@ -104,7 +104,7 @@ def _of_one_class(rows: Rows, asked: Terms) -> Lack:
 
 
 def _awaited(first: datetime, late: Delay | None, asked: Terms) -> str | None:
-    """Say until when labels of the first window that breached are waited for; None where that time is over."""
+    """Say until when labels of the first window that breached are waited for; None if that time is over."""
     expected = first + asked.window + (late or AT_ONCE).most
     until = expected + asked.max_age
     if asked.now > until:
@@ -121,7 +121,7 @@ def _wait(reason: str, late: Delay | None) -> Lack:
 
 
 def _stopped(newest: datetime | None, rows: Rows, asked: Terms, reason: str) -> Lack | None:
-    """Say that no labelled row has come for longer than labels take and `trigger.max_age` together; None where one has."""
+    """Say that no labelled row has come for longer than labels take and `trigger.max_age` together; None if one has."""
     late = rows.delay
     if asked.now - (newest or asked.since) <= asked.max_age + (late or AT_ONCE).most:
         return None

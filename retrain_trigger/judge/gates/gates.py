@@ -22,7 +22,7 @@ _MICRO, _MEGA = 1e6, 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a model besides its answers; None or nothing where it does not say.
+    """What is known of a model besides its answers; None or nothing if it does not say.
 
     `features` are the columns it needs, in order, `width` their number, `types` the kinds of those it was trained on;
     `classes` what it can answer, in its own order. `seconds` is the time to predict a sample of `sample` rows; `size`
@@ -78,7 +78,7 @@ class Case:
 
 
 Gate = Callable[[Case], Finding | None]
-"""Judges a case; None where the gate is not configured, or has no source."""
+"""Judges a case; None if the gate is not configured, or has no source."""
 
 
 def judge(case: Case) -> tuple[Finding, ...]:
@@ -274,7 +274,7 @@ def _of_features(
 
 
 def _decimals(difference: float, limit: float) -> int:
-    """Count the decimals that keep a difference apart from its limit and from 0, where it is: 3 to 9."""
+    """Count the decimals that keep a difference apart from its limit and from 0, if it is: 3 to 9."""
     for decimals in range(3, 9):
         apart = round(difference, decimals) != round(limit, decimals) or abs(difference - limit) <= TOLERANCE
         if apart and (round(difference, decimals) != 0 or abs(difference) <= TOLERANCE):

@@ -13,12 +13,12 @@ Court = Callable[[JointCounts], Iterable[Finding]]
 
 
 def failures(joint: JointCounts, court: Court, *, margin: float) -> tuple[str, ...]:
-    """Return what the gate would let through though it must not, in words; empty where it proved itself.
+    """Return what the gate would let through though it must not, in words; empty if it proved itself.
 
     `court` judges a table of counts by every gate, as it judged the challenger on `joint`; `margin` is the one it asks
     for. It must refuse the champion against itself, the champion with SPOILED of its right answers made wrong, and,
     where it accepts the challenger, the two exchanged. The gates of gates.IMPROVEMENT must each refuse them on their
-    own; that of the margin only where there is one.
+    own; that of the margin only if there is one.
 
     >>> joint = JointCounts({("1", "0", "1"): 60, ("1", "1", "1"): 40, ("0", "0", "0"): 100})
     >>> len(failures(joint, lambda _: [Finding(name="x", verdict=Verdict.PASS, value=1, limit=1, because="")], margin=0))

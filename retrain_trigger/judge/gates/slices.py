@@ -47,7 +47,7 @@ def judge(
 
     A slice breaches when its difference is under -`margin` and the upper one-sided bound of the difference at
     0.05 / k is under 0 (Bonferroni over the k slices that can be judged, which labels and rows decide, not what was
-    predicted). Unknown under MIN_ROWS rows or MIN_POSITIVES positives, and where the metric is undefined. Slices catch
+    predicted). Unknown under MIN_ROWS rows or MIN_POSITIVES positives, and if the metric is undefined. Slices catch
     large harm only: among 20 slices of 500 rows with 30 % positives, a fall of 0.20 in F1 always and one of 0.05 in
     17 % of cases; with 10 % positives, 0.20 in 75 % (docs/explanation/gate.md).
 

@@ -32,7 +32,7 @@ def listed(said: Any, *, rows: int) -> list[Any]:
 
 
 def labels(said: list[Any]) -> list[str]:
-    """Write answers as text, as labels are written. Raises ValueError where one is no value, or they are no classes."""
+    """Write answers as text, as labels are written. Raises ValueError if one is no value, or they are no classes."""
     written = [label(value) for value in said]
     different = len(set(written))
     if different > MOST_DIFFERENT:

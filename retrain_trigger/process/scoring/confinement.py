@@ -26,7 +26,7 @@ def guarded(*, parent: int) -> None:
     """Leave a guard beside this process, which ends it and all that it will have started as soon as `parent` has ended.
 
     So nothing of a model outlives a controller that was killed. The guard is no child of this process: a model may wait
-    for its own children. Where the kernel cannot tell it of an end (Linux before 5.3), this process ends alone.
+    for its own children. If the kernel cannot tell it of an end (Linux before 5.3), this process ends alone.
     """
     try:
         ends = [os.pidfd_open(parent), os.pidfd_open(os.getpid())]
@@ -47,7 +47,7 @@ def guarded(*, parent: int) -> None:
 def begin(*, seconds: float, parent: int) -> None:
     """Limit memory, file size and time (wall clock), leave no core file, and end where `parent` has ended.
 
-    Where memory runs out for all, this process is the first to be ended.
+    If memory runs out for all, this process is the first to be ended.
     """
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, FILE_SIZE)
@@ -84,7 +84,7 @@ def _limit(limit: int, value: int) -> None:
 
 
 def _memory() -> int:
-    """Return the bytes of memory that this machine has; 0 where it does not say."""
+    """Return the bytes of memory that this machine has; 0 if it does not say."""
     if sys.platform != "linux":
         return 0
     lines = Path("/proc/meminfo").read_text().splitlines()

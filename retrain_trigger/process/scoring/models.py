@@ -35,10 +35,10 @@ _LARGEST_REPLY = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a loaded model says of itself: feature names, their number, classes (None where it does not say).
+    """What a loaded model says of itself: feature names, their number, classes (None if it does not say).
 
-    `seconds` is the time it takes for `sample` rows at once, None where that was not asked; `rows` those it predicted.
-    `foreign` says that another scikit-learn wrote it than the one that reads it, None where that is not so.
+    `seconds` is the time it takes for `sample` rows at once, None if that was not asked; `rows` those it predicted.
+    `foreign` says that another scikit-learn wrote it than the one that reads it, None if that is not so.
     """
 
     features: tuple[str, ...] | None
@@ -123,7 +123,7 @@ def end_leftover(scratch: Path) -> None:
 
 
 def _converse(request: bytes, folder: Path, scratch: Path, log: Path, patience: float) -> str | None:
-    """Run the child; return how it ended, in words, None where it ended well. Nothing that it started is left."""
+    """Run the child; return how it ended, in words, None if it ended well. Nothing that it started is left."""
     others, run, held = tree.adopt_orphans(), scratch.name, scratch / LOCK
     with training.inheritable_lock(held, run) as descriptor, output.kept(log) as printed:
         process = None
@@ -154,7 +154,7 @@ def _converse(request: bytes, folder: Path, scratch: Path, log: Path, patience: 
 
 
 def _fed(process: "subprocess.Popen[bytes]", request: bytes, patience: float, others: AbstractSet[int]) -> str | None:
-    """Hand over the request and wait for the end; return why it was not waited for, None where it ended."""
+    """Hand over the request and wait for the end; return why it was not waited for, None if it ended."""
     end = time.monotonic() + patience
     rest: bytes | None = request
     while time.monotonic() < end:
