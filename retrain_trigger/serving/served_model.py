@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from retrain_trigger.core.pointer import Pointer
+from retrain_trigger.counts.words import word
 from retrain_trigger.serving.complaint import in_words
 from retrain_trigger.store import files
 
@@ -179,13 +180,6 @@ def _card(place: Path) -> Mapping[str, object]:
 
 def _positive(model: Model, card: Mapping[str, object]) -> int | None:
     """Return the place of the positive label: what the card says, else 1 or true."""
-    classes = [_written(label) for label in getattr(model, "classes_", ())]
+    classes = [word(str(label)) for label in getattr(model, "classes_", ())]
     positive = card.get("positive") or "1"
     return classes.index(positive) if len(classes) == _BINARY and positive in classes else None
-
-
-def _written(label: Any) -> str:
-    """Write a label as labels are counted: 1, 1.0 and true are all '1'."""
-    label = label.item() if hasattr(label, "item") else label
-    whole = isinstance(label, bool) or (isinstance(label, float) and label.is_integer())
-    return str(int(label)) if whole else str(label)

@@ -100,6 +100,7 @@ PROMOTED = {
     "answers in a column": Kind(of_own("Tall")),
     "text for labels": Kind(of_own("Rule"), words=("bad", "good")),
     "true and false": Kind(of_own("Rule"), words=(False, True)),
+    "numbers as text": Kind(of_own("Rule"), words=("0.0", "1.0")),
 }
 ADOPTED = {
     "one of others": Kind(

@@ -179,6 +179,9 @@ def test_scores_are_the_positive_labels_probability(models: Models) -> None:
     models.promote("carded", prior.fit(table, ["yes", "no", "no", "no"]), positive="no")
     with followed(models) as champion:
         assert champion.answer(table, scores=True).scores == [0.75] * 4
+    models.promote("texts", prior.fit(table, ["1.0", "0.0", "0.0", "0.0"]))
+    with followed(models) as champion:
+        assert champion.answer(table, scores=True).scores == [0.25] * 4
     models.promote("three", prior.fit(table, [0, 1, 2, 2]))
     with followed(models) as champion:
         assert champion.answer(table, scores=True).scores is None

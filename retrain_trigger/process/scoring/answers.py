@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from retrain_trigger.counts.words import word
+
 MOST_DIFFERENT = 10_000
 """Different answers to one table; more are no classes, and counting them would not end."""
 
@@ -41,10 +43,10 @@ def labels(said: list[Any]) -> list[str]:
 
 
 def label(value: Any) -> str:
-    """Write an answer as text: 1, 1.0 and true are all '1'.
+    """Write an answer as text, as labels are counted: 1, 1.0, true and the texts '1.0' and 'True' are all '1'.
 
-    >>> label(1.0), label(True), label("yes"), label(0.5)
-    ('1', '1', 'yes', '0.5')
+    >>> label(1.0), label(True), label("yes"), label(0.5), label("1.0")
+    ('1', '1', 'yes', '0.5', '1')
     """
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, bool):
@@ -62,7 +64,7 @@ def label(value: Any) -> str:
     written = str(value)
     if len(written) > LONGEST:
         raise ValueError(f"the model predicts a label of {len(written):,} characters")
-    return written
+    return word(written) or written
 
 
 def _is_sized(said: Any) -> bool:
