@@ -165,8 +165,8 @@ class Project:
 CONFIG = """\
 performance_threshold: 0.85
 drift_threshold: 0.20
-data: {labelled: labelled.parquet, holdout: 40%}
-promotion: {min_rows: 200}
+data: {labelled: labelled.parquet, holdout: 40%, windows: [all]}
+promotion: {min_rows: 200, decide_on: holdout}
 """
 
 

@@ -92,7 +92,7 @@ def run(
     ):
         if wrong:
             raise UsageError(because)
-    config = _settings(path)
+    config = _settings(show, path)
     wish = Wish(force=force, promotes=not no_promote)
     if bootstrap:
         from retrain_trigger.pipeline import by_hand
@@ -129,7 +129,7 @@ def simulate(
     from retrain_trigger.cli import printing
     from retrain_trigger.questions.simulate import simulate as replayed
 
-    config = _settings(path, overrides, optional=True)
+    config = _settings(show, path, overrides, optional=True)
     if config.file is None:
         to_stderr(
             f"no config.yaml here: performance_threshold {config.performance_threshold:g} and drift_threshold "
@@ -154,7 +154,7 @@ def status(*, path: Path | None, show: Show, now: datetime) -> None:
     from retrain_trigger.cli import printing
     from retrain_trigger.questions import standing
 
-    config = _settings(path)
+    config = _settings(show, path)
     past, outcome = standing.standing(config, now=now)
     champion = past.champion
     document = {
@@ -181,7 +181,7 @@ def history(*, path: Path | None, show: Show, at: str | None, verify: bool) -> N
     from retrain_trigger.cli import printing
     from retrain_trigger.questions import standing
 
-    config = _settings(path)
+    config = _settings(show, path)
     if verify:
         count, newest = standing.verified(config)
         said = f"{count} entries, each as it was written; hash of the newest: {newest or 'none'}"
@@ -208,7 +208,7 @@ def explain(*, path: Path | None, show: Show, run_id: str | None) -> None:
     from retrain_trigger.cli import printing
     from retrain_trigger.questions import standing
 
-    entries = standing.explained(_settings(path), run_id)
+    entries = standing.explained(_settings(show, path), run_id)
     show.result([_document(entry) for entry in entries], printing.explain_lines(entries))
 
 
@@ -231,7 +231,7 @@ def compare(
     from retrain_trigger.cli import printing
     from retrain_trigger.questions.compare import compare as compared
 
-    found = compared(_settings(path), challenger, champion=champion, now=now, say=show.say)
+    found = compared(_settings(show, path), challenger, champion=champion, now=now, say=show.say)
     show.notes(found.notes)
     show.result(found.to_json(), printing.contest_lines(found))
     if exit_code and found.better:
@@ -260,7 +260,7 @@ def promote(
 
     _confirm(f"make {version} the champion?", yes=yes)
     outcome = by_hand.promote(
-        _settings(path), version, reason=reason, now=now, say=show.say, even_if_worse=even_if_worse
+        _settings(show, path), version, reason=reason, now=now, say=show.say, even_if_worse=even_if_worse
     )
     show.conclude(outcome)
 
@@ -285,7 +285,7 @@ def adopt(
 
     if described.reason is not None:
         _confirm(f"make the model at {model} the champion?", yes=yes)
-    outcome = by_hand.adopt(_settings(path), _adoption(model, described), now=now, say=show.say)
+    outcome = by_hand.adopt(_settings(show, path), _adoption(model, described), now=now, say=show.say)
     show.conclude(outcome)
 
 
@@ -308,14 +308,15 @@ def rollback(
     from retrain_trigger.pipeline import by_hand
 
     _confirm(f"go back to {version or 'the champion before this one'}?", yes=yes)
-    outcome = by_hand.rollback(_settings(path), version, reason=reason, now=now, say=show.say)
+    outcome = by_hand.rollback(_settings(show, path), version, reason=reason, now=now, say=show.say)
     show.conclude(outcome)
 
 
-def _settings(path: Path | None, overrides: Sequence[str] = (), *, optional: bool = False) -> Config:
+def _settings(show: Show, path: Path | None, overrides: Sequence[str] = (), *, optional: bool = False) -> Config:
     given = path is not None or not optional or DEFAULT_CONFIG.exists()
     config = settings.load(path or DEFAULT_CONFIG, overrides) if given else settings.defaults(overrides)
     settings_in_use[:] = [config]
+    show.notes(config.notes)
     return config
 
 

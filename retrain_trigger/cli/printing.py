@@ -134,9 +134,9 @@ def _standing(config: Config, past: Memory) -> list[tuple[str, str]]:
     over = policy.cooldown_over(past, cooldown=config.trigger.cooldown)
     if over is not None and clock is not None and clock < over:
         rows.append(("cooldown", f"until {policy.stamp(over)}"))
-    recent = [a for a in past.attempts if clock and a.at > clock - config.trigger.budget.period]
-    trainings, period = config.trigger.budget
-    rows.append(("budget", f"{len(recent)} of {trainings} trainings used in the last {policy.length(period)}"))
+    budget = config.trigger.budget
+    left = policy.budget_left(past, budget=budget, now=clock) if clock else budget.trainings
+    rows.append(("budget", f"{left} of {budget.trainings} trainings left ({budget})"))
     if past.unfinished:
         rows.append(("unfinished", f"run {past.unfinished[-1].run}: the next run finishes it or gives it up"))
     return rows

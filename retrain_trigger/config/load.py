@@ -23,6 +23,7 @@ from retrain_trigger.config.document import BROKEN, Mistake, Node, Place, parse,
 from retrain_trigger.config.sections import (
     Cost,
     Data,
+    DecideOn,
     Direction,
     Distance,
     Drift,
@@ -88,6 +89,7 @@ class Config(Section):
     """The folder of the ledger and of temporary files."""
 
     _file: Path | None = PrivateAttr(default=None)
+    _notes: tuple[str, ...] = PrivateAttr(default=())
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _metric_path: str | None = PrivateAttr(default=None)
 
@@ -95,6 +97,11 @@ class Config(Section):
     def file(self) -> Path | None:
         """The absolute path of the file this was read from; None for defaults."""
         return self._file
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should write otherwise: keys of earlier versions, read as what they meant."""
+        return self._notes
 
     @property
     def folder(self) -> Path:
@@ -175,20 +182,26 @@ class Config(Section):
 
     @field_validator("promotion")
     @classmethod
-    def _has_rows_to_leave_out(cls, value: Promotion, info: ValidationInfo) -> Promotion:
-        data, logs = info.data.get("data"), info.data.get("logs")
-        if (
-            value.out_of_time
-            and data
-            and logs
-            and data.labelled is None
-            and (data.holdout_file or not logs.predictions)
-        ):
-            raise WrongError(
-                f"with out_of_time: {value.out_of_time} leaves rows out of the first training; set data.labelled, or "
-                f"logs.predictions with their labels, to train from"
-            )
+    def _has_windows_that_decide(cls, value: Promotion, info: ValidationInfo) -> Promotion:
+        data = info.data.get("data")
+        if "decide_on" in value.model_fields_set and value.decide_on is DecideOn.NEWEST and data and data.holdout_file:
+            raise WrongError("with decide_on: newest goes without data.holdout_file, which always decides; keep one")
         return value
+
+    @property
+    def newest_decide(self) -> bool:
+        """Whether the rows of the newest windows decide about a challenger."""
+        return self.promotion.decide_on is DecideOn.NEWEST and self.data.holdout_file is None
+
+    @property
+    def deciding_rows(self) -> int:
+        """The least number of deciding rows: `promotion.min_rows`."""
+        return self.promotion.min_rows or (100 if self.newest_decide else 500)
+
+    @property
+    def certainty(self) -> float:
+        """The certainty of the interval of the difference: `promotion.certainty`, a share of 1."""
+        return self.promotion.certainty or (0.8 if self.newest_decide else 0.95)
 
     @property
     def positive_label(self) -> str | None:
@@ -217,6 +230,7 @@ class Config(Section):
         context = info.context or {}
         self._file = context.get("file")
         self._folder = base(info)
+        self._notes = tuple(context.get("notes", ()))
         self._metric_path = context.get("path")
         return self
 
@@ -276,6 +290,7 @@ def _config(
 ) -> Config:
     for number, override in enumerate(overrides):
         mistakes += _override(root, override, Place(_AFTER_ALL_LINES, number, f"--set {quoted(override)[1:-1]}"))
+    notes = _translated(root, mistakes)
     written = root.plain()
     logs = written.get("logs")
     predictions = logs.get("predictions") if isinstance(logs, dict) else None
@@ -287,6 +302,7 @@ def _config(
         "path": path if isinstance(path, str) and normal(path) != normal(str(metric)) else None,
         "directed": written.get("direction") is not None,
         "predictions": predictions is not None,
+        "notes": notes,
     }
     try:
         config = Config.model_validate(written, context=context)
@@ -296,6 +312,25 @@ def _config(
     if mistakes:
         raise ConfigError(_in_order(mistakes))
     return config
+
+
+def _translated(root: Node, mistakes: list[Mistake]) -> list[str]:
+    """Read `promotion.out_of_time` of earlier versions as what it meant; return what to write in its place."""
+    promotion = root.find(["promotion"])
+    if promotion is root or not isinstance(promotion.value, dict):
+        return []
+    old = promotion.value.pop("out_of_time", None)
+    if old is None:
+        return []
+    place, count = old.key or old.place, old.value
+    if "decide_on" in promotion.value or type(count) is not int or count < 0:
+        now = "is `decide_on` and `windows` now; write `decide_on: newest` and `windows: 2`, or `decide_on: holdout`"
+        mistakes.append(Mistake(place, f"promotion.out_of_time {now}"))
+        return []
+    meant = {"decide_on": "newest", "windows": count} if count else {"decide_on": "holdout"}
+    promotion.value.update({key: Node(old.place, value, place) for key, value in meant.items()})
+    means = " and ".join(f"`{key}: {value}`" for key, value in meant.items())
+    return [f"{place.name}: promotion.out_of_time: {count} is read as {means} of promotion; write that"]
 
 
 def _metric_of(written: dict[str, Json]) -> object:

@@ -49,6 +49,13 @@ class Evidence(StrEnum):
     POINT = "point"
 
 
+class DecideOn(StrEnum):
+    """Which rows decide about a challenger: those of the newest windows, or those that are held out by a hash."""
+
+    NEWEST = "newest"
+    HOLDOUT = "holdout"
+
+
 class Feedback(StrEnum):
     """What signs of a feedback loop do: warn, or also refuse a challenger."""
 
@@ -135,9 +142,11 @@ def base(info: ValidationInfo) -> Path:
     return (info.context or {}).get("folder") or Path.cwd()
 
 
-def _several(value: object) -> list[Json]:
+def _several(value: object) -> list[Json] | None:
+    if value == "auto":
+        return None
     if not isinstance(value, list) or not value:
-        values.needs("a list such as [all] or [7d, 30d, all]", value, " that is empty" if value == [] else "")
+        values.needs("auto, or a list such as [all] or [7d, 30d, all]", value, " that is empty" if value == [] else "")
     return value
 
 
@@ -166,8 +175,8 @@ def _date_format(value: object) -> str:
     return written
 
 
-def _distinct(value: tuple[timedelta | None, ...]) -> tuple[timedelta | None, ...]:
-    if len(set(value)) < len(value):
+def _distinct(value: tuple[timedelta | None, ...] | None) -> tuple[timedelta | None, ...] | None:
+    if value and len(set(value)) < len(value):
         raise WrongError("names the same window twice; keep one")
     return value
 
@@ -194,7 +203,8 @@ Missing = Annotated[float, values.share("5%", ge=0, le=1)]
 Coverage = Annotated[float, values.share("0.8", gt=0, le=1)]
 Weight = Annotated[float, values.number("5", ge=0)]
 Margin = Annotated[float, values.share("0.02 or 2%", ge=0)]
-Certainty = Annotated[float, values.share("95%", gt=0.5, lt=1)]
+Certainty = Annotated[float | None, values.automatic(values.share("95%", gt=0.5, lt=1))]
+Rows = Annotated[int | None, values.automatic(values.COUNT)]
 Times = Annotated[float | None, values.optional(values.share("3", ge=1))]
 Floor = Annotated[float | None, values.optional(values.share("0.8"))]
 DecimalMark = Annotated[str | None, values.optional(values.Form(_mark, {"enum": [".", ","]}))]
@@ -323,8 +333,8 @@ class Trigger(Section):
     """Columns such as [region]: a warning names each value on which the model does worse than allowed."""
     cooldown: Duration = default("24h")
     """The wait after a training. It doubles after each refused challenger, up to 30d."""
-    budget: Annotated[Budget, values.BUDGET] = default("4 per 30d")
-    """At most this many trainings in any period of this length."""
+    budget: Annotated[Budget, values.BUDGET] = default("8 per 30d, saving")
+    """At most this many trainings in any period of this length. saving: one comes back after each part of it (3.75d of 8 per 30d), so that what was not spent is there when it is needed."""
 
 
 class Drift(Section):
@@ -343,8 +353,8 @@ class Data(Section):
 
     labelled: Source = None
     """Labelled rows: .parquet, .csv or .jsonl; null: the labelled rows of logs.predictions."""
-    windows: Annotated[tuple[Reach, ...], BeforeValidator(_several), AfterValidator(_distinct)] = default(["all"])
-    """How far back training reaches, e.g. [7d, 30d, all]: one challenger is trained for each."""
+    windows: Annotated[tuple[Reach, ...] | None, BeforeValidator(_several), AfterValidator(_distinct)] = default("auto")
+    """How far back training reaches, e.g. [7d, 30d, all]: one challenger is trained for each. auto: all rows, those of the last 10 windows and of the last 3; only the champion's reach if it took over 10 minutes to train."""
     holdout: Held = default("20%")
     """Share of the labelled rows that is held out: chosen by a hash of the id, or of the row if it has no id."""
     holdout_file: Source = None
@@ -385,12 +395,14 @@ class Promotion(Section):
 
     margin: Margin = default(0.02)
     """How much better the challenger must be, in units of the metric."""
-    certainty: Certainty = default("95%")
-    """Certainty of the two-sided interval of the difference, shared among the challengers."""
-    min_rows: Count = default(500)
-    """The least number of deciding rows."""
-    out_of_time: Whole = default(0)
-    """E.g. 2: train without the newest two windows, compare on all their rows, then refit the winner. 0: off."""
+    decide_on: Annotated[DecideOn, values.one_of(DecideOn)] = default("newest")
+    """newest: all rows of the newest windows, which neither model was trained on; the winner is then refitted on them. holdout: the rows that are held out. A data.holdout_file always decides."""
+    windows: Count = default(2)
+    """With decide_on newest: at least so many of the newest windows decide, and as many as hold min_rows."""
+    certainty: Certainty = default("auto")
+    """Certainty of the two-sided interval of the difference, shared among the challengers. auto: 80% where the newest windows decide, 95% on a hold-out."""
+    min_rows: Rows = default("auto")
+    """The least number of deciding rows. auto: 100 where the newest windows decide, 500 on a hold-out."""
     slices: Texts = default([])
     """Columns such as [region]: the challenger must not be clearly worse on any of their values."""
     latency: Times = None

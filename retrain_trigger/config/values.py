@@ -115,6 +115,13 @@ def optional(form: Form) -> Form:
     return Form(lambda value: None if value is None else form.read(value), {"anyOf": [form.schema, {"type": "null"}]})
 
 
+def automatic(form: Form) -> Form:
+    """Return the form of a value that may be `auto`, which is read as None."""
+    return Form(
+        lambda value: None if value == "auto" else form.read(value), {"anyOf": [{"const": "auto"}, form.schema]}
+    )
+
+
 def duration(value: object) -> timedelta:
     """Read `90s`, `45m`, `24h`, `7d` or `2w`: longer than nothing, at most a hundred years.
 
@@ -158,11 +165,11 @@ def patience(value: object) -> Patience:
 
 
 def budget(value: object) -> Budget:
-    """Read `4 per 30d`."""
+    """Read `4 per 30d`, or `8 per 30d, saving`."""
     match = _BUDGET.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        needs("a count and a duration such as 4 per 30d", value)
-    return Budget(count(int(match[1])), duration(match[2]))
+        needs("a count and a duration such as 4 per 30d, or 8 per 30d, saving", value)
+    return Budget(count(int(match[1])), duration(match[2]), saving=match[3] is not None)
 
 
 def one_of(words: type[StrEnum]) -> Form:
@@ -198,7 +205,7 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?%")
 _DURATION = re.compile(r"([0-9]{1,12}) ?([smhdw])")
 _PATIENCE = re.compile(r"([0-9]{1,3}) of ([0-9]{1,3})")
-_BUDGET = re.compile(r"([0-9]{1,12}) per (.+)")
+_BUDGET = re.compile(r"([0-9]{1,12}) per (.+?)(, ?saving)?")
 _FITS: Final = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
 _KEYWORDS: Final = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 
@@ -209,4 +216,4 @@ DURATION = Form(duration, {"type": "string", "pattern": f"^{_DURATION.pattern}$"
 REACH = Form(reach, {"type": "string", "pattern": f"^(all|{_DURATION.pattern})$"})
 HORIZON = Form(horizon, {"type": "string", "pattern": f"^(auto|{_DURATION.pattern})$"})
 PATIENCE = Form(patience, {"type": "string", "pattern": f"^{_PATIENCE.pattern}$"})
-BUDGET = Form(budget, {"type": "string", "pattern": f"^[0-9]{{1,12}} per {_DURATION.pattern}$"})
+BUDGET = Form(budget, {"type": "string", "pattern": f"^[0-9]{{1,12}} per {_DURATION.pattern}(, ?saving)?$"})

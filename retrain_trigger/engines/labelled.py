@@ -50,6 +50,12 @@ class LabelledRows:
         """Return the time of the newest row (UTC); None if there is no row."""
         return self._time(f"SELECT max({AT}) FROM known")
 
+    def by_age(self, length: timedelta) -> dict[int, int]:
+        """Count the rows by how many whole lengths older than the newest row they are."""
+        seconds = f"epoch((SELECT max({AT}) FROM known)) - epoch({AT})"
+        age = f"CAST(floor(({seconds}) / {length.total_seconds()}) AS BIGINT)"
+        return dict(self._rows(f"SELECT {age}, count(*) FROM known GROUP BY 1"))
+
     def delays(self) -> list[tuple[float, int]]:
         """Count the labels by the hours that they took, where the rows say when they came."""
         name = self.columns["labelled_at"]

@@ -24,10 +24,18 @@ class Patience(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """At most `trainings` in any `period`."""
+    """At most `trainings` in any `period`.
+
+    One that is `saving` starts with all of them, and gets one back each `period / trainings`: what was not spent is there
+    when it is needed, and no old attempt has to leave a period first.
+    """
 
     trainings: int
     period: timedelta
+    saving: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.trainings} per {length(self.period)}"
 
 
 class OnDrift(StrEnum):
@@ -108,11 +116,29 @@ def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
 
 
 def budget_free(memory: Memory, *, budget: Budget, now: datetime) -> datetime | None:
-    """Return when the next training fits into the budget; None if one fits now."""
+    """Return when the next training fits into the budget; None if one fits now.
+
+    >>> from retrain_trigger.core.measurements import Mark
+    >>> from retrain_trigger.judge.memory import Attempt
+    >>> saving = Budget(8, timedelta(days=30), saving=True)
+    >>> spent = Memory(attempts=(Attempt(datetime(2026, 1, 1), Mark()),) * 8)
+    >>> budget_free(spent, budget=saving, now=datetime(2026, 1, 2)), budget_free(spent, budget=saving, now=datetime(2026, 1, 5))
+    (datetime.datetime(2026, 1, 4, 18, 0), None)
+    """
+    if budget.saving:
+        return _saved_up(memory, budget=budget, now=now)
     recent = [attempt.at for attempt in memory.attempts if attempt.at > now - budget.period]
     if len(recent) < budget.trainings:
         return None
     return recent[-budget.trainings] + budget.period
+
+
+def budget_left(memory: Memory, *, budget: Budget, now: datetime) -> int:
+    """Return how many trainings the budget allows now."""
+    if budget.saving:
+        return int(_saved(memory, budget=budget, now=now) + _WHOLE)
+    recent = [attempt for attempt in memory.attempts if attempt.at > now - budget.period]
+    return max(0, budget.trainings - len(recent))
 
 
 def stamp(at: datetime) -> str:
@@ -136,6 +162,26 @@ def length(period: timedelta) -> str:
         if seconds % size == 0 and (unit != "d" or seconds >= size):
             return f"{seconds // size}{unit}"
     return f"{seconds}s"
+
+
+_WHOLE = 1e-9
+"""What a training that was saved up over days may lack, whatever binary fractions make of it."""
+
+
+def _saved(memory: Memory, *, budget: Budget, now: datetime) -> float:
+    """Return the trainings that are saved up at a time, a part of one too: at most all, one less after each attempt."""
+    each = budget.period / budget.trainings
+    saved, before = float(budget.trainings), None
+    for attempt in memory.attempts:
+        saved = min(budget.trainings, saved + (attempt.at - before) / each) if before else saved
+        saved, before = max(0.0, saved - 1), attempt.at
+    return min(budget.trainings, saved + (now - before) / each) if before else saved
+
+
+def _saved_up(memory: Memory, *, budget: Budget, now: datetime) -> datetime | None:
+    """Return when one training is saved up; None if one is now."""
+    saved = _saved(memory, budget=budget, now=now)
+    return None if saved >= 1 - _WHOLE else now + (1 - saved) * (budget.period / budget.trainings)
 
 
 def _new(fresh: Sequence[Finding]) -> str:

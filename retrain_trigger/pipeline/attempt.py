@@ -30,7 +30,7 @@ from retrain_trigger.core.events import (
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.outcomes import Outcome, Word
-from retrain_trigger.judge.gates import noninferiority, wear
+from retrain_trigger.judge.gates import veto, wear
 from retrain_trigger.pipeline import act, compare, promote, train
 from retrain_trigger.pipeline.prepare import Prepared, Selection, refit
 from retrain_trigger.pipeline.tick import Tick
@@ -40,7 +40,7 @@ from retrain_trigger.store import files
 Decision = TypeVar("Decision", Selected, Compared)
 
 HOLDOUT, SELECTION = "holdout.parquet", "selection.parquet"
-"""Files of the rows that decide, and of those that select out of time."""
+"""Files of the rows that were held out, and of those of the newest windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,11 @@ def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:
 
 
 def selected(tick: Tick, begun: Training, by: Selecting, trials: Sequence[Trial]) -> Outcome:
-    """Write which candidate is better than the champion out of time, then refit its recipe; without one, keep."""
+    """Write which candidate is better than the champion on the newest windows, then refit its recipe; without one, keep."""
     best = _best(trials)
-    because = f"out of time, {_told(tick, begun, trials)}" + ("; its recipe is refitted" if best.passed else "")
+    because = f"on the newest windows, {_told(tick, begun, trials)}" + (
+        "; its recipe is refitted" if best.passed else ""
+    )
     verdict = best.version if best.passed else None
     tick.record(_bound(tick, Selected, begun, trials, on=by)(verdict=verdict, because=because))
     return refitted(tick, begun, verdict, because)
@@ -129,20 +131,22 @@ def refitted(tick: Tick, begun: Training, candidate: str | None, because: str) -
     except TrainingError as error:
         tick.record(Failed(because=str(error)))
         raise TrainingError(f"the refit of {candidate} failed: {error}\nThe champion is untouched.") from error
-    return checked(tick, begun, version)
+    return checked(tick, begun, version, because)
 
 
-def checked(tick: Tick, begun: Training, version: str) -> Outcome:
-    """Check a sealed refit on the hold-out: it need not be better again, and must not be clearly worse."""
+def checked(tick: Tick, begun: Training, version: str, proved: str) -> Outcome:
+    """Check a sealed refit on the rows held out of these windows: it need not be better again, and must not be clearly worse."""
     (found,) = _compared(tick, begun, [version], HOLDOUT, begun.holdout)
-    gates = noninferiority.judge(found.gates, found.comparison, margin=tick.config.promotion.margin)
-    return concluded(tick, begun, [replace(found, gates=gates)])
+    gates = veto.judge(found.gates, found.comparison, margin=tick.config.promotion.margin)
+    objections = [finding.because for finding in gates if finding.verdict is not Verdict.PASS]
+    told = f"the champion is kept: {'; '.join(objections)}" if objections else gates[-1].because
+    return concluded(tick, begun, [replace(found, gates=gates)], f"{proved} as {version}; {told}")
 
 
-def concluded(tick: Tick, begun: Training, trials: Sequence[Trial]) -> Outcome:
-    """Write the verdict of a comparison, then act on it."""
+def concluded(tick: Tick, begun: Training, trials: Sequence[Trial], told: str = "") -> Outcome:
+    """Write the verdict of a comparison, then act on it; `told` explains it, if it is not the best trial alone."""
     best = _best(trials)
-    because, verdict = _told(tick, begun, trials), best.version if best.passed else None
+    because, verdict = told or _told(tick, begun, trials), best.version if best.passed else None
     loops = _feedback(begun) if tick.config.promotion.feedback is Feedback.BLOCK else []
     if verdict and loops:
         because = f"{because}; the champion is kept (promotion.feedback: block): {'; '.join(loops)}"
@@ -239,8 +243,7 @@ def _told(tick: Tick, begun: Training, trials: Sequence[Trial]) -> str:
     told = compare.explained(_best(trials))
     judged = {tick.registry.card(each.version).reach for each in trials}
     lost = [reach for reach in begun.reaches if reach not in judged]
-    refit = any(tick.registry.card(each.version).refit_of for each in trials)
-    return told if refit or not lost else f"{told}; not judged, because it failed: the challenger of {', '.join(lost)}"
+    return told if not lost else f"{told}; not judged, because it failed: the challenger of {', '.join(lost)}"
 
 
 def _selecting(selection: Selection) -> Selecting:
@@ -248,14 +251,14 @@ def _selecting(selection: Selection) -> Selecting:
     return Selecting(
         holdout=files.sha256(selection.holdout),
         deciding=selection.deciding,
-        left_out_after=selection.left_out_after,
+        left_out_after=selection.left_out.after,
         refits={split.reach: files.sha256(split.rows) for split in selection.refits if split.rows},
     )
 
 
 def _worn(tick: Tick, prepared: Prepared) -> Finding | None:
     """Say how often the oldest of the deciding rows have decided before; None if nothing will be compared."""
-    oldest = prepared.deciding.oldest
+    oldest = (prepared.selection or prepared).deciding.oldest
     return wear.judge(tick.past.uses, oldest=oldest) if oldest else None
 
 

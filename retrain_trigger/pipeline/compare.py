@@ -105,11 +105,11 @@ def judged(config: Config, version: str, seen: Seen, *, positive: str, challenge
     """
     asked, measure = config.promotion, config.measure(positive)
     wanted = gates.gates.Terms(
-        margin=asked.margin, min_rows=asked.min_rows, floor=asked.floor, latency=asked.latency, size=asked.size
+        margin=asked.margin, min_rows=config.deciding_rows, floor=asked.floor, latency=asked.latency, size=asked.size
     )
     by_slice = gates.slices.judge(seen.parts, measure, margin=asked.margin, seed=seed)
     compare = partial(
-        gates.bootstrap.compare, measure=measure, certainty=asked.certainty, challengers=challengers, seed=seed
+        gates.bootstrap.compare, measure=measure, certainty=config.certainty, challengers=challengers, seed=seed
     )
     found = compare(seen.joint)
     findings = gates.gates.judge(
@@ -249,7 +249,7 @@ def _identical(config: Config, version: str, positive: str, *, challengers: int)
     nothing = gates.bootstrap.compare(
         JointCounts({}),
         config.measure(positive),
-        certainty=config.promotion.certainty,
+        certainty=config.certainty,
         challengers=challengers,
         seed=0,
         resamples=1,

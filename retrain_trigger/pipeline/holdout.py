@@ -1,5 +1,6 @@
 """Hold-outs: which rows decide, what stands in their way, and that no challenger learns from them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,13 +23,30 @@ if TYPE_CHECKING:
     from retrain_trigger.engines.labelled import LabelledRows
 
 
+SLACK = 0.1
+"""The part of a window that may be missing at the ends of the rows: seldom is one of its first second there, and its last."""
+
+
 @dataclass(frozen=True, slots=True)
 class HoldOut:
-    """Rows that decide: those of `rows` that fulfil the SQL condition `where`; `told` says in a message which they are."""
+    """Rows that decide: those of `rows` that fulfil the SQL condition `where`; `told` says in a message which they are.
+
+    `windows` is how many more windows are needed.
+    """
 
     rows: "LabelledRows"
     where: str
     told: str
+    windows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest windows as rows that decide: how many `windows` these are, and `after` which time."""
+
+    held: HoldOut
+    after: datetime
+    windows: int
 
 
 def trained_until(registry: Registry, champion: Champion | None) -> datetime | None:
@@ -45,20 +63,24 @@ def trained_until(registry: Registry, champion: Champion | None) -> datetime | N
     return min(promoted, adopted) if adopted else promoted
 
 
-def left_out_after(rows: "LabelledRows", *, windows: int, length: timedelta) -> datetime | None:
-    """Return the time after which rows are among the newest windows: so many lengths before the newest row.
+def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> Newest | None:
+    """Return the newest windows, all of them newer than the champion's training data (`until`); None without a row.
 
-    They end with the newest row, not with a day: so they are whole, whenever cron runs and however late labels come.
-    None if there is no row, or no window is left out.
+    There are at least `promotion.windows` of them, and as many as hold `promotion.min_rows`, as far as there are so
+    many. They end with the newest row, not with a day: so they are whole, whenever cron runs and however late labels come.
     """
-    newest = rows.newest()
-    return newest - windows * length if newest is not None and windows else None
-
-
-def out_of_time(rows: "LabelledRows", *, after: datetime, until: datetime | None, windows: int) -> HoldOut:
-    """Return all rows of the newest windows, as far as they are newer than the champion's training data (`until`)."""
+    last, length = rows.newest(), tick.config.trigger.window
+    if last is None:
+        return None
+    ages, wanted = rows.by_age(length), tick.config.promotion.windows
+    there = math.floor((last - until) / length + SLACK) if until else max(ages) + 1
+    windows = min(wanted, there)
+    while windows < there and sum(ages.get(age, 0) for age in range(windows)) < tick.config.deciding_rows:
+        windows += 1
+    after = max(last - windows * length, until) if until else last - windows * length
     told = "in the newest window" if windows == 1 else f"in the newest {windows} windows"
-    return HoldOut(rows, rows.newer(max(after, until or after)), f"{told} (promotion.out_of_time)")
+    held = HoldOut(rows, rows.newer(after), told, windows=max(0, wanted - windows))
+    return Newest(held, after=after, windows=windows)
 
 
 def delay(tick: Tick, rows: "LabelledRows") -> Delay | None:
@@ -75,9 +97,9 @@ def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: 
 
     Raises PromotionError if that has stopped coming, CannotJudgeError if it may be late as well.
     """
-    promotion, trigger, champion = tick.config.promotion, tick.config.trigger, tick.past.champion
+    trigger, champion = tick.config.trigger, tick.past.champion
     asked = deciding.Terms(
-        min_rows=promotion.min_rows,
+        min_rows=tick.config.deciding_rows,
         window=trigger.window,
         max_age=trigger.max_age,
         now=tick.now,
@@ -85,6 +107,7 @@ def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: 
     )
     known = deciding.Rows(
         told=held.told,
+        windows=held.windows,
         labels=held.rows.labels(held.where),
         classes=len(held.rows.labels()),
         newest=held.rows.newest(),

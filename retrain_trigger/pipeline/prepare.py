@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrain_trigger import engines
+from retrain_trigger.core.card import LeftOut
 from retrain_trigger.core.errors import PromotionError, UsageError
 from retrain_trigger.core.events import Reason, Span
 from retrain_trigger.core.findings import Finding, Verdict
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 NO_HOLDOUT = "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION --reason ...`"
 _BINARY = 2
 
+AUTO_WINDOWS = (10, 3)
+"""`data.windows: auto`: challengers that reach so many windows back, beside one that learns from all rows."""
+
+LONG_TRAINING = timedelta(minutes=10)
+"""`data.windows: auto`: where the champion took longer to train, only its own reach is trained."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
@@ -46,15 +53,15 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Out of time: the recipes are first trained on rows up to `left_out_after` and judged on the file `holdout`.
+    """The newest windows decide: the recipes are first trained without what is `left_out`, and judged on it.
 
-    It has all rows of the newest windows that are newer than the champion's training data; `deciding` says how many, and
-    from when to when they are. `refits` are the splits, one for each reach, that a winner is refitted on.
+    `holdout` is the file of all rows of these windows; `deciding` says how many, and from when to when they are.
+    `refits` are the splits, one for each reach, that a winner is refitted on.
     """
 
     holdout: Path
     deciding: Span
-    left_out_after: datetime
+    left_out: LeftOut
     refits: tuple[Split, ...]
 
 
@@ -77,6 +84,19 @@ class Prepared:
     findings: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the data is like: a table for each stage and reach, the reaches that are fit, and all that was found of them.
+
+    `left_out` says of the other reaches why they are not trained on; no reach is fit where the data is refused.
+    """
+
+    tables: Mapping[str, TableCounts]
+    reaches: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    left_out: Mapping[str, str]
+
+
 def prepare(
     tick: Tick, champion: Champion | None, *, breached: Sequence[datetime], forced: bool, because: str
 ) -> Prepared | Outcome:
@@ -94,8 +114,7 @@ def prepare(
     checked = data_check.judged(tick, _by_name(prepared), reason=reason)
     # The check of one's own has been given these files, too: leakage is looked for in what it left of them.
     findings = (*prepared.findings, *checked, *_leaks(tick, prepared))
-    fit = all(finding.verdict is Verdict.PASS for finding in findings)
-    return replace(prepared, findings=findings) if fit else _refused(findings)
+    return replace(prepared, findings=findings) if _all_pass(findings) else _refused(findings)
 
 
 def refit(tick: Tick, reach: str) -> Split:
@@ -178,50 +197,62 @@ def _split(
 ) -> Prepared | Outcome:
     """Split labelled rows; `held` are those of a hold-out of the user's own, else a share of the rows is reserved."""
     share = max(tick.config.data.holdout if held is None else 0.0, tick.past.reserved)
-    until, left_out = trained_until(tick, champion), _left_out_after(tick, rows, champion)
-    first = _wheres(tick, rows, champion, share, until=left_out)
-    refits = _wheres(tick, rows, champion, share, until=None) if left_out else {}
+    until = trained_until(tick, champion)
+    decides = holdout.newest(tick, rows, until=until) if champion and tick.config.newest_decide else None
+    left_out = decides.after if decides else None
+    stages = {"train": _wheres(tick, rows, champion, share, until=left_out)}
+    if decides:
+        stages["refit"] = _wheres(tick, rows, champion, share, until=None)
     max_age = None if forced else tick.config.trigger.max_age + (holdout.delay(tick, rows) or AT_ONCE).most
-    tables, findings = _described(tick, rows, champion, until, {"train": first, "refit": refits}, max_age=max_age)
-    if any(finding.verdict is not Verdict.PASS for finding in findings):
-        return _refused(findings)
-    deciding = _deciding(tick, held or rows, until, share if held is None else None)
-    compared = [] if champion is None else [deciding]
-    if left_out is not None:
-        windows = tick.config.promotion.out_of_time
-        compared.append(holdout.out_of_time(rows, after=left_out, until=until, windows=windows))
-    for each in compared:
-        missing = holdout.lacking(tick, each, breached, forced=forced)
-        if missing is not None:
-            return missing
-    prepared = _with_holdout(tick, rows, champion, deciding, _written(tick, rows, first, tables, "train"))
-    prepared = replace(prepared, reserved=share, findings=findings)
-    if left_out is None:
+    described = _described(tick, rows, champion, until, stages, max_age=max_age)
+    if not described.reaches:
+        return _refused(described.findings)
+    deciding = decides.held if decides else _deciding(tick, held or rows, until, share if held is None else None)
+    missing = holdout.lacking(tick, deciding, breached, forced=forced) if champion else None
+    if missing is not None:
+        return missing
+    for reach, because in described.left_out.items():
+        tick.say(f"no challenger is trained on the rows of {reach}: {because}")
+    veto = _deciding(tick, rows, left_out, share) if decides else deciding
+    prepared = _with_holdout(tick, rows, champion, veto, _written(tick, rows, stages["train"], described, "train"))
+    prepared = replace(prepared, reserved=share, findings=described.findings)
+    if decides is None:
         return prepared
-    newest = tick.scratch / "selection.parquet"
-    rows.write(compared[-1].where, newest)
-    again = _written(tick, rows, refits, tables, "refit")
-    span = rows.span(compared[-1].where)
-    selection = Selection(holdout=newest, deciding=span, left_out_after=left_out, refits=again)
+    selecting = tick.scratch / "selection.parquet"
+    rows.write(deciding.where, selecting)
+    selection = Selection(
+        holdout=selecting,
+        deciding=rows.span(deciding.where),
+        left_out=LeftOut(windows=decides.windows, after=decides.after),
+        refits=_written(tick, rows, stages["refit"], described, "refit"),
+    )
     return replace(prepared, selection=selection)
-
-
-def _left_out_after(tick: Tick, rows: "LabelledRows", champion: Champion | None) -> datetime | None:
-    """Return the time after which rows are left out of the first trainings; None if none are."""
-    windows = tick.config.promotion.out_of_time if champion else 0
-    return holdout.left_out_after(rows, windows=windows, length=tick.config.trigger.window)
 
 
 def _wheres(
     tick: Tick, rows: "LabelledRows", champion: Champion | None, share: float, *, until: datetime | None
 ) -> dict[str, str]:
     """Return the rows of each reach as SQL. A reach counts back from `until`: a recipe stays as long in both trainings."""
-    reaches = tick.config.data.windows if champion else (_widest(tick.config.data.windows),)
     end = until or tick.now
     return {
         _named(reach): rows.training(share=share, since=end - reach if reach else None, until=until)
-        for reach in reaches
+        for reach in _reaches(tick, champion)
     }
+
+
+def _reaches(tick: Tick, champion: Champion | None) -> tuple[timedelta | None, ...]:
+    """Return how far back trainings reach: the widest for a first champion, which is compared with none.
+
+    `data.windows: auto` is all rows, and those of the last windows; where a training takes long, only the champion's reach.
+    """
+    config = tick.config
+    asked = config.data.windows or (None, *(number * config.trigger.window for number in AUTO_WINDOWS))
+    if champion is None:
+        return (_widest(asked),)
+    card = tick.registry.card(champion.version)
+    if config.data.windows or (card.seconds or 0.0) <= LONG_TRAINING.total_seconds():
+        return asked
+    return tuple(reach for reach in asked if _named(reach) == card.reach) or (None,)
 
 
 def _described(
@@ -229,37 +260,52 @@ def _described(
     rows: "LabelledRows",
     champion: Champion | None,
     until: datetime | None,
-    wheres: Mapping[str, Mapping[str, str]],
+    stages: Mapping[str, Mapping[str, str]],
     *,
     max_age: timedelta | None,
-) -> tuple[dict[str, TableCounts], tuple[Finding, ...]]:
-    """Describe each split by its name, and judge all of them; what is trained on in the end must have new rows."""
+) -> Described:
+    """Describe the rows of each reach, and judge them; what is trained on in the end must have new rows.
+
+    A reach with unfit rows is left out as long as another is fit, and so is one with the very rows of a wider one.
+    """
     own = _trained_on(tick, champion)
     known = engines.description.Known(rules.bands(own), rules.categories(own))
     tables = {
         f"{stage}-{reach}": rows.describe(where, known)
-        for stage, each in wheres.items()
+        for stage, each in stages.items()
         for reach, where in each.items()
     }
-    last = "refit-" if wheres["refit"] else "train-"
-    final = [table for name, table in tables.items() if name.startswith(last)]
-    first = [table for name, table in tables.items() if not name.startswith(last)]
-    judged = _quality(tick, champion, own, [*final, *_recent(tick, rows, until, known)], max_age=max_age)
-    seen = {finding.because for finding in judged}
-    early = [f for f in _quality(tick, champion, own, first, max_age=None) if f.because not in seen]
-    return tables, (*judged, *early)
+    quality = partial(_quality, tick, champion, own)
+    recent = quality(_recent(tick, rows, until, known), max_age=max_age)
+    found: dict[str, tuple[Finding, ...]] = {}
+    for reach in stages["train"]:
+        first, last = (tables[f"{stage}-{reach}"] for stage in ("train", list(stages)[-1]))
+        found[reach] = (
+            *quality([last], max_age=max_age),
+            *(quality([first], max_age=None) if first is not last else ()),
+        )
+    fit = [reach for reach, each in found.items() if _all_pass(each)] if _all_pass(recent) else []
+    sizes = {reach: tables[f"train-{reach}"].rows for reach in fit}
+    distinct = [reach for reach in fit if sizes[reach] not in [sizes[wider] for wider in fit[: fit.index(reach)]]]
+    judged = {
+        finding.because: finding
+        for each in (recent, *(found[reach] for reach in distinct or found))
+        for finding in each
+    }
+    unfit = {reach: _reasons(found[reach]) for reach in found if distinct and reach not in fit}
+    return Described(tables, tuple(distinct), tuple(judged.values()), unfit)
 
 
 def _written(
-    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], tables: Mapping[str, TableCounts], stage: str
+    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], described: Described, stage: str
 ) -> tuple[Split, ...]:
     """Write the rows and the profile of each split; the profile of a refit is a file, too, for it may be made later."""
     splits = []
-    for reach, where in wheres.items():
-        name = f"{stage}-{reach}"
+    for reach in described.reaches:
+        name, where = f"{stage}-{reach}", wheres[reach]
         target = tick.scratch / f"{name}.parquet"
         rows.write(where, target)
-        known = profile.of(tables[name], watched=profile.of_training(rows, where))
+        known = profile.of(described.tables[name], watched=profile.of_training(rows, where))
         if stage == "refit":
             files.write(tick.scratch / f"{name}.profile.json", json.dumps(encoded(known)).encode())
         splits.append(Split(reach=reach, rows=target, profile=known, name=name))
@@ -335,9 +381,16 @@ def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None, known: "Kn
 
 
 def _refused(findings: Sequence[Finding]) -> Outcome:
-    reasons = [finding.because for finding in findings if finding.verdict is not Verdict.PASS]
-    because = f"the training data is refused: {'; '.join(reasons)}. Nothing was trained"
+    because = f"the training data is refused: {_reasons(findings)}. Nothing was trained"
     return Outcome(word=Word.DATA_REFUSED, code=ExitCode.DATA_REFUSED, because=because, findings=tuple(findings))
+
+
+def _reasons(findings: Sequence[Finding]) -> str:
+    return "; ".join(finding.because for finding in findings if finding.verdict is not Verdict.PASS)
+
+
+def _all_pass(findings: Sequence[Finding]) -> bool:
+    return all(finding.verdict is Verdict.PASS for finding in findings)
 
 
 def trained_until(tick: Tick, champion: Champion | None) -> datetime | None:

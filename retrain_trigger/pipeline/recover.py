@@ -209,8 +209,9 @@ def _compared(tick: Tick, begun: Training) -> Outcome | str:
     sealed = _sealed(tick)
     if not sealed:
         return "it was cut off before a model was sealed"
-    if not _is_whole(tick, begun):
-        return "champion or hold-out has changed"
+    compares = not (begun.bootstrap or begun.uncompared)
+    if not _is_whole(tick, begun) or (compares and tick.config.digest != begun.config):
+        return "champion, hold-out or config.yaml changed since the training began"
     if tick.asks:
         return _would_resume(tick, f"{', '.join(sealed)} would be compared with the champion", begun)
     return attempt.finish(tick, begun, sealed)
@@ -229,7 +230,7 @@ def _refitted(tick: Tick, begun: Training, chosen: Selected) -> Outcome | str:
     if tick.asks:
         return _would_resume(tick, f"the recipe of {chosen.verdict} would be refitted", begun)
     if version is not None:
-        return attempt.checked(tick, begun, version)
+        return attempt.checked(tick, begun, version, chosen.because)
     return attempt.refitted(tick, begun, chosen.verdict, chosen.because)
 
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from retrain_trigger.core.card import Card, LeftOut
+from retrain_trigger.core.card import Card
 from retrain_trigger.core.errors import PromotionError, TrainingError, refused
 from retrain_trigger.core.events import (
     Sealed,
@@ -28,7 +28,7 @@ def all_trained(tick: Tick, prepared: Prepared, begun: Training) -> tuple[list[s
     candidate, left_out = "", None
     if prepared.selection:
         candidate = CANDIDATE
-        left_out = LeftOut(windows=tick.config.promotion.out_of_time, after=prepared.selection.left_out_after)
+        left_out = prepared.selection.left_out
     sealed, failures = [], []
     for split in prepared.splits:
         try:

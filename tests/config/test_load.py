@@ -45,16 +45,41 @@ def test_two_lines_are_a_whole_config(write: Callable[[str], Path], tmp_path: Pa
     assert config.logs.columns.labelled_at == "labelled_at"
     assert (config.trigger.window, config.trigger.max_age) == (timedelta(days=1), timedelta(days=3))
     assert (config.trigger.cooldown, config.trigger.min_rows) == (timedelta(hours=24), 200)
-    assert (config.trigger.patience, config.trigger.budget) == (Patience(1, 1), Budget(4, timedelta(days=30)))
+    assert (config.trigger.patience, config.trigger.budget) == (
+        Patience(1, 1),
+        Budget(8, timedelta(days=30), saving=True),
+    )
     assert config.trigger.on_drift is OnDrift.AUTO
-    assert (config.data.labelled, config.data.holdout_file, config.data.windows) == (None, None, (None,))
+    assert (config.data.labelled, config.data.holdout_file, config.data.windows) == (None, None, None)
     assert (config.data.holdout, config.data.max_missing) == (0.2, 0.05)
     assert (config.train.command, config.train.timeout) == ("make train-model", timedelta(hours=2))
     assert config.train.output is None
-    assert (config.promotion.margin, config.promotion.certainty, config.promotion.min_rows) == (0.02, 0.95, 500)
+    assert (config.promotion.margin, config.promotion.windows, config.newest_decide) == (0.02, 2, True)
+    assert (config.certainty, config.deciding_rows) == (0.8, 100)
     assert (config.model.pointer, config.model.folder) == (tmp_path / "models/champion.json", tmp_path / "models")
     assert config.state == tmp_path / ".retrain-check"
     assert (config.file, config.folder) == (tmp_path / "config.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("settings", ["promotion: {decide_on: holdout}", "data: {holdout_file: held.parquet}"])
+def test_rows_that_are_held_out_are_asked_for_more(write: Callable[[str], Path], settings: str) -> None:
+    config = load(write(TWO_LINES + settings))
+    assert (config.newest_decide, config.certainty, config.deciding_rows) == (False, 0.95, 500)
+
+
+@pytest.mark.parametrize(
+    ("count", "meant", "instead"),
+    [(3, (True, 3), "`decide_on: newest` and `windows: 3`"), (0, (False, 2), "`decide_on: holdout`")],
+)
+def test_out_of_time_is_read_as_what_it_meant(
+    write: Callable[[str], Path], count: int, meant: tuple[bool, int], instead: str
+) -> None:
+    config = load(write(f"{TWO_LINES}promotion: {{out_of_time: {count}, min_rows: 70}}"))
+    assert (config.newest_decide, config.promotion.windows) == meant
+    assert config.deciding_rows == 70
+    assert config.notes == (
+        f"config.yaml:3:13: promotion.out_of_time: {count} is read as {instead} of promotion; write that",
+    )
 
 
 def test_defaults_are_the_two_lines_without_a_file(write: Callable[[str], Path], tmp_path: Path) -> None:
@@ -168,12 +193,18 @@ data:
             "3:21: trigger.patience is 0 of 2; the first number must be from 1 to the second; write e.g. 2 of 3",
         ),
         ("trigger: {patience: 2}", "3:21: trigger.patience needs a count such as 1 of 1 or 2 of 3, not `2`"),
-        ("trigger: {budget: 4}", "3:19: trigger.budget needs a count and a duration such as 4 per 30d, not `4`"),
+        (
+            "trigger: {budget: 4}",
+            "3:19: trigger.budget needs a count and a duration such as 4 per 30d, or 8 per 30d, saving, not `4`",
+        ),
         ("trigger: {budget: 0 per 1d}", "3:19: trigger.budget is 0; write a number from 1 to 1000000000"),
-        ("data: {windows: 7d}", "3:17: data.windows needs a list such as [all] or [7d, 30d, all], not the text `7d`"),
+        (
+            "data: {windows: 7d}",
+            "3:17: data.windows needs auto, or a list such as [all] or [7d, 30d, all], not the text `7d`",
+        ),
         (
             "data: {windows: []}",
-            "3:17: data.windows needs a list such as [all] or [7d, 30d, all], not a list that is empty",
+            "3:17: data.windows needs auto, or a list such as [all] or [7d, 30d, all], not a list that is empty",
         ),
         (
             "data: {unchecked: month}",
@@ -187,8 +218,12 @@ data:
             "3:23: data.windows[1] needs a duration with its unit such as 30d, or all, not `7`",
         ),
         (
-            "data: {holdout_file: h}\npromotion: {out_of_time: 2}",
-            "4:12: promotion with out_of_time: 2 leaves rows out of the first training; set data.labelled, or logs.predictions with their labels, to train from",
+            "data: {holdout_file: h}\npromotion: {decide_on: newest}",
+            "4:12: promotion with decide_on: newest goes without data.holdout_file, which always decides; keep one",
+        ),
+        (
+            "promotion: {out_of_time: 2, decide_on: holdout}",
+            "3:13: promotion.out_of_time is `decide_on` and `windows` now; write `decide_on: newest` and `windows: 2`, or `decide_on: holdout`",
         ),
         ("data: {max_missing: 5}", "3:21: data.max_missing is 5; write a number from 0 to 1, such as 5%"),
         (

@@ -1,4 +1,4 @@
-"""What decides about a challenger: out of time, apart from all training rows, recent, of two classes, and not worn."""
+"""What decides about a challenger: the newest windows, apart from all training rows, recent, of two classes, and not worn."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from retrain_trigger.pipeline import prepare
 from retrain_trigger.pipeline.tick import begun
 from retrain_trigger.store.ledger import Ledger
 
-OUT_OF_TIME = CONFIG.replace("min_rows: 200", "min_rows: 200, out_of_time: 2")
+NEWEST = CONFIG.replace("decide_on: holdout", "decide_on: newest")
 STEPS = ["training", "sealed", "selected", "refitting", "sealed", "compared", "promoting", "promoted"]
 
 SNAPSHOTS = """
@@ -42,7 +42,7 @@ if folder:
 """
 
 
-def out_of_time(project: Project, *, first: str, again: str, settings: str = OUT_OF_TIME) -> None:
+def newest_decide(project: Project, *, first: str, again: str, settings: str = NEWEST) -> None:
     """Let `make train-model` repeat column `first`, and `again` when a winner is refitted; it keeps the rows it got."""
     project.write("config.yaml", settings)
     project.trains(first)
@@ -69,7 +69,7 @@ def card(project: Project, version: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class States:
-    """A project as it was after each entry of a run that promotes out of time: what a kill there would leave."""
+    """A project as it was after each entry of a run that promotes on the newest windows: what a kill there would leave."""
 
     project: Project
     kept: Path
@@ -88,7 +88,7 @@ class States:
 def states(bootstrapped: Project, tmp_path_factory: pytest.TempPathFactory) -> States:
     place = tmp_path_factory.mktemp("two-stages")
     project = Project(shutil.copytree(bootstrapped.folder, place / "project"))
-    out_of_time(project, first="new", again="new")
+    newest_decide(project, first="new", again="new")
     (place / "hook").mkdir()
     (place / "hook/sitecustomize.py").write_text(SNAPSHOTS)
     (place / "states").mkdir()
@@ -107,9 +107,9 @@ def test_out_of_time_a_recipe_is_judged_on_the_newest_windows_then_refitted_on_t
     assert newest(project.folder / "got-train-all.parquet") == "2026-01-22 00:00:00"
     assert newest(project.folder / "got-refit-all.parquet") > "2026-01-23 20:00:00"
     explained = project.retrain_check("explain").stdout
-    assert f"out of time, challenger {version}-candidate has f1 0.9" in explained
+    assert f"on the newest windows, challenger {version}-candidate has f1 0.9" in explained
     assert "on 384 deciding rows" in explained, "all rows of the newest two days"
-    assert "the interval of the difference on the hold-out is" in explained
+    assert "on the held-out rows of these windows the refit is at best" in explained
     selected = next(entry for entry in project.history() if entry["kind"] == "selected")
     assert selected["deciding"]["oldest"] > day(1).isoformat()
     assert {"margin", "certainty"} <= {gate["name"] for gate in selected["trials"][0]["gates"]}
@@ -158,8 +158,8 @@ def test_what_changed_since_the_selection_is_not_gone_on_with(states: States, ch
 
 def test_a_refit_that_is_clearly_worse_is_kept_out(states: States) -> None:
     project = states.after("selected")
-    out_of_time(project, first="new", again="worse")
-    assert "its lower end must not be under -promotion.margin (-0.02)" in project.run(day=3.1).stdout
+    newest_decide(project, first="new", again="worse")
+    assert "that is under -promotion.margin (-0.02): it is clearly worse" in project.run(day=3.1).stdout
     assert project.kinds()[-2:] == ["compared", "kept"]
 
 
@@ -175,13 +175,13 @@ def test_a_refit_that_fails_leaves_the_champion_and_the_candidate(states: States
 
 
 def test_a_recipe_that_is_not_better_out_of_time_is_not_refitted(champion: Project) -> None:
-    out_of_time(champion, first="slight", again="new")
+    newest_decide(champion, first="slight", again="new")
     assert "kept: " in champion.run(day=3).stdout
     assert [kind for kind in champion.kinds() if kind != "decided"][-4:] == ["training", "sealed", "selected", "kept"]
 
 
 def test_several_recipes_share_the_interval_in_both_comparisons_and_a_failed_one_is_told(champion: Project) -> None:
-    out_of_time(champion, first="new", again="new", settings=OUT_OF_TIME.replace("40%", "40%, windows: [2d, all]"))
+    newest_decide(champion, first="new", again="new", settings=NEWEST.replace("[all]", "[2d, all]"))
     makefile = champion.folder / "Makefile"
     makefile.write_text(makefile.read_text() + '\t@case "$$RETRAIN_TRAIN_DATA" in *train-all*) exit 3;; esac\n')
     done = champion.run(day=3)
@@ -195,10 +195,46 @@ def test_several_recipes_share_the_interval_in_both_comparisons_and_a_failed_one
 
 
 def test_too_few_rows_in_the_newest_windows_wait(champion: Project) -> None:
-    champion.write("config.yaml", OUT_OF_TIME.replace("min_rows: 200", "min_rows: 220").replace("time: 2", "time: 1"))
-    said = champion.run(day=3).stdout
-    assert "28 rows more needed in the newest window (promotion.out_of_time) (promotion.min_rows 220)" in said
+    champion.write("config.yaml", NEWEST.replace("min_rows: 200", "min_rows: 600"))
+    assert "24 rows more needed in the newest 3 windows (promotion.min_rows 600)" in champion.run(day=3).stdout
+    champion.write("config.yaml", NEWEST.replace("min_rows: 200", "min_rows: 200, windows: 4"))
+    assert "1 more window of rows needed that the champion was not trained on" in champion.run(day=3.1).stdout
     assert champion.trainings() == 1
+
+
+def test_as_many_windows_decide_as_hold_enough_rows(champion: Project) -> None:
+    found = prepared(champion, NEWEST.replace("min_rows: 200", "min_rows: 500"), at=3)
+    assert isinstance(found, prepare.Prepared)
+    assert found.selection is not None
+    assert (found.selection.left_out.windows, found.selection.deciding.rows) == (3, 576)
+    assert found.deciding.rows < found.selection.deciding.rows, "the held-out rows inside them can only veto"
+
+
+def test_a_reach_with_unfit_rows_is_left_out_and_said(champion: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    copied(
+        champion,
+        "fit.parquet",
+        f"label = 0 OR timestamp::TIMESTAMPTZ < '{day(-3).isoformat()}' OR hour(timestamp::TIMESTAMPTZ) % 2 = 0 AND timestamp::TIMESTAMPTZ >= '{day(1).isoformat()}'",
+    )
+    settings = NEWEST.replace("labelled.parquet", "fit.parquet").replace("[all]", "[2d, all]")
+    found = prepared(champion, settings, at=3)
+    assert isinstance(found, prepare.Prepared), found
+    assert [split.reach for split in found.splits] == ["all"]
+    assert "no challenger is trained on the rows of 2d: " in capsys.readouterr().out
+
+
+def test_without_a_list_of_windows_it_trains_on_all_rows_and_on_the_last_ten_and_three(champion: Project) -> None:
+    settings = NEWEST.replace(", windows: [all]", "")
+    found = prepared(champion, settings, at=3)
+    assert isinstance(found, prepare.Prepared)
+    assert [split.reach for split in found.splits] == ["all", "10d", "3d"]
+    slow = champion.folder / "models" / champion.pointer["version"] / "card.json"
+    slow.parent.chmod(0o700)
+    slow.chmod(0o600)
+    slow.write_text(json.dumps(json.loads(slow.read_text()) | {"seconds": 601.0}))
+    found = prepared(champion, settings, at=3.1)
+    assert isinstance(found, prepare.Prepared)
+    assert [split.reach for split in found.splits] == ["all"], "the champion's own reach, for a training takes long"
 
 
 def prepared(project: Project, settings: str, *, at: float) -> prepare.Prepared | Outcome:

@@ -32,7 +32,7 @@ class Lack:
 class Rows:
     """What is known of the labelled rows, and of those that decide.
 
-    `told` says in a message which rows decide; `labels` has the rows of each label among them, and `newest_deciding` is
+    `told` says in a message which rows decide, `windows` is how many more windows of them are needed; `labels` has the rows of each label among them, and `newest_deciding` is
     the time of their newest. `classes` is the number of classes among all labelled rows, `newest` the time of the
     newest of all, `delay` how late labels come; None if that is not known. `breached` is the start of the first
     window that breached, None if no breach is located in time, and `located` says whether any that breached has a
@@ -41,7 +41,8 @@ class Rows:
 
     told: str
     labels: Mapping[str, int]
-    classes: int
+    windows: int = 0
+    classes: int = MIN_CLASSES
     newest: datetime | None = None
     newest_deciding: datetime | None = None
     delay: Delay | None = None
@@ -84,6 +85,10 @@ def lacking(rows: Rows, asked: Terms, *, forced: bool = False) -> Lack | None:
         return _wait(reason, rows.delay)
     if forced:
         return None
+    if rows.windows:
+        more = f"{rows.windows} more {'window' if rows.windows == 1 else 'windows'}"
+        reason = f"{more} of rows needed that the champion was not trained on (promotion.windows)"
+        return _stopped(rows.newest, rows, asked, reason) or _wait(f"{reason}; training waits for them", rows.delay)
     if rows.count < asked.min_rows:
         reason = f"{asked.min_rows - rows.count:,} rows more needed {rows.told} (promotion.min_rows {asked.min_rows:,})"
         return _stopped(rows.newest, rows, asked, reason) or _wait(f"{reason}; training waits for them", rows.delay)

@@ -26,7 +26,7 @@ def judge(uses: Iterable[Use], *, oldest: datetime | None, run: str | None = Non
 
     A hold-out reaches from its oldest row to the newest that is known, so it shares rows with an earlier one exactly
     where that one's newest row is not older than its own oldest. A row counts as used however few of them are shared;
-    an attempt counts once, also where it compares twice (out of time and after the refit). Without rows it is 0.
+    an attempt counts once, also where it compares twice (on the newest windows and after the refit). Without rows it is 0.
 
     >>> uses = [Use("a", datetime(2026, 1, 5)), Use("b", datetime(2026, 1, 9)), Use("b", datetime(2026, 1, 9))]
     >>> judge(uses, oldest=datetime(2026, 1, 5)).value, judge(uses, oldest=datetime(2026, 1, 7)).value

@@ -1,15 +1,13 @@
-import math
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.entries import entry
 from retrain_trigger.core.events import Compared, Selected, Span
-from retrain_trigger.core.findings import Verdict, unknown
+from retrain_trigger.core.findings import Verdict
 from retrain_trigger.judge import memory
-from retrain_trigger.judge.gates import noninferiority, wear
+from retrain_trigger.judge.gates import wear
 from retrain_trigger.judge.gates.wear import WORN, Use
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,37 +57,3 @@ def test_comparisons_are_remembered_by_the_rows_that_decided() -> None:
         for deciding in (Span(rows=9, newest=START), Span())
     ]
     assert memory.fold(entries).uses == (Use("r", START), Use("r", START))
-
-
-@given(st.floats(-1, 1), st.floats(0, 0.5))
-def test_a_refit_passes_exactly_where_its_lower_end_reaches_minus_the_margin(lower: float, margin: float) -> None:
-    found = noninferiority.not_worse(lower, None, margin=margin)
-    assert (found.verdict is Verdict.PASS) == (lower >= -margin - noninferiority.TOLERANCE)
-
-
-def compared(*, lower: float, upper: float) -> Comparison:
-    return Comparison(
-        metric="f1",
-        positive="1",
-        champion=0.8,
-        challenger=0.83,
-        difference=0.03,
-        lower=lower,
-        upper=upper,
-        certainty=0.95,
-        challengers=1,
-        rows=900,
-        disagreements=90,
-        labels={"0": 500, "1": 400},
-    )
-
-
-def test_a_refit_need_not_be_better_and_every_other_gate_stands() -> None:
-    gates = [wear.judge((), oldest=None)]
-    better = [unknown(name, "not better") for name in ("margin", "certainty")]
-    found = noninferiority.judge([*gates, *better], compared(lower=0.01, upper=0.05), margin=0.02)
-    assert [finding.name for finding in found] == ["wear", "not_worse"]
-    assert (
-        noninferiority.judge(gates, compared(lower=math.nan, upper=math.nan), margin=0.02)[-1].verdict
-        is Verdict.UNKNOWN
-    )
