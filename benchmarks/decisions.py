@@ -3,11 +3,11 @@
     python benchmarks/decisions.py FOLDER [--try NAME=YAML]
 
 FOLDER holds Parquet files with columns `t` (time or order), features and `y`. Each is cut into equal windows, one a day:
-a champion is trained on the first TRAINED of them, and DAYS are played. On each day the live model predicts the rows of
+a champion is trained on the first TRAINED of them, and --days are played. On each day the live model predicts the rows of
 the day, they are logged with their labels (`--late`: labels come so many days later), and `run` does what it does.
 
-`never` keeps the first champion, `10` and `all` train every day on the last ten windows or on all rows, and `periodic`
-trains every fifth day on the last ten: all three without a comparison. `recovered` is the gain of a policy over never,
+`never` keeps the first champion, which learns from all but the held-out rows. `10` and `all` train every day on the last
+ten windows or on all rows, and `periodic` trains every fifth day on the last ten: without a comparison. `recovered` is the gain of a policy over never,
 divided by the gain of the better of `10` and `all`, at most 1, for streams where that gain is at least LEAST_GAIN.
 """
 
@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,8 +39,8 @@ from retrain_trigger.core.errors import RetrainCheckError
 from retrain_trigger.pipeline import by_hand, run
 from retrain_trigger.store.ledger import Ledger
 
-TRAINED, DAYS = 6, 60
-"""Windows of the first training, and windows that are played."""
+TRAINED = 6
+"""Windows of the first training."""
 TREES = 40
 LEAST_GAIN = 0.02
 LAST = 10
@@ -77,6 +77,11 @@ class Stream:
     positive: str | None
 
     @property
+    def days(self) -> int:
+        """How many windows there are."""
+        return int(self.window[-1]) + 1
+
+    @property
     def played(self) -> np.ndarray:
         """Which rows are played."""
         return self.window >= TRAINED
@@ -96,7 +101,7 @@ class Stream:
         """Predict each window by the newest model; `rule` says from which window one is trained that day, or not."""
         said = np.array([""] * len(self.labels), dtype=object)
         model = self.learned(0, TRAINED)
-        for day in range(TRAINED, TRAINED + DAYS):
+        for day in range(TRAINED, self.days):
             first = rule(day) if day > TRAINED else None
             model = model if first is None else self.learned(first, day)
             rows = self.window == day
@@ -106,12 +111,12 @@ class Stream:
 
 @dataclass(frozen=True)
 class Played:
-    """What a policy came to: the score of whatever was live, attempts, promotions, and exits by their code."""
+    """What a policy came to: the score of whatever was live, and of the first champion (`never`), attempts, promotions."""
 
     score: float
+    never: float
     attempts: int = 0
     promotions: int = 0
-    exits: Mapping[int, int] | None = None
     said: tuple[str, ...] = ()
 
 
@@ -130,10 +135,13 @@ def fitted(features: pd.DataFrame, labels: pd.Series) -> Any:
 @click.option(
     "--try", "tried", multiple=True, help="A policy by name, and its settings in YAML, e.g. a='{trigger: {probe: 5}}'."
 )
+@click.option("--days", default=60, show_default=True, help="Days that are played.")
 @click.option("--late", default=0, show_default=True, help="Days until labels come.")
 @click.option("--cache", type=click.Path(path_type=Path), help="A folder that keeps what plain rules came to.")
 @click.option("--tell", is_flag=True, help="Print what each day came to.")
-def main(folder: Path, only: str, tried: Sequence[str], *, late: int, cache: Path | None, tell: bool) -> None:
+def main(
+    folder: Path, only: str, tried: Sequence[str], *, days: int, late: int, cache: Path | None, tell: bool
+) -> None:
     """Print a table: a stream a line, and what each policy recovered of what retraining gains."""
     policies = {name: text for name, _, text in (each.partition("=") for each in tried)} or {"defaults": "{}"}
     memory = joblib.Memory(cache, verbose=0)
@@ -145,33 +153,31 @@ def main(folder: Path, only: str, tried: Sequence[str], *, late: int, cache: Pat
     for path in sorted(folder.glob("*.parquet")):
         if not any(text in path.stem for text in only.split(",")):
             continue
-        stream = read(path)
-        rules = plain(path)
-        best = max(rules["10"], rules["all"])
-        cells = []
-        for name, text in policies.items():
-            found = play(stream, text, late=late)
-            cells.append(f"{found.score:>9.4f} {found.attempts:>3} {found.promotions:>3}")
-            attempts[name].append(found.attempts)
-            if best - rules["never"] >= LEAST_GAIN:
-                shares[name].append(min(1.0, (found.score - rules["never"]) / (best - rules["never"])))
-            if tell:
-                print("\n".join(found.said))
-        if best - rules["never"] >= LEAST_GAIN:
-            shares["periodic"].append(min(1.0, (rules["periodic"] - rules["never"]) / (best - rules["never"])))
-        plainly = " ".join(f"{rules[rule]:>6.4f}" for rule in ("never", "10", "all", "periodic"))
-        print(f"{path.stem:<24} {plainly}  {'  '.join(cells)}", flush=True)
-    for name, found in shares.items():
-        told = f", {mean(attempts[name]):.1f} attempts a stream" if name in attempts else ""
-        if found:
-            print(f"{name}: recovered {mean(found):.3f} of {len(found)} streams (least {min(found):.2f}){told}")
+        stream, rules = read(path, days), plain(path, days)
+        played = {name: play(stream, text, late=late) for name, text in policies.items()}
+        never = next(iter(played.values())).never
+        gain = max(rules["10"], rules["all"]) - never
+        scores = {**{name: found.score for name, found in played.items()}, "periodic": rules["periodic"]}
+        if gain >= LEAST_GAIN:
+            for name, found in scores.items():
+                shares[name].append(min(1.0, (found - never) / gain))
+        for name, each in played.items():
+            attempts[name].append(each.attempts)
+        plainly = " ".join(f"{score:>6.4f}" for score in (never, *rules.values()))
+        cells = [f"{each.score:>9.4f} {each.attempts:>3} {each.promotions:>3}" for each in played.values()]
+        told = [line for each in played.values() for line in each.said] if tell else []
+        print("\n".join([*told, f"{path.stem:<24} {plainly}  {'  '.join(cells)}"]), flush=True)
+    for name, each in shares.items():
+        tried = f", {mean(attempts[name]):.1f} attempts a stream" if name in attempts else ""
+        if each:
+            print(f"{name}: recovered {mean(each):.3f} of {len(each)} streams (least {min(each):.2f}){tried}")
 
 
-def read(path: Path) -> Stream:
+def read(path: Path, days: int) -> Stream:
     """Read a stream."""
     with duckdb.connect() as connection:
         table = connection.sql(f"SELECT * FROM '{path}' ORDER BY t").df()
-    window = np.arange(len(table)) * (TRAINED + DAYS) // len(table)
+    window = np.arange(len(table)) * (TRAINED + days) // len(table)
     labels = table["y"].astype(str)
     features = table.drop(columns=["t", "y"])
     features = features.loc[:, features[window < TRAINED].apply(lambda column: len(column.unique()) > 1)]
@@ -180,11 +186,10 @@ def read(path: Path) -> Stream:
     return Stream(path.stem, features, labels, window, positive)
 
 
-def _plain(path: Path) -> dict[str, float]:
+def _plain(path: Path, days: int) -> dict[str, float]:
     """Return what each plain rule scores."""
-    stream = read(path)
+    stream = read(path, days)
     rules: dict[str, Callable[[int], int | None]] = {
-        "never": lambda _: None,
         "10": lambda day: max(0, day - LAST),
         "all": lambda _: 0,
         "periodic": lambda day: max(0, day - LAST) if (day - TRAINED) % EVERY == 0 else None,
@@ -214,22 +219,22 @@ class Player:
         for day in range(TRAINED):
             self._write(day, stream.labels.to_numpy(dtype=object))
         by_hand.bootstrap(config, now=DAY_ONE + TRAINED * HOUR * 24, say=_unheard)
-        exits: dict[int, int] = {}
+        never = joblib.load(self.folder / "models" / _live(config)).predict(stream.features)
         told = []
-        for day in range(TRAINED, TRAINED + DAYS):
+        for day in range(TRAINED, stream.days):
             rows = stream.window == day
             model = joblib.load(self.folder / "models" / _live(config))
             said[rows] = model.predict(stream.features[rows])
             self._write(day, said)
             try:
                 outcome = run.run(config, now=DAY_ONE + timedelta(days=day + 1) + HOUR, say=_unheard)
-                code, because = int(outcome.code), f"{outcome.word.value}: {outcome.because}"
+                because = f"{outcome.word.value}: {outcome.because}"
             except RetrainCheckError as error:
-                code, because = int(error.code), str(error)
-            exits[code] = exits.get(code, 0) + 1
+                because = f"exit {int(error.code)}: {error}"
             told.append(f"{day - TRAINED:>3} {stream.score(said, rows=rows):.3f} {because}")
         kinds = self._kinds(config)
-        return Played(stream.score(said), kinds.count("training") - 1, kinds.count("promoted") - 1, exits, tuple(told))
+        attempts, promotions = (kinds.count(kind) - 1 for kind in ("training", "promoted"))
+        return Played(stream.score(said), stream.score(never), attempts, promotions, tuple(told))
 
     def _config(self, settings: str) -> load.Config:
         stream = self.stream

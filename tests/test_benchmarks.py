@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import duckdb
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -55,6 +57,23 @@ def test_estimates_are_printed_beside_what_came_true(tmp_path: Path) -> None:
 
 def write(path: Path, header: str, rows: Sequence[tuple[object, ...]]) -> None:
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+
+def test_decisions_plays_the_real_command_beside_plain_rules(tmp_path: Path) -> None:
+    random = Random(1)
+    table = [(number, random.random()) for number in range(300 * 13)]
+    rows = [
+        (at, x, int((x > 0.5) == (at < 300 * 7))) for at, x in table
+    ]  # what is right is exchanged on the second day
+    duckdb.execute("CREATE OR REPLACE TABLE stream (t BIGINT, x DOUBLE, y BIGINT)")
+    duckdb.executemany("INSERT INTO stream VALUES (?, ?, ?)", rows)
+    duckdb.execute(f"COPY stream TO '{tmp_path}/broken.parquet' (FORMAT parquet)")
+    lines = printed("decisions.py", str(tmp_path), "--days", "7", "--cache", str(tmp_path / "cache"), "--tell")
+    assert [line.split()[2].strip(":,") for line in lines[1:6]] == ["healthy", "watching", "kept", "waiting", "promoted"]
+    name, never, *rules, score, attempts, promotions = lines[8].split()
+    assert (name, attempts, promotions) == ("broken", "2", "1")
+    assert float(never) < max(map(float, rules)) < float(score), "daily retraining learns the old days, too"
+    assert lines[-2] == "defaults: recovered 1.000 of 1 streams (least 1.00), 2.0 attempts a stream"
 
 
 def test_slices_prints_its_table() -> None:

@@ -171,14 +171,15 @@ def _build_gated(folder: Path) -> None:
         f'echo "$$RETRAIN_RUN_ID" >>trained; {sys.executable} train.py new\n'
     )
 
-    def varied(name: str, promotion: str, more: str = "") -> Path:
+    def varied(name: str, promotion: str, more: str = "", *, decide: str = "holdout") -> Path:
         place = lab.copy(gate, folder / name)
-        (place / "config.yaml").write_text(settings.replace("min_rows: 50", f"min_rows: 50{promotion}") + more)
+        chosen = settings.replace("min_rows: 50", f"min_rows: 50{promotion}").replace(": holdout", f": {decide}")
+        (place / "config.yaml").write_text(chosen + more)
         return place
 
     _cut_off(varied("compared", ""), "compared", promise="promoted: ")
     _cut_off(varied("asked", ", mode: ask"), "compared", promise="waits for approval")
-    _cut_off(varied("refit", ", out_of_time: 2"), "selected", promise="promoted: ")
+    _cut_off(varied("refit", "", decide="newest"), "selected", promise="promoted: ")
     probation = varied("probation", ", probation: 7d")
     undisturbed(probation, *_RUN)
     projects.Project(probation).log(0.3, 0.3, since=projects.day(3), tp=45, fp=105, fn=105, tn=245)

@@ -118,7 +118,7 @@ def optional(form: Form) -> Form:
 def automatic(form: Form) -> Form:
     """Return the form of a value that may be `auto`, which is read as None."""
     return Form(
-        lambda value: None if value == "auto" else form.read(value), {"anyOf": [{"const": "auto"}, form.schema]}
+        lambda value: None if value == "auto" else form.read(value), {"anyOf": [{"enum": ["auto"]}, form.schema]}
     )
 
 

@@ -70,9 +70,9 @@ def compare(config: Config, challenger: str | None, *, champion: str | None, now
         for version in (first.version, second):
             collect.check_there(tick.registry, tick.ledger.effects(), version)
             tick.registry.verified(version)
-        held, missing = _on_holdout(tick, first, second)
+        held, told = _on_holdout(tick, first, second)
         rehearsed, lost = _on_requests(tick, first, second)
-        notes = tuple(note for note in (missing, lost) if note)
+        notes = tuple(note for note in (told, lost) if note)
         if held is None and rehearsed is None:
             raise PromotionError("; ".join(notes))
         return Contest(
@@ -112,7 +112,7 @@ def _newest(tick: Tick, champion: str) -> str:
 
 
 def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial | None, str | None]:
-    """Compare on the rows that would decide today; None with the reason if there are none."""
+    """Compare on rows that neither was trained on, and say which they are; None with the reason if there are none."""
     data, logs = tick.config.data, tick.config.logs
     source = data.holdout_file or data.labelled or logs.predictions
     if source is None:
@@ -121,7 +121,7 @@ def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial 
         return None, f"no comparison on a hold-out: metric {tick.config.metric!r} cannot be computed from predictions"
     holdout = tick.scratch / "holdout.parquet"
     try:
-        held = _held_out(tick, champion, source, holdout)
+        held, which = _held_out(tick, champion, challenger, source, holdout)
     except RetrainCheckError as error:
         if logs.predictions is None:
             raise
@@ -129,26 +129,42 @@ def _on_holdout(tick: Tick, champion: Champion, challenger: str) -> tuple[Trial 
     if held is None:
         return None, f"no comparison on a hold-out: it has no row newer than what {champion.version} was trained on"
     (found,) = compared(tick, held, [challenger])
-    return found, None
+    return found, which
 
 
-def _held_out(tick: Tick, champion: Champion, source: str, holdout: Path) -> HeldOut | None:
-    """Write the rows that would decide today, and return what a trial needs to know of them; None without a row."""
+def _held_out(
+    tick: Tick, champion: Champion, challenger: str, source: str, holdout: Path
+) -> tuple[HeldOut | None, str | None]:
+    """Write the rows that neither version was trained on, and say which they are; None without a row.
+
+    They are the held-out rows newer than the champion's training data and, where the newest windows decide, all rows
+    newer than those of both.
+    """
     data, logs = tick.config.data, tick.config.logs
     truth = logs.labels if source == logs.predictions else None
     with engines.labelled.opened(source, labels=truth, columns=logs.names, now=tick.now) as rows:
         after, share = prepare.trained_until(tick, champion), max(data.holdout, tick.past.reserved)
         deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(share=share, after=after)
+        which = None
+        if tick.config.newest_decide:
+            learnt = [prepare.trained_until(tick, each) for each in (champion, Champion(challenger, tick.now))]
+            newer = rows.newer(max(at for at in learnt if at is not None))
+            held, both = rows.count(f"{deciding} AND NOT ({newer})"), rows.count(newer)
+            which = (
+                f"neither was trained on these rows: {held:,} are held out, {both:,} are newer than what both learnt"
+            )
+            deciding = f"(({deciding}) OR ({newer}))"
         if not rows.count(deciding):
-            return None
+            return None, None
         rows.write(deciding, holdout)
-        return HeldOut(
+        held_out = HeldOut(
             champion=champion.version,
             rows=holdout,
             label=rows.columns["label"],
             features=rows.features,
             positive=prepare.positive(tick, champion, rows.labels()),
         )
+        return held_out, which
 
 
 def _on_requests(tick: Tick, champion: Champion, challenger: str) -> tuple[Rehearsal | None, str | None]:
