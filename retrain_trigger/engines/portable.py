@@ -193,8 +193,7 @@ def tallies(
 ) -> dict[File, Tally]:
     """Count rows that `known` gives, by file; `bins` and `slices` name what `b0`, `b1`, ... and `s0`, ... stand for."""
     found = cells(ask, atoms, relation, slices=slices)
-    where = {(file, window, model) for file, tally in found.items() for window, model, *_ in tally.cells}
-    for file, each in histograms(ask, atoms, relation, bins, where=where).items():
+    for file, each in histograms(ask, atoms, relation, bins, where=where(found)).items():
         found[file] = replace(found[file], histograms=each)
     return found
 
@@ -220,6 +219,11 @@ def cells(ask: Ask, atoms: Atoms, relation: str, *, slices: Sequence[str]) -> di
         )
         for file, each in found.items()
     }
+
+
+def where(found: Mapping[File, Tally]) -> set[Place]:
+    """Return the places of rows that are counted in cells: file, window and model."""
+    return {(file, window, model) for file, tally in found.items() for window, model, *_ in tally.cells}
 
 
 def _by_cell(relation: str, said: str, label: str) -> str:

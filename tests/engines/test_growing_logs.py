@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -242,6 +243,43 @@ def test_an_id_that_comes_again_in_its_window_counts_once(tmp_path: Path, monkey
         file.write(grown.lines[39] + grown.lines[38] + grown.lines[38])
     counted, _ = grown.next_tick(monkeypatch)
     assert sum(piece.repeated for piece in counted.pieces) == 3
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_an_id_that_comes_again_is_found_whatever_remainder_its_hash_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(waiting, "IDS_AT_ONCE", 3)
+    plan = plan_of(tmp_path, kind="parquet", labels=False)
+    rows = [json.loads(line) for line in lines_of("jsonl", rows=12, labelled=True, seed=1)]
+    with duckdb.connect() as connection:
+        for again_too in ([], [rows[number]]):
+            lines = "".join(json.dumps({"age": None} | row) + "\n" for row in [*rows, *again_too])
+            (tmp_path / "rows.jsonl").write_text(lines)
+            connection.execute(f"COPY (FROM '{tmp_path}/rows.jsonl') TO '{plan.predictions}' (FORMAT parquet)")
+            counted = prediction_log.count(plan, now=START + timedelta(days=4), store=tmp_path, keep=tmp_path)
+            assert [piece.repeated for piece in counted.pieces] == [len(again_too)]
+            assert sum(piece.tally.rows for piece in counted.pieces) == 12
+            assert kept_ids(tmp_path, counted) == (12, 12)
+
+
+def kept_ids(folder: Path, counted: Counted) -> tuple[int, int]:
+    """Return how many ids are kept for a later tick, and how many different ones."""
+    paths = [str(folder / waiting.FOLDER / each.name) for each in counted.rows]
+    with duckdb.connect() as connection:
+        (found,) = connection.execute("SELECT count(id), count(DISTINCT id) FROM read_parquet(?)", [paths]).fetchall()
+    return found
+
+
+def test_ids_are_kept_for_a_week_only_and_repeated_ones_are_found_before_it(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, labels=False)
+    lines = lines_of("jsonl", rows=80, labelled=True, seed=1)
+    Path(plan.predictions).write_bytes(b"".join([*lines, lines[2]]))
+    with at_once():
+        counted = prediction_log.count(plan, now=START + timedelta(days=20), store=tmp_path, keep=tmp_path)
+    assert sum(piece.repeated for piece in counted.pieces) == 1
+    assert kept_ids(tmp_path, counted) == (7 * 24 // HOURS, 7 * 24 // HOURS)
+    assert {path.name for path in (tmp_path / waiting.FOLDER).iterdir()} == {each.name for each in counted.rows}
 
 
 def test_a_label_whose_time_cannot_be_read_never_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
