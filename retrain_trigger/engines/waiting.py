@@ -66,8 +66,20 @@ class Waiting:
         """Return SQL for the labels that are kept of files, None if there are none."""
         return self._relation(self.labels, keys)
 
+    def earlier_rows(self, keys: Iterable[str], known: int) -> str | None:
+        """Return SQL for the rows that were known, given how many files of them were; None if there are none."""
+        return self._relation(self.rows[:known], keys)
+
+    def new_rows(self, keys: Iterable[str], known: int) -> str | None:
+        """Return SQL for the other rows, None if there are none."""
+        return self._relation(self.rows[known:], keys)
+
+    def earlier_labels(self, keys: Iterable[str], known: int) -> str | None:
+        """Return SQL for the labels that were known, given how many files of them were; None if there are none."""
+        return self._relation(self.labels[:known], keys)
+
     def new_labels(self, keys: Iterable[str], known: int) -> str | None:
-        """Return SQL for the labels that are new, given how many files of them were known; None if there are none."""
+        """Return SQL for the other labels, None if there are none."""
         return self._relation(self.labels[known:], keys)
 
     def add_rows(self, placed: str) -> None:

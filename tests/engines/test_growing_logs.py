@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 
 from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.histograms import Bins
-from retrain_trigger.engines import batch, parts, portions, prediction_log, reading, sources, waiting
+from retrain_trigger.engines import (
+    batch,
+    matching,
+    parts,
+    portable,
+    portions,
+    prediction_log,
+    reading,
+    sources,
+    waiting,
+)
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import ORIGIN, Plan
 
@@ -29,7 +39,8 @@ HOURS = 6
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut files of a few kilobytes into many parts, each read by a query of its own."""
+    """Cut files of a few kilobytes into many parts, each read by a query of its own; what comes moves what is known."""
+    monkeypatch.setattr(matching, "FEW", 1000.0)
     monkeypatch.setattr(parts, "LARGEST", 1400)
     monkeypatch.setattr(portions, "AT_ONCE", 1400)
 
@@ -211,6 +222,50 @@ def test_a_label_that_comes_or_is_corrected_has_no_row_read_again(
     size = grown.labels.stat().st_size
     grown.label(number, label=label)
     assert grown.next_tick(monkeypatch)[1] == [("labels.jsonl", size)]
+
+
+def test_a_label_in_the_place_of_one_in_the_row_is_as_new_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = Grown(tmp_path, labels=True)
+    row = json.loads(grown.lines[40]) | {"label": 0, "labelled_at": str(START + timedelta(days=10, hours=1))}
+    with grown.log.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    grown.known, _ = grown.next_tick(monkeypatch)
+    with grown.labels.open("a") as file:
+        file.write(json.dumps({"id": row["id"], "label": 1, "labelled_at": str(START + timedelta(days=9))}) + "\n")
+    grown.next_tick(monkeypatch)
+
+
+@pytest.mark.parametrize("limit", ["MOST_WORDS", "MOST_VALUES", "MOST_CELLS"])
+def test_of_words_and_values_that_are_too_many_the_most_frequent_count_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(portable, limit, 3)
+    grown = Grown(tmp_path, labels=True)
+    for number in range(20, 40):
+        grown.append() if number == 30 else grown.label(number, label=number % 7)
+        grown.known, _ = grown.next_tick(monkeypatch)
+
+
+def test_what_has_come_moves_what_is_known_and_little_else_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = Grown(tmp_path, labels=True)
+    grown.label(3, label=0)
+    grown.append()
+    counted: list[int] = []
+    cells = portable.cells
+
+    def watched(ask: portable.Ask, *given: Any, **options: Any) -> Any:
+        counted.extend(ask(f"SELECT count(*) FROM ({given[1]})")[0])
+        return cells(ask, *given, **options)
+
+    monkeypatch.setattr(portable, "cells", watched)
+    again(grown.plan, grown.now, grown.known, grown.kept)
+    # Rows without an id, of each of the parts that were read; the row of the label as it was; with what came.
+    assert counted[-2:] == [1, 1 + 20]
+    assert not any(counted[:-2])
 
 
 @pytest.mark.parametrize("how", ["lost", "shorter", "damaged"])
