@@ -222,10 +222,9 @@ class Batch:
             return
         if ends.blank == ends.lines > 1:
             tables.check_lines(portion.file.path, ends.blank, ends.lines)
-        seen = json_lines.keys(portion.lines.path)
         for role, rows in (("timestamp", ends.timed), ("prediction", ends.answered)):
             name = self._plan.columns[role]
-            if not rows and name not in seen:
+            if not rows and name not in (seen := json_lines.keys(portion.lines.path)):
                 raise DataError(f"{portion.file.path}: {tables.missing(name, role, seen)}")
 
     def _absent(self, portion: Portion, tally: Tally) -> tuple[str, ...]:

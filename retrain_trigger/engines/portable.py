@@ -185,7 +185,7 @@ def number(bins: Bins, found: str | None) -> int:
         return int(found or 0)
     if found is None:
         return bins.size - 1
-    return bins.places.get(found, len(bins.values))
+    return bins.values.index(found) if found in bins.values else len(bins.values)
 
 
 def tallies(
@@ -253,12 +253,13 @@ def histograms(
     if not where or not columns:
         return {}
     one = dict(zip(("file", "w", "model"), next(iter(where)), strict=True))
+    sizes = {name: each.size for name, each in bins.items()}
     keys = [key for key, values in zip(one, zip(*where, strict=True), strict=True) if len({*values}) > 1]
     for some in (columns[first : first + COLUMNS_AT_ONCE] for first in range(0, len(columns), COLUMNS_AT_ONCE)):
         for *values, column, found_at, rows in ask(_by_column(atoms, relation, keys, some)):
             own, name = one | dict(zip(keys, values, strict=True)), some[column][1]
             of_file = found.setdefault(own["file"], {})
-            counts = of_file.setdefault((own["w"], own["model"], name), [0] * bins[name].size)
+            counts = of_file.setdefault((own["w"], own["model"], name), [0] * sizes[name])
             counts[number(bins[name], found_at)] += rows
     return {file: {key: tuple(counts) for key, counts in each.items()} for file, each in found.items()}
 
