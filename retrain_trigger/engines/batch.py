@@ -158,14 +158,13 @@ class Batch:
     def _tallies(self, bins: Mapping[str, Bins]) -> dict[File, Tally]:
         """Count the placed rows; with labels from other files, only those that have no id by their words."""
         roles, places = (f"SELECT * FROM {view} WHERE w IS NOT NULL" for view in ("placed", "binned"))
+        slices = self._plan.slices
         if not self.waiting.waits:
             relation = portable.known(roles, None, now=self.now)
-            found = portable.cells(self._ask, DUCKDB, relation, slices=self._plan.slices)
-            where = portable.where(found)
-        else:
-            alone = portable.known(f"{roles} AND id IS NULL AND NOT {self.waiting.everything}", None, now=self.now)
-            found = portable.cells(self._ask, DUCKDB, alone, slices=self._plan.slices)
-            where = portable.places(self._ask, roles)
+            return portable.tallies(self._ask, DUCKDB, relation, places=places, bins=bins, slices=slices)
+        alone = portable.known(f"{roles} AND id IS NULL AND NOT {self.waiting.everything}", None, now=self.now)
+        found = portable.cells(self._ask, DUCKDB, alone, slices=slices)
+        where = portable.places(self._ask, roles)
         for file, each in portable.histograms(self._ask, DUCKDB, places, bins, where=where).items():
             found[file] = replace(found.get(file, Tally()), histograms=each)
         return found

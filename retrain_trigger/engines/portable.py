@@ -189,11 +189,15 @@ def number(bins: Bins, found: str | None) -> int:
 
 
 def tallies(
-    ask: Ask, atoms: Atoms, relation: str, *, bins: Mapping[str, Bins], slices: Sequence[str]
+    ask: Ask, atoms: Atoms, relation: str, *, places: str, bins: Mapping[str, Bins], slices: Sequence[str]
 ) -> dict[File, Tally]:
-    """Count rows that `known` gives, by file; `bins` and `slices` name what `b0`, `b1`, ... and `s0`, ... stand for."""
+    """Count rows that `known` gives, by file; `bins` and `slices` name what `b0`, `b1`, ... and `s0`, ... stand for.
+
+    `places` gives the same rows with `b0`, `b1`, ...: the relation may do without.
+    """
     found = cells(ask, atoms, relation, slices=slices)
-    for file, each in histograms(ask, atoms, relation, bins, where=where(found)).items():
+    where = {(file, window, model) for file, tally in found.items() for window, model, *_ in tally.cells}
+    for file, each in histograms(ask, atoms, places, bins, where=where).items():
         found[file] = replace(found[file], histograms=each)
     return found
 
@@ -219,11 +223,6 @@ def cells(ask: Ask, atoms: Atoms, relation: str, *, slices: Sequence[str]) -> di
         )
         for file, each in found.items()
     }
-
-
-def where(found: Mapping[File, Tally]) -> set[Place]:
-    """Return the places of rows that are counted in cells: file, window and model."""
-    return {(file, window, model) for file, tally in found.items() for window, model, *_ in tally.cells}
 
 
 def _by_cell(relation: str, said: str, label: str) -> str:
