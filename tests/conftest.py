@@ -10,6 +10,8 @@ import forks
 import pytest
 from projects import CONFIG, Project, write_rows
 
+LONGEST = {"test_torture.py", "test_benchmarks.py"}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it in the background; tests send it
@@ -20,6 +22,11 @@ def pytest_configure(config: pytest.Config) -> None:
         waiting = ExitStack()
         waiting.enter_context(forks.offered())
         config.add_cleanup(waiting.close)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: begun at the end, it would leave the other worker without work."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -43,9 +43,9 @@ with open(os.environ["RETRAIN_OUTPUT"], "wb") as file:
 """
 """What joblib writes of a model without arrays, too; to load joblib takes longer than the rest."""
 
-ONE = SimpleNamespace(predict=np.ones_like, n_features_in_=1)
+ONE = SimpleNamespace(predict=np.ones_like, n_features_in_=1, classes_=[0, 1])
 """A model that always says 1, for one feature: to load scikit-learn takes longer than most runs."""
-ZERO = SimpleNamespace(predict=np.zeros_like, n_features_in_=1)
+ZERO = SimpleNamespace(predict=np.zeros_like, n_features_in_=1, classes_=[0, 1])
 """One that always says 0."""
 
 
