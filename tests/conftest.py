@@ -10,14 +10,23 @@ import forks
 import pytest
 from projects import CONFIG, Project, write_rows
 
+LONGEST = {"test_torture.py", "test_benchmarks.py"}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it in the background; tests send it
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup; commands that tests start are to hear it
+        signal.signal(signal.SIGHUP, lambda *_: None)
     if not hasattr(config, "workerinput"):  # pytest-xdist's word for a process that others gave its tests
         waiting = ExitStack()
         waiting.enter_context(forks.offered())
         config.add_cleanup(waiting.close)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: begun at the end, it would leave the other worker without work."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +39,7 @@ def environment() -> Iterator[None]:
 @pytest.fixture
 def simple(tmp_path: Path) -> Project:
     """The simple path: an F1 log, a Makefile and two thresholds."""
-    project = Project(tmp_path, forked=False)
+    project = Project(tmp_path)
     project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
     project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
     project.has_in_production()

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import forks
 import joblib
-from sklearn.dummy import DummyClassifier
+import numpy as np
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BREAK = START + timedelta(days=20)
@@ -34,10 +36,23 @@ class Echo:
 '''
 
 TRAIN = """
-import os, sys, joblib
+import os, pickle, sys
 from echo import Echo
-joblib.dump(Echo(sys.argv[1]), os.environ["RETRAIN_OUTPUT"])
+with open(os.environ["RETRAIN_OUTPUT"], "wb") as file:
+    pickle.dump(Echo(sys.argv[1]), file)
 """
+"""What joblib writes of a model without arrays, too; to load joblib takes longer than the rest."""
+
+ONE = SimpleNamespace(predict=np.ones_like, n_features_in_=1, classes_=[0, 1])
+"""A model that always says 1, for one feature: to load scikit-learn takes longer than most runs."""
+ZERO = SimpleNamespace(predict=np.zeros_like, n_features_in_=1, classes_=[0, 1])
+"""One that always says 0."""
+
+
+def repeating(column: str) -> SimpleNamespace:
+    """Return a model that repeats a column, as `Echo` does, and stands in no module."""
+    return SimpleNamespace(predict=itemgetter(column), feature_names_in_=["old", "new", "slight", "worse"])
+
 
 CUT_OFF = """
 import os, sys
@@ -82,7 +97,7 @@ class Project:
 
     def has_in_production(self) -> Path:
         """Leave a tiny model that can be adopted: `production.model`."""
-        joblib.dump(DummyClassifier().fit([[0], [1]], [0, 1]), self.folder / "production.model")
+        joblib.dump(ZERO, self.folder / "production.model")
         return self.folder / "production.model"
 
     def makefile(self, *recipe: str) -> None:

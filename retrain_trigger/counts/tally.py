@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Cell = tuple[int | None, str | None, str | None, str | None, int | None, bool | None]
 """Window, model, prediction, label, place of the score, whether exposed. Windows are numbered, see `Plan.start`."""
@@ -16,6 +16,9 @@ Column = tuple[int | None, str | None, str]
 Where = tuple[int | None, str | None]
 """Window, model."""
 
+Delay = tuple[int | None, float]
+"""Window, hours that a label took."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
@@ -23,7 +26,7 @@ class Tally:
 
     `cells` counts every row, `slices` those that have a label, by each slice column, and `histograms` every row, by the
     places of each watched column (see `Bins`). None is what a row does not have: a window where its time cannot be
-    read, a label that has not come. `rows_until` and `labels_until` are the newest times, in microseconds since 1970.
+    read, a label that has not come. `delays` counts labels from other files by how long they took. `rows_until` and `labels_until` are the newest times, in microseconds since 1970.
 
     >>> monday = Tally(cells={(0, None, "1", "1", None, None): 3})
     >>> (monday + monday).cells
@@ -33,6 +36,7 @@ class Tally:
     cells: Mapping[Cell, int] = field(default_factory=dict)
     slices: Mapping[Part, int] = field(default_factory=dict)
     histograms: Mapping[Column, tuple[int, ...]] = field(default_factory=dict)
+    delays: Mapping[Delay, int] = field(default_factory=dict)
     rows_until: Mapping[Where, int] = field(default_factory=dict)
     labels_until: Mapping[Where, int] = field(default_factory=dict)
 
@@ -55,8 +59,22 @@ class Tally:
             cells={key: rows for key, rows in self.cells.items() if kept(key[0])},
             slices={key: rows for key, rows in self.slices.items() if kept(key[0])},
             histograms={key: counts for key, counts in self.histograms.items() if kept(key[0])},
+            delays={key: labels for key, labels in self.delays.items() if kept(key[0])},
             rows_until={key: at for key, at in self.rows_until.items() if kept(key[0])},
             labels_until={key: at for key, at in self.labels_until.items() if kept(key[0])},
+        )
+
+    def without(self, other: "Tally") -> "Tally":
+        """Return the counts without those of some of the rows; the newest times stay.
+
+        >>> Tally(cells={(0, None, "1", "1", None, None): 3}).without(Tally(cells={(0, None, "1", "1", None, None): 3})).cells
+        {}
+        """
+        return replace(
+            self,
+            cells=dict(Counter(self.cells) - Counter(other.cells)),
+            slices=dict(Counter(self.slices) - Counter(other.slices)),
+            delays=dict(Counter(self.delays) - Counter(other.delays)),
         )
 
     @property
@@ -67,13 +85,14 @@ class Tally:
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """Add up tallies; each cell is looked at once, however many there are."""
-    cells, slices = Counter[Cell](), Counter[Part]()
+    cells, slices, delays = Counter[Cell](), Counter[Part](), Counter[Delay]()
     histograms: dict[Column, tuple[int, ...]] = {}
     rows_until: dict[Where, int] = {}
     labels_until: dict[Where, int] = {}
     for each in tallies:
         cells.update(each.cells)
         slices.update(each.slices)
+        delays.update(each.delays)
         for key, counts in each.histograms.items():
             histograms[key] = _both(histograms[key], counts) if key in histograms else counts
         for found, newest in ((rows_until, each.rows_until), (labels_until, each.labels_until)):
@@ -83,6 +102,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
         cells=dict(cells),
         slices=dict(slices),
         histograms=histograms,
+        delays=dict(delays),
         rows_until=rows_until,
         labels_until=labels_until,
     )

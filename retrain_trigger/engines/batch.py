@@ -12,7 +12,7 @@ from retrain_trigger.engines import delays, json_lines, parts, portable, spoilt,
 from retrain_trigger.engines.counted import Piece
 from retrain_trigger.engines.growth import ANY
 from retrain_trigger.engines.plan import Plan, micros
-from retrain_trigger.engines.portable import DUCKDB, File
+from retrain_trigger.engines.portable import DUCKDB, File, Rows
 from retrain_trigger.engines.portions import Portion
 from retrain_trigger.engines.spelled import Group
 from retrain_trigger.engines.sql import text
@@ -68,15 +68,25 @@ class Batch:
     def pieces(self, live: Collection[str]) -> list[Piece]:
         """Count each portion; `live` are the keys of the pieces whose rows are counted already."""
         self._check_columns()
-        found = self._found(live)
+        rows = self.group.rows(self._plan)
+        self._spell(rows)
+        rejected = self.group.rejected(self.waiting.connection)
+        some_id = "min(id)" if self.waiting.waits else "NULL"
+        asked = _ENDS.format(now=micros(self.now), some_id=some_id)
+        ends = {file: _Ends(*found) for file, *found in self._ask(asked)}
         keyed = [
-            replace(portion, key=self.key_of(portion, found.ends.get(n, _Ends()).first))
+            replace(portion, key=self.key_of(portion, ends.get(n, _Ends()).first))
             for n, portion in enumerate(self.portions)
         ]
-        pieces = [self._piece(n, portion, found) for n, portion in enumerate(keyed)]
-        if self._has_ids or self.waiting.everything:
-            self.waiting.add_rows(_keyed(keyed), now=self.now)
-        return pieces
+        found = _Found(
+            rejected=rejected,
+            ends=ends,
+            repeated=self._place(keyed, live),
+            tallies=self._tallies({name: self._plan.bins[name] for name in rows.features}),
+            models=self._models() if "model" in rows.roles else {},
+            delays=self._delays() if "labelled" in rows.roles else {},
+        )
+        return [self._piece(n, portion, found) for n, portion in enumerate(keyed)]
 
     @property
     def _plan(self) -> Plan:
@@ -93,58 +103,69 @@ class Batch:
                 path = self.portions[0].file.path
                 raise DataError(f"{path}: {tables.missing(name, role, self.group.columns)}")
 
-    def _found(self, live: Collection[str]) -> _Found:
-        """Make `spelled`, all lines, and `placed`, the rows that count, and count these."""
-        rows = self.group.rows(self._plan)
-        kind = "VIEW" if self.group.kind == "parquet" else "TABLE"
-        self._execute(f"CREATE OR REPLACE TEMP {kind} spelled AS {portable.placed(DUCKDB, self._plan, rows)}")
-        return _Found(
-            rejected=self.group.rejected(self.waiting.connection),
-            ends={file: _Ends(*found) for file, *found in self._ask(_ENDS.format(now=micros(self.now)))},
-            repeated=self._once(live),
-            tallies=self._tallies({name: self._plan.bins[name] for name in rows.features}),
-            models=self._models() if "model" in rows.roles else {},
-            delays=self._delays() if "labelled" in rows.roles else {},
-        )
+    def _spell(self, rows: Rows) -> None:
+        """Make `spelled`, all lines with their roles, and `watched`, the same with the places of watched columns.
 
-    def _once(self, live: Collection[str]) -> dict[File, int]:
-        """Make `placed`: each id once in a window. Return how many rows are left out."""
-        query, again = "SELECT * FROM spelled WHERE NOT blank", 0
+        Of Parquet both are views, of which a query reads the columns that it needs: words are looked up in their bins
+        by joins, which are made even where nobody asks for what they find. Text is parsed once.
+        """
+        every = portable.placed(DUCKDB, self._plan, rows)
+        if self.group.kind == "parquet":
+            roles = portable.placed(DUCKDB, self._plan, replace(rows, features={}))
+            self._execute(f"CREATE OR REPLACE TEMP VIEW spelled AS {roles}")
+        else:
+            self._execute(f"CREATE OR REPLACE TEMP TABLE spelled AS {every}")
+            every = "SELECT * FROM spelled"
+        self._execute(f"CREATE OR REPLACE TEMP VIEW watched AS {every}")
+
+    def _place(self, portions: Sequence[Portion], live: Collection[str]) -> dict[File, int]:
+        """Make `placed`, the rows that count, and `binned`, the same with the places of watched columns; keep these rows.
+
+        Return how many rows are left out, as their id was counted before in the same window.
+        """
+        known, once = self.waiting.known_rows(live), None
+        if self._has_ids or self.waiting.everything:
+            self.waiting.add_rows(_keyed(portions, _ROWS.format("spelled")))
         if self._has_ids:
-            # Hashes take a fraction of the memory of texts; two ids with one hash cost the longer way, no row.
-            every, rows, hashes = self._ask(
-                "SELECT count(*), count(id), count(DISTINCT hash(id)) FROM spelled WHERE own"
-            )[0]
-            ids = hashes - (every > rows)  # rows without an id have a hash as well, all the same
-            query, again = (portable.once(DUCKDB, query), rows - ids) if rows != ids else (query, 0)
-            known = self.waiting.known_rows(live)
-            if known is not None:
-                same = "s.id = hash(r.id) AND s.w = r.w AND s.model IS NOT DISTINCT FROM r.model"
-                found = self._ask(f"SELECT count(*) FROM ({query}) AS r SEMI JOIN {known} AS s ON {same}")[0][0]
-                query = f"SELECT r.* FROM ({query}) AS r ANTI JOIN {known} AS s ON {same}" if found else query
-                again += found
-        # Rows that are counted once each are found once, and not by each query anew.
-        self._execute("DROP VIEW IF EXISTS placed")
+            once = self._once(known)
+            self.waiting.forget_old(now=self.now)
         self._execute("DROP TABLE IF EXISTS once")
-        if not again:
-            self._execute(f"CREATE TEMP VIEW placed AS {query}")
-            return {}
-        self._execute(f"CREATE TEMP TABLE once AS {query}")
-        self._execute("CREATE TEMP VIEW placed AS SELECT * FROM once")
+        if once is not None:  # it is worked out once, and not by each query anew
+            self._execute(f"CREATE TEMP TABLE once AS {once}")
+        for name, source in (("placed", "spelled"), ("binned", "watched")):
+            counted = _ROWS.format(source) if once is None else "SELECT * FROM once"
+            self._execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {counted}")
+        if once is not None:
+            self.waiting.replace_rows(_keyed(portions, "SELECT * FROM once"), now=self.now)
+        return {} if once is None else self._left_out()
+
+    def _once(self, known: str | None) -> str | None:
+        """Return a query for rows whose id counts once in a window, also beside `known` rows; None if each row does."""
+        is_repeated, is_known = self.waiting.is_repeated(), known is not None and self.waiting.is_known(known)
+        query = _ROWS.format("watched")
+        if is_repeated:
+            query = portable.once(DUCKDB, query)
+        if is_known:
+            same = "s.id = hash(r.id) AND s.w = r.w AND s.model IS NOT DISTINCT FROM r.model"
+            query = f"SELECT r.* FROM ({query}) AS r ANTI JOIN {known} AS s ON {same}"
+        return query if is_repeated or is_known else None
+
+    def _left_out(self) -> dict[File, int]:
         counted = dict(self._ask("SELECT file, count(*) FROM placed GROUP BY file"))
         every = self._ask("SELECT file, count(*) FROM spelled WHERE NOT blank GROUP BY file")
         return {file: n - counted.get(file, 0) for file, n in every}
 
     def _tallies(self, bins: Mapping[str, Bins]) -> dict[File, Tally]:
         """Count the placed rows; with labels from other files, only those that have no id by their words."""
-        timed = "SELECT * FROM placed WHERE w IS NOT NULL"
+        roles, places = (f"SELECT * FROM {view} WHERE w IS NOT NULL" for view in ("placed", "binned"))
+        slices = self._plan.slices
         if not self.waiting.waits:
-            relation = portable.known(timed, None, now=self.now)
-            return portable.tallies(self._ask, DUCKDB, relation, bins=bins, slices=self._plan.slices)
-        alone = portable.known(f"{timed} AND id IS NULL AND NOT {self.waiting.everything}", None, now=self.now)
-        found = portable.cells(self._ask, DUCKDB, alone, slices=self._plan.slices)
-        where = portable.places(self._ask, timed)
-        for file, each in portable.histograms(self._ask, DUCKDB, timed, bins, where=where).items():
+            relation = portable.known(roles, None, now=self.now)
+            return portable.tallies(self._ask, DUCKDB, relation, places=places, bins=bins, slices=slices)
+        alone = portable.known(f"{roles} AND id IS NULL AND NOT {self.waiting.everything}", None, now=self.now)
+        found = portable.cells(self._ask, DUCKDB, alone, slices=slices)
+        where = portable.places(self._ask, roles)
+        for file, each in portable.histograms(self._ask, DUCKDB, places, bins, where=where).items():
             found[file] = replace(found.get(file, Tally()), histograms=each)
         return found
 
@@ -200,10 +221,9 @@ class Batch:
             return
         if ends.blank == ends.lines > 1:
             tables.check_lines(portion.file.path, ends.blank, ends.lines)
-        seen = json_lines.keys(portion.lines.path)
         for role, rows in (("timestamp", ends.timed), ("prediction", ends.answered)):
             name = self._plan.columns[role]
-            if not rows and name not in seen:
+            if not rows and name not in (seen := json_lines.keys(portion.lines.path)):
                 raise DataError(f"{portion.file.path}: {tables.missing(name, role, seen)}")
 
     def _absent(self, portion: Portion, tally: Tally) -> tuple[str, ...]:
@@ -222,16 +242,18 @@ class Batch:
         self.waiting.connection.execute(statement)
 
 
-def _keyed(portions: Sequence[Portion]) -> str:
-    """Return SQL for the placed rows with the key of their piece in the place of the path, and a hash for the id."""
+def _keyed(portions: Sequence[Portion], rows: str) -> str:
+    """Return SQL for rows with the key of their piece in the place of the path, and a hash for the id."""
     keys = ", ".join(text(portion.key) for portion in portions)
     file = f"[{keys}][p.file + 1]" if len(portions) > 1 else keys
     replaced = f"{file} AS file, CASE WHEN p.id IS NOT NULL THEN hash(p.id) END AS id"
-    return f"(SELECT p.* REPLACE ({replaced}) FROM placed AS p)"
+    return f"(SELECT p.* REPLACE ({replaced}) FROM ({rows}) AS p)"
 
+
+_ROWS = "SELECT * FROM {} WHERE NOT blank"
 
 _ENDS = (
     "SELECT file, count(*), count(*) FILTER (blank), min(us), max(us), count(us), count(said), "
     f"count(*) FILTER (truth IS NOT NULL AND labelled_us > {{now}} AND labelled_us < {micros(NEVER)}), count(truth), "
-    "min(id) FROM spelled GROUP BY file"
+    "{some_id} FROM spelled GROUP BY file"
 )

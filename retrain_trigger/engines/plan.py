@@ -14,7 +14,7 @@ from retrain_trigger.counts.histograms import Bins
 ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
 """Windows are counted from here, a Monday: days begin at midnight UTC, weeks on Mondays."""
 
-LAYOUT = 8
+LAYOUT = 9
 """Changes with what is counted, and how it is kept: what an older version counted is counted again."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -185,16 +185,19 @@ def number(bins: Bins, found: str | None) -> int:
         return int(found or 0)
     if found is None:
         return bins.size - 1
-    return bins.places.get(found, len(bins.values))
+    return bins.values.index(found) if found in bins.values else len(bins.values)
 
 
 def tallies(
-    ask: Ask, atoms: Atoms, relation: str, *, bins: Mapping[str, Bins], slices: Sequence[str]
+    ask: Ask, atoms: Atoms, relation: str, *, places: str, bins: Mapping[str, Bins], slices: Sequence[str]
 ) -> dict[File, Tally]:
-    """Count rows that `known` gives, by file; `bins` and `slices` name what `b0`, `b1`, ... and `s0`, ... stand for."""
+    """Count rows that `known` gives, by file; `bins` and `slices` name what `b0`, `b1`, ... and `s0`, ... stand for.
+
+    `places` gives the same rows with `b0`, `b1`, ...: the relation may do without.
+    """
     found = cells(ask, atoms, relation, slices=slices)
     where = {(file, window, model) for file, tally in found.items() for window, model, *_ in tally.cells}
-    for file, each in histograms(ask, atoms, relation, bins, where=where).items():
+    for file, each in histograms(ask, atoms, places, bins, where=where).items():
         found[file] = replace(found[file], histograms=each)
     return found
 
@@ -249,12 +252,13 @@ def histograms(
     if not where or not columns:
         return {}
     one = dict(zip(("file", "w", "model"), next(iter(where)), strict=True))
+    sizes = {name: each.size for name, each in bins.items()}
     keys = [key for key, values in zip(one, zip(*where, strict=True), strict=True) if len({*values}) > 1]
     for some in (columns[first : first + COLUMNS_AT_ONCE] for first in range(0, len(columns), COLUMNS_AT_ONCE)):
         for *values, column, found_at, rows in ask(_by_column(atoms, relation, keys, some)):
             own, name = one | dict(zip(keys, values, strict=True)), some[column][1]
             of_file = found.setdefault(own["file"], {})
-            counts = of_file.setdefault((own["w"], own["model"], name), [0] * bins[name].size)
+            counts = of_file.setdefault((own["w"], own["model"], name), [0] * sizes[name])
             counts[number(bins[name], found_at)] += rows
     return {file: {key: tuple(counts) for key, counts in each.items()} for file, each in found.items()}
 

@@ -24,7 +24,7 @@ def settled(counted: Counted, plan: Plan, *, now: datetime) -> Counted:
     for key in {*counted.matched, *counted.settled}:
         tally = counted.matched.get(key, Tally())
         matched[key] = tally.only(lambda window: not before(window))
-        kept[key] = counted.settled.get(key, Tally()) + tally.only(before)
+        kept[key] = counted.settled.get(key, Tally()) + replace(tally.only(before), delays={})
     return replace(counted, matched=matched, settled=kept, settled_until=until)
 
 

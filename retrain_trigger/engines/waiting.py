@@ -26,6 +26,9 @@ MOST_FILES = 20
 RECENT = timedelta(days=7)
 """How long ids are kept, and for two windows at least: a retry comes soon, and so does a copy of a file."""
 
+IDS_AT_ONCE = 1 << 20
+"""Ids among which is looked for repeated ones at a time: a table of them takes about 50 MB."""
+
 COLUMNS = "file, us, labelled_us, w, own, said, truth, model, exposed, place, id"
 """What is kept of a row; of its id a hash."""
 
@@ -63,17 +66,63 @@ class Waiting:
         """Return SQL for the labels that are kept of files, None if there are none."""
         return self._relation(self.labels, keys)
 
+    def earlier_rows(self, keys: Iterable[str], known: int) -> str | None:
+        """Return SQL for the rows that were known, given how many files of them were; None if there are none."""
+        return self._relation(self.rows[:known], keys)
+
+    def new_rows(self, keys: Iterable[str], known: int) -> str | None:
+        """Return SQL for the other rows, None if there are none."""
+        return self._relation(self.rows[known:], keys)
+
+    def earlier_labels(self, keys: Iterable[str], known: int) -> str | None:
+        """Return SQL for the labels that were known, given how many files of them were; None if there are none."""
+        return self._relation(self.labels[:known], keys)
+
     def new_labels(self, keys: Iterable[str], known: int) -> str | None:
-        """Return SQL for the labels that are new, given how many files of them were known; None if there are none."""
+        """Return SQL for the other labels, None if there are none."""
         return self._relation(self.labels[known:], keys)
 
-    def add_rows(self, placed: str, *, now: datetime) -> None:
-        """Keep placed rows that have an id: all that a label from another file can change, else the latest ids."""
-        chosen, which = "file, w, model, id", f" AND own AND w >= {self._oldest(now)}"
+    def add_rows(self, placed: str) -> None:
+        """Keep placed rows that have an id: all that a label from another file can change, else their ids."""
+        chosen, which = "file, w, model, id", " AND own"
         if self.waits:  # rows from before the champion tell how long labels take
             chosen, which = ", ".join([COLUMNS, *(f"s{n}" for n in range(len(self.plan.slices)))]), ""
         where = f"w IS NOT NULL{which}{'' if self.everything else ' AND id IS NOT NULL'}"
         self.rows.append(self._write(f"SELECT {chosen} FROM {placed} WHERE {where}"))
+
+    def replace_rows(self, placed: str, *, now: datetime) -> None:
+        """Keep placed rows in the place of those that were added last."""
+        self._remove(self.rows.pop())
+        self.add_rows(placed)
+        self.forget_old(now=now)
+
+    def is_repeated(self) -> bool:
+        """Say whether an id stands in several of the rows that were added last.
+
+        A table of all ids takes more memory than all else: those that leave the same remainder are looked at by themselves.
+        """
+        rows = f"{self._last_rows}{' WHERE own' if self.waits else ''}"
+        parts = self.ask(f"SELECT count(id) FROM {rows}")[0][0] // IDS_AT_ONCE + 1
+        query = f"SELECT count(id) > count(DISTINCT id) FROM (SELECT id FROM {rows}) WHERE id % {parts} = "
+        return any(self.ask(query + str(part))[0][0] for part in range(parts))
+
+    def is_known(self, known: str) -> bool:
+        """Say whether an id of the rows that were added last is among `known` rows of its window."""
+        first, last = self.ask(f"SELECT min(w), max(w) FROM {self._last_rows}")[0]
+        if first is None:
+            return False
+        near = f"SELECT id, w, model FROM {known} WHERE w BETWEEN {first} AND {last}"
+        same = "s.id = r.id AND s.w = r.w AND s.model IS NOT DISTINCT FROM r.model"
+        return bool(self.ask(f"SELECT count(*) FROM {self._last_rows} AS r SEMI JOIN ({near}) AS s ON {same}")[0][0])
+
+    def forget_old(self, *, now: datetime) -> None:
+        """Keep only the latest of the ids that were added last; rows that wait for labels are all kept."""
+        oldest = self._oldest(now)
+        first = None if self.waits or not self.rows else self.ask(f"SELECT min(w) FROM {self._last_rows}")[0][0]
+        if first is not None and first < oldest:
+            recent = self._write(f"SELECT * FROM {self._last_rows} WHERE w >= {oldest}")
+            self._remove(self.rows.pop())
+            self.rows.append(recent)
 
     def add_labels(self, labels: str) -> str:
         """Keep labels, given a query for their file, id, label, time, place and name; return SQL for these."""
@@ -92,6 +141,11 @@ class Waiting:
             relation = self._relation(kept, keys) if len(kept) > MOST_FILES else None
             if relation is not None:
                 kept[:] = [self._write(f"SELECT * FROM {relation}{which}")]
+
+    @property
+    def _last_rows(self) -> str:
+        """SQL for the rows that were added last."""
+        return self._relation(self.rows[-1:], None) or ""
 
     def _oldest(self, now: datetime) -> int:
         """Return the first window whose ids are kept for those that carry them again."""
@@ -114,6 +168,9 @@ class Waiting:
     def _path(self, kept: Kept) -> Path:
         own = self.target / FOLDER / kept.name
         return own if own.exists() else self.store / FOLDER / kept.name
+
+    def _remove(self, kept: Kept) -> None:
+        files.remove(self._path(kept))
 
     def _write(self, query: str) -> Kept:
         """Write what a query answers as Parquet, whole or not at all. Raises CannotJudgeError if that is refused."""

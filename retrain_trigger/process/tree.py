@@ -6,12 +6,12 @@ import signal
 import time
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from pathlib import Path
 
 from retrain_trigger.store import holders
 
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL = 0.05
+_LONGEST = 1 << 12
 
 
 def adopt_orphans() -> set[int]:
@@ -32,8 +32,7 @@ def of(root: int, *, but: AbstractSet[int] = frozenset()) -> set[int]:
     parents: dict[int, int] = {}
     for pid in holders.processes():
         with suppress(OSError, ValueError, IndexError):
-            status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-            parents[pid] = int(status.rpartition(")")[2].split()[1])
+            parents[pid] = int(_status(pid)[1])
     found: set[int] = set()
     level = {root}
     while level := {pid for pid, parent in parents.items() if parent in level} - found - but:
@@ -46,10 +45,9 @@ def is_gone(pid: int) -> bool:
     with suppress(OSError):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
     try:
-        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return _status(pid)[0] in {b"Z", b"X"}
     except OSError:
         return True
-    return status.rpartition(")")[2].split()[0] in {"Z", "X"}
 
 
 def kill(*, within: float, but: AbstractSet[int] = frozenset()) -> set[int]:
@@ -66,3 +64,15 @@ def kill_below(root: int, *, within: float, but: AbstractSet[int] = frozenset())
                 os.kill(pid, signal.SIGKILL)
         time.sleep(_POLL)
     return members
+
+
+def _status(pid: int) -> list[bytes]:
+    """Return what /proc says of a process after its name: its state, its parent, and so on. Raises OSError.
+
+    It is read by hand, as all processes of a machine are looked at several times in a run.
+    """
+    descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    try:
+        return os.read(descriptor, _LONGEST).rpartition(b")")[2].split()
+    finally:
+        os.close(descriptor)

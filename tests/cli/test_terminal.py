@@ -15,7 +15,7 @@ from projects import Project, day
 
 @pytest.fixture(scope="module")
 def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("adopted"), forked=False)
+    project = Project(tmp_path_factory.mktemp("adopted"))
     project.write("config.yaml", "performance_threshold: 0.85\ndrift_threshold: 0.20\n")
     project.makefile("@echo a new model > $$RETRAIN_OUTPUT")
     project.has_in_production()
@@ -26,7 +26,7 @@ def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def adopted(adopted_once: Project, tmp_path: Path) -> Project:
     shutil.copytree(adopted_once.folder, tmp_path / "project")
-    return Project(tmp_path / "project", forked=False)
+    return Project(tmp_path / "project")
 
 
 def begun(project: Project, *arguments: str, number: float = 3, **environment: str) -> "subprocess.Popen[str]":

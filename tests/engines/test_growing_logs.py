@@ -10,13 +10,24 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.histograms import Bins
-from retrain_trigger.engines import batch, parts, portions, prediction_log, reading, sources, waiting
+from retrain_trigger.engines import (
+    batch,
+    matching,
+    parts,
+    portable,
+    portions,
+    prediction_log,
+    reading,
+    sources,
+    waiting,
+)
 from retrain_trigger.engines.counted import Counted
 from retrain_trigger.engines.plan import ORIGIN, Plan
 
@@ -28,7 +39,8 @@ HOURS = 6
 
 @pytest.fixture(autouse=True)
 def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut files of a few kilobytes into many parts, each read by a query of its own."""
+    """Cut files of a few kilobytes into many parts, each read by a query of its own; what comes moves what is known."""
+    monkeypatch.setattr(matching, "FEW", 1000.0)
     monkeypatch.setattr(parts, "LARGEST", 1400)
     monkeypatch.setattr(portions, "AT_ONCE", 1400)
 
@@ -212,6 +224,50 @@ def test_a_label_that_comes_or_is_corrected_has_no_row_read_again(
     assert grown.next_tick(monkeypatch)[1] == [("labels.jsonl", size)]
 
 
+def test_a_label_in_the_place_of_one_in_the_row_is_as_new_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = Grown(tmp_path, labels=True)
+    row = json.loads(grown.lines[40]) | {"label": 0, "labelled_at": str(START + timedelta(days=10, hours=1))}
+    with grown.log.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    grown.known, _ = grown.next_tick(monkeypatch)
+    with grown.labels.open("a") as file:
+        file.write(json.dumps({"id": row["id"], "label": 1, "labelled_at": str(START + timedelta(days=9))}) + "\n")
+    grown.next_tick(monkeypatch)
+
+
+@pytest.mark.parametrize("limit", ["MOST_WORDS", "MOST_VALUES", "MOST_CELLS"])
+def test_of_words_and_values_that_are_too_many_the_most_frequent_count_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(portable, limit, 3)
+    grown = Grown(tmp_path, labels=True)
+    for number in range(20, 40):
+        grown.append() if number == 30 else grown.label(number, label=number % 7)
+        grown.known, _ = grown.next_tick(monkeypatch)
+
+
+def test_what_has_come_moves_what_is_known_and_little_else_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grown = Grown(tmp_path, labels=True)
+    grown.label(3, label=0)
+    grown.append()
+    counted: list[int] = []
+    cells = portable.cells
+
+    def watched(ask: portable.Ask, *given: Any, **options: Any) -> Any:
+        counted.extend(ask(f"SELECT count(*) FROM ({given[1]})")[0])
+        return cells(ask, *given, **options)
+
+    monkeypatch.setattr(portable, "cells", watched)
+    again(grown.plan, grown.now, grown.known, grown.kept)
+    # Rows without an id, of each of the parts that were read; the row of the label as it was; with what came.
+    assert counted[-2:] == [1, 1 + 20]
+    assert not any(counted[:-2])
+
+
 @pytest.mark.parametrize("how", ["lost", "shorter", "damaged"])
 def test_rows_that_were_kept_and_are_lost_are_counted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -242,6 +298,43 @@ def test_an_id_that_comes_again_in_its_window_counts_once(tmp_path: Path, monkey
         file.write(grown.lines[39] + grown.lines[38] + grown.lines[38])
     counted, _ = grown.next_tick(monkeypatch)
     assert sum(piece.repeated for piece in counted.pieces) == 3
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_an_id_that_comes_again_is_found_whatever_remainder_its_hash_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(waiting, "IDS_AT_ONCE", 3)
+    plan = plan_of(tmp_path, kind="parquet", labels=False)
+    rows = [json.loads(line) for line in lines_of("jsonl", rows=12, labelled=True, seed=1)]
+    with duckdb.connect() as connection:
+        for again_too in ([], [rows[number]]):
+            lines = "".join(json.dumps({"age": None} | row) + "\n" for row in [*rows, *again_too])
+            (tmp_path / "rows.jsonl").write_text(lines)
+            connection.execute(f"COPY (FROM '{tmp_path}/rows.jsonl') TO '{plan.predictions}' (FORMAT parquet)")
+            counted = prediction_log.count(plan, now=START + timedelta(days=4), store=tmp_path, keep=tmp_path)
+            assert [piece.repeated for piece in counted.pieces] == [len(again_too)]
+            assert sum(piece.tally.rows for piece in counted.pieces) == 12
+            assert kept_ids(tmp_path, counted) == (12, 12)
+
+
+def kept_ids(folder: Path, counted: Counted) -> tuple[int, int]:
+    """Return how many ids are kept for a later tick, and how many different ones."""
+    paths = [str(folder / waiting.FOLDER / each.name) for each in counted.rows]
+    with duckdb.connect() as connection:
+        (found,) = connection.execute("SELECT count(id), count(DISTINCT id) FROM read_parquet(?)", [paths]).fetchall()
+    return found
+
+
+def test_ids_are_kept_for_a_week_only_and_repeated_ones_are_found_before_it(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, labels=False)
+    lines = lines_of("jsonl", rows=80, labelled=True, seed=1)
+    Path(plan.predictions).write_bytes(b"".join([*lines, lines[2]]))
+    with at_once():
+        counted = prediction_log.count(plan, now=START + timedelta(days=20), store=tmp_path, keep=tmp_path)
+    assert sum(piece.repeated for piece in counted.pieces) == 1
+    assert kept_ids(tmp_path, counted) == (7 * 24 // HOURS, 7 * 24 // HOURS)
+    assert {path.name for path in (tmp_path / waiting.FOLDER).iterdir()} == {each.name for each in counted.rows}
 
 
 def test_a_label_whose_time_cannot_be_read_never_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ def counted(engine: Engine, plan: Plan, *, labels: bool) -> Tally:
     placed = portable.once(atoms, portable.placed(atoms, plan, rows))
     truth = f"(SELECT id, label, {atoms.micros.format('came')} AS labelled_us, nth FROM truth)"
     known = portable.known(placed, truth if labels else None, now=NOW)
-    return portable.tallies(engine.ask, atoms, known, bins=plan.bins, slices=plan.slices)[""]
+    return portable.tallies(engine.ask, atoms, known, places=known, bins=plan.bins, slices=plan.slices)[""]
 
 
 def fill(engine: Engine, rows: list[Row], labels: list[Row]) -> None:

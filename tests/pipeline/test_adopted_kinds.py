@@ -92,10 +92,7 @@ def with_categories(model: Any) -> Callable[[pd.DataFrame, Any], Any]:
 
 PROMOTED = {
     "a pipeline": Kind(lambda table, labels: make_pipeline(StandardScaler(), LogisticRegression()).fit(table, labels)),
-    "a bare estimator": Kind(lambda table, labels: LogisticRegression().fit(table, labels)),
     "without feature names": Kind(lambda table, labels: LogisticRegression().fit(table.to_numpy(), labels)),
-    "xgboost": Kind(lambda table, labels: XGBClassifier(n_estimators=5).fit(table, labels)),
-    "lightgbm": Kind(lambda table, labels: LGBMClassifier(n_estimators=5, verbose=-1).fit(table, labels)),
     "a class of one's own": Kind(of_own("Rule")),
     "answers in a column": Kind(of_own("Tall")),
     "text for labels": Kind(of_own("Rule"), words=("bad", "good")),
@@ -103,6 +100,9 @@ PROMOTED = {
     "numbers as text": Kind(of_own("Rule"), words=("0.0", "1.0")),
 }
 ADOPTED = {
+    "a bare estimator": Kind(lambda table, labels: LogisticRegression().fit(table, labels)),
+    "xgboost": Kind(lambda table, labels: XGBClassifier(n_estimators=5).fit(table, labels)),
+    "lightgbm": Kind(lambda table, labels: LGBMClassifier(n_estimators=5, verbose=-1).fit(table, labels)),
     "one of others": Kind(
         lambda table, labels: VotingClassifier(
             [("calibrated", CalibratedClassifierCV(GaussianNB())), ("search", GridSearchCV(TREE, {"max_depth": [1]}))]

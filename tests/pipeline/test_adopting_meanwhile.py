@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import pytest
-from projects import CONFIG, ECHO, Project, day
+from projects import CONFIG, Project, day, repeating
 
 from retrain_trigger.store import lock
 
@@ -45,13 +46,6 @@ command.main()
 """The command, killed before so many of its effects."""
 
 
-def an_echo(project: Project, column: str, name: str = "live.joblib") -> None:
-    """Leave a light model that can be adopted: it repeats a column."""
-    project.write("echo.py", ECHO)
-    code = f"import joblib, echo; joblib.dump(echo.Echo({column!r}), {name!r})"
-    subprocess.run([sys.executable, "-c", code], cwd=project.folder, check=True)
-
-
 def predictions(project: Project) -> None:
     """Log what the service answered: requests without a label, which say nothing of F1."""
     rows = [{"timestamp": day(2 + place / 100).isoformat(), "id": f"q{place}", "prediction": 1} for place in range(90)]
@@ -69,7 +63,7 @@ def test_it_ends_what_is_under_way_and_says_so(champion: Project, what: str) -> 
     champion.trains("new")
     assert champion.run(day=3).stdout.startswith(word)
     version = champion.history()[-1]["run"]
-    an_echo(champion, "slight")
+    joblib.dump(repeating("slight"), champion.folder / "live.joblib")
     arguments = ("adopt", "live.joblib", "--reason", "the team switched", "--now", day(3.1).isoformat())
     said = champion.retrain_check(*arguments)
     assert said.stdout.startswith("promoted: ")
@@ -96,9 +90,9 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with a champion, and a model that can be adopted in its place."""
     project = Project(tmp_path_factory.mktemp("light"))
     project.write("config.yaml", "performance_threshold: 0.85\n")
-    an_echo(project, "old")
+    joblib.dump(repeating("old"), project.folder / "live.joblib")
     project.retrain_check("adopt", "live.joblib", "--now", day(0).isoformat())
-    an_echo(project, "new")
+    joblib.dump(repeating("new"), project.folder / "live.joblib")
     project.log(0.9, since=day(1))
     return project
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import joblib
 import pytest
-from projects import Project, day
-from sklearn.dummy import DummyClassifier
+from projects import ONE, Project, day
 from sklearn.preprocessing import StandardScaler
 
 
@@ -161,7 +160,7 @@ def measured(project: Project, form: str, *days: tuple[int, bool, str | None]) -
 
 def replaced_and_back(project: Project) -> None:
     """Put another model in the adopted one's place on day 1, and go back on day 3."""
-    joblib.dump(DummyClassifier(strategy="constant", constant=1).fit([[0], [1]], [0, 1]), project.folder / "other")
+    joblib.dump(ONE, project.folder / "other")
     adopt(project, "other", "--reason", "the team switched", at=1)
     project.retrain_check("rollback", "--yes", "--now", day(3).isoformat())
 
@@ -210,7 +209,7 @@ def test_since_cannot_be_later_than_now(simple: Project) -> None:
 def test_another_champion_is_replaced_for_a_reason_only_and_rollback_undoes_it(simple: Project) -> None:
     simple.run("--bootstrap", "--adopt", "production.model", day=0)
     first = simple.pointer["version"]
-    joblib.dump(DummyClassifier(strategy="constant", constant=1).fit([[0], [1]], [0, 1]), simple.folder / "other")
+    joblib.dump(ONE, simple.folder / "other")
     assert "--reason" in adopt(simple, "other", at=1, code=2)
     assert simple.pointer["version"] == first
     adopt(simple, "other", "--reason", "the team switched", at=1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from projects import BREAK, CONFIG, Project, day
+from projects import BREAK, CONFIG, TRAIN, Project, day
 
 from retrain_trigger.config import load
 from retrain_trigger.core.errors import PromotionError
@@ -47,11 +47,11 @@ def newest_decide(project: Project, *, first: str, again: str, settings: str = N
     project.write("config.yaml", settings)
     project.trains(first)
     script = (
-        "import os, shutil, sys, joblib\nfrom echo import Echo\nrows = os.environ['RETRAIN_TRAIN_DATA']\n"
+        "import os, shutil, sys\nrows = os.environ['RETRAIN_TRAIN_DATA']\n"
         "shutil.copy(rows, 'got-' + os.path.basename(rows))\n"
-        "joblib.dump(Echo(sys.argv[2 if os.path.basename(rows).startswith('refit') else 1]), os.environ['RETRAIN_OUTPUT'])\n"
+        "if os.path.basename(rows).startswith('refit'):\n    del sys.argv[1]\n"
     )
-    project.write("train.py", script)
+    project.write("train.py", script + TRAIN)
     project.makefile(f"@{sys.executable} train.py {first} {again}")
 
 

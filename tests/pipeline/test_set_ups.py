@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,8 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import joblib
 import pytest
-from projects import ECHO, TRAIN, Project, day
+from projects import Project, day, repeating
 
 FALL = 3
 """The day on which the champion's answers get bad; it is live from day 0."""
@@ -87,10 +86,7 @@ class SetUp:
         """Train the first champion, or take over the one in production; return what was said."""
         if not self.adopted:
             return self.project.run("--bootstrap", day=0).stdout
-        self.project.write("echo.py", ECHO)
-        self.project.write("train.py", TRAIN)
-        dump = "import joblib, echo; joblib.dump(echo.Echo('old'), 'production.joblib')"
-        subprocess.run([sys.executable, "-c", dump], cwd=self.project.folder, check=True)
+        joblib.dump(repeating("old"), self.project.folder / "production.joblib")
         return self.project.run("--bootstrap", "--adopt", "production.joblib", day=0).stdout
 
     def status(self, at: float) -> "Status":
