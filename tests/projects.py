@@ -181,7 +181,7 @@ CONFIG = """\
 performance_threshold: 0.85
 drift_threshold: 0.20
 data: {labelled: labelled.parquet, holdout: 40%, windows: [all]}
-promotion: {min_rows: 200, decide_on: holdout}
+promotion: {decide_on: holdout, min_rows: 200}
 """
 
 

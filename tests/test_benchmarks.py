@@ -69,7 +69,13 @@ def test_decisions_plays_the_real_command_beside_plain_rules(tmp_path: Path) -> 
     duckdb.executemany("INSERT INTO stream VALUES (?, ?, ?)", rows)
     duckdb.execute(f"COPY stream TO '{tmp_path}/broken.parquet' (FORMAT parquet)")
     lines = printed("decisions.py", str(tmp_path), "--days", "7", "--cache", str(tmp_path / "cache"), "--tell")
-    assert [line.split()[2].strip(":,") for line in lines[1:6]] == ["healthy", "watching", "kept", "waiting", "promoted"]
+    assert [line.split()[2].strip(":,") for line in lines[1:6]] == [
+        "healthy",
+        "watching",
+        "kept",
+        "waiting",
+        "promoted",
+    ]
     name, never, *rules, score, attempts, promotions = lines[8].split()
     assert (name, attempts, promotions) == ("broken", "2", "1")
     assert float(never) < max(map(float, rules)) < float(score), "daily retraining learns the old days, too"

@@ -43,6 +43,7 @@ CALLS = {
     ("engines/logged_requests.py", "COPY TO"): "as above, the requests that a comparison asks again",
     ("engines/waiting.py", "COPY TO"): "DuckDB writes rows that wait beside their place; store/files.py publishes them",
     ("process/output.py", "os.fdopen"): "the reading end of a pipe",
+    ("process/tree.py", "os.open"): "/proc, read-only: by hand it is read in half the time",
     (
         "process/scoring/confinement.py",
         "write_text",

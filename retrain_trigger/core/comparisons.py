@@ -10,6 +10,10 @@ from retrain_trigger.core.findings import Finding, Verdict
 _NEGLIGIBLE = 1e-18  # of a sum of terms that fall, the largest of which is 1
 
 
+TOLERANCE = 1e-9
+"""Scores closer than this are equal: 0.88 is 0.02 above 0.86, whatever binary fractions make of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """How a challenger did against the champion, and between what bounds the difference lies.

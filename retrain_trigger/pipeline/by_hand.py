@@ -16,6 +16,7 @@ from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.counts.table import Profile
 from retrain_trigger.judge import lineage, policy
+from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.pipeline import (
     approval,
@@ -72,7 +73,7 @@ def bootstrap(
             raise UsageError(f"{current.version} is the champion already; --bootstrap is for the first one{instead}")
         if adopt is not None and heard is not None:
             return _sealed_and_pointed_at(tick, adopt, heard, adopt.reason or f"adopted from {adopt.path}")
-        prepared = prepare.prepare(tick, None, breached=(), forced=True, because="first champion")
+        prepared = prepare.prepare(tick, None, breach=Breach(), forced=True, because="first champion")
         if isinstance(prepared, Outcome):
             tick.record(Refused(because=prepared.because, findings=prepared.findings))
             return prepared

@@ -20,6 +20,7 @@ from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.checks import drift, estimate, evidence, feedback
 from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.checks.windows import measured
+from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 from retrain_trigger.judge.policy import Action, Decision
@@ -87,14 +88,12 @@ class _Case:
 class Judgement:
     """The findings on what the champion answers for, and what they lead to.
 
-    `breached()` returns the starts of the windows (UTC) that a challenger must do better in: those that breached, where
-    their measurements carry a time, and no attempt has used them up, and the one in which each breach began. It looks
-    far back, so only who is about to train asks.
+    `breach()` tells the windows that a challenger must do better in. It looks far back, so only who is about to train asks.
     """
 
     findings: tuple[Finding, ...]
     decision: Decision
-    breached: Callable[[], tuple[datetime, ...]] = tuple
+    breach: Callable[[], Breach] = Breach
 
 
 def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, memo: Memo | None = None) -> Judgement:
@@ -135,7 +134,12 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
     )
-    return Judgement(findings, decision, partial(_breached, spare, [each for each in fresh if policy.acts(each)]))
+    acting, acting_still = ([each for each in found if policy.acts(each)] for found in (findings, fresh))
+
+    def breach() -> Breach:
+        return Breach(_breached(spare, acting_still), min(_begun(case, acting), default=None))
+
+    return Judgement(findings, decision, breach)
 
 
 def counts_judge(config: Config) -> bool:
@@ -368,8 +372,12 @@ def _early(
 def _breached(case: _Case, acting: Sequence[Finding]) -> tuple[datetime, ...]:
     """Return the starts of the windows that breached, and of that in which each breach began."""
     named = {at for finding in acting for at in _times(finding.evidence.get("windows", ()))}
-    begun = {at for finding in acting if (at := _began(case, finding)) is not None}
-    return tuple(sorted(named | begun))
+    return tuple(sorted(named | _begun(case, acting)))
+
+
+def _begun(case: _Case, acting: Sequence[Finding]) -> set[datetime]:
+    """Return the starts of the windows in which breaches began."""
+    return {at for finding in acting if (at := _began(case, finding)) is not None}
 
 
 def _began(case: _Case, finding: Finding) -> datetime | None:

@@ -130,7 +130,7 @@ def _attempted(case: Case, because: str) -> Outcome:
     tick, reading, judgement, wish = case.tick, case.reading, case.judgement, case.wish
     try:
         prepared = prepare.prepare(
-            tick, tick.past.champion, breached=judgement.breached(), forced=wish.forced, because=because
+            tick, tick.past.champion, breach=judgement.breach(), forced=wish.forced, because=because
         )
     except RetrainCheckError as error:
         _record(case, Action.RETRAIN, because)

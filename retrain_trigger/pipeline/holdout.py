@@ -1,7 +1,7 @@
 """Hold-outs: which rows decide, what stands in their way, and that no challenger learns from them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.judge.checks import lateness
 from retrain_trigger.judge.checks.lateness import Delay
 from retrain_trigger.judge.gates import deciding, wear
-from retrain_trigger.judge.gates.deciding import Chance
+from retrain_trigger.judge.gates.deciding import Breach, Chance
 from retrain_trigger.judge.memory import Champion, Memory
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.store.registry import Registry
@@ -31,13 +31,14 @@ SLACK = 0.1
 class HoldOut:
     """Rows that decide: those of `rows` that fulfil the SQL condition `where`; `told` says in a message which they are.
 
-    `windows` is how many more windows are needed.
+    Those of the newest windows are `after` a time, and `windows` is how many more windows are needed.
     """
 
     rows: "LabelledRows"
     where: str
     told: str
     windows: int = 0
+    after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> Newes
         windows += 1
     after = max(last - windows * length, until) if until else last - windows * length
     told = "in the newest window" if windows == 1 else f"in the newest {windows} windows"
-    held = HoldOut(rows, rows.newer(after), told, windows=max(0, wanted - windows))
+    held = HoldOut(rows, rows.newer(after), told, windows=max(0, wanted - windows), after=after)
     return Newest(held, after=after, windows=windows)
 
 
@@ -92,7 +93,7 @@ def delay(tick: Tick, rows: "LabelledRows") -> Delay | None:
     return measured or (_when_trained(tick.registry, tick.past.champion) if tick.past.champion else None)
 
 
-def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: bool) -> Outcome | None:
+def lacking(tick: Tick, held: HoldOut, breach: Breach, *, forced: bool) -> Outcome | None:
     """Return the wait for what a comparison lacks, as `deciding.lacking` says; None if it lacks nothing.
 
     Raises PromotionError if that has stopped coming, CannotJudgeError if it may be late as well.
@@ -113,8 +114,10 @@ def lacking(tick: Tick, held: HoldOut, breached: Sequence[datetime], *, forced: 
         newest=held.rows.newest(),
         newest_deciding=held.rows.span(held.where).newest,
         delay=delay(tick, held.rows),
-        breached=breached[0] if breached else None,
-        located=any(held.rows.within("true", start=start, length=trigger.window) for start in breached),
+        breached=min(breach.windows, default=None),
+        began=breach.began,
+        after=held.after,
+        located=any(held.rows.within("true", start=start, length=trigger.window) for start in breach.windows),
     )
     found = deciding.lacking(known, asked, forced=forced)
     if found is None:

@@ -18,6 +18,7 @@ from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.table import Profile, TableCounts
 from retrain_trigger.judge import policy, rules
 from retrain_trigger.judge.checks.lateness import AT_ONCE
+from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS, positive_label
 from retrain_trigger.pipeline import compare, data_check, holdout, profile
@@ -97,17 +98,15 @@ class Described:
     left_out: Mapping[str, str]
 
 
-def prepare(
-    tick: Tick, champion: Champion | None, *, breached: Sequence[datetime], forced: bool, because: str
-) -> Prepared | Outcome:
+def prepare(tick: Tick, champion: Champion | None, *, breach: Breach, forced: bool, because: str) -> Prepared | Outcome:
     """Validate and split the data; an Outcome where it is refused (exit 4), or too little of it is there yet (a wait).
 
-    `breached` are the starts of the windows that the hold-out must contain. `forced` trains even where too few rows
+    `breach` tells the windows that the rows which decide must contain. `forced` trains even where too few rows
     can decide. `because` is told to a check of the user's own. Raises DataError if the data cannot be read,
     PromotionError if it is too old to judge by, or a new version would have no place.
     """
     tick.registry.check_writable()  # else a training of hours would end in a model that has no place
-    prepared = _prepared(tick, champion, breached, forced=forced)
+    prepared = _prepared(tick, champion, breach, forced=forced)
     if isinstance(prepared, Outcome):
         return prepared
     reason = Reason(because=because, forced=forced, findings=prepared.findings)
@@ -143,9 +142,7 @@ def _leaks(tick: Tick, prepared: Prepared) -> tuple[Finding, ...]:
     return (*found, *holdout.leaks(first, prepared.selection.holdout, columns=columns))
 
 
-def _prepared(
-    tick: Tick, champion: Champion | None, breached: Sequence[datetime], *, forced: bool
-) -> Prepared | Outcome:
+def _prepared(tick: Tick, champion: Champion | None, breach: Breach, *, forced: bool) -> Prepared | Outcome:
     files.remove_folder(tick.scratch.parent)
     files.make_folder(tick.scratch, mode=0o700)
     data = tick.config.data
@@ -160,14 +157,14 @@ def _prepared(
     opened = partial(engines.labelled.opened, columns=logs.names, now=tick.now)
     if data.labelled is None and data.holdout_file is not None:
         with opened(data.holdout_file, key="data.holdout_file") as held:
-            return _own_holdout(tick, held, champion, own, breached, forced=forced)
+            return _own_holdout(tick, held, champion, own, breach, forced=forced)
     source = data.labelled or logs.predictions or ""
     truth = logs.labels if source == logs.predictions else None
     with opened(source, labels=truth) as rows:
         if data.holdout_file is None:
-            return _split(tick, rows, champion, breached, held=None, forced=forced)
+            return _split(tick, rows, champion, breach, held=None, forced=forced)
         with opened(data.holdout_file, key="data.holdout_file") as held:
-            return _split(tick, rows, champion, breached, held=held, forced=forced)
+            return _split(tick, rows, champion, breach, held=held, forced=forced)
 
 
 def _own_holdout(
@@ -175,12 +172,12 @@ def _own_holdout(
     rows: "LabelledRows",
     champion: Champion | None,
     own: Split,
-    breached: Sequence[datetime],
+    breach: Breach,
     *,
     forced: bool,
 ) -> Prepared | Outcome:
     held = _deciding(tick, rows, trained_until(tick, champion), None)
-    missing = None if champion is None else holdout.lacking(tick, held, breached, forced=forced)
+    missing = None if champion is None else holdout.lacking(tick, held, breach, forced=forced)
     if missing is not None:
         return missing
     return _with_holdout(tick, rows, champion, held, (own,))
@@ -190,7 +187,7 @@ def _split(
     tick: Tick,
     rows: "LabelledRows",
     champion: Champion | None,
-    breached: Sequence[datetime],
+    breach: Breach,
     *,
     held: "LabelledRows | None",
     forced: bool,
@@ -208,7 +205,7 @@ def _split(
     if not described.reaches:
         return _refused(described.findings)
     deciding = decides.held if decides else _deciding(tick, held or rows, until, share if held is None else None)
-    missing = holdout.lacking(tick, deciding, breached, forced=forced) if champion else None
+    missing = holdout.lacking(tick, deciding, breach, forced=forced) if champion else None
     if missing is not None:
         return missing
     for reach, because in described.left_out.items():
@@ -241,14 +238,15 @@ def _wheres(
 
 
 def _reaches(tick: Tick, champion: Champion | None) -> tuple[timedelta | None, ...]:
-    """Return how far back trainings reach: the widest for a first champion, which is compared with none.
+    """Return how far back trainings reach, the widest first; that alone for a first champion, which is compared with none.
 
     `data.windows: auto` is all rows, and those of the last windows; where a training takes long, only the champion's reach.
     """
     config = tick.config
     asked = config.data.windows or (None, *(number * config.trigger.window for number in AUTO_WINDOWS))
+    asked = tuple(sorted(asked, key=lambda reach: reach or timedelta.max, reverse=True))
     if champion is None:
-        return (_widest(asked),)
+        return asked[:1]
     card = tick.registry.card(champion.version)
     if config.data.windows or (card.seconds or 0.0) <= LONG_TRAINING.total_seconds():
         return asked
@@ -404,12 +402,6 @@ def positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -
     if fixed is None and champion is not None:
         fixed = tick.registry.card(champion.version).positive
     return positive_label(labels, fixed or None)
-
-
-def _widest(windows: Sequence[timedelta | None]) -> timedelta | None:
-    """Return the widest reach: a first champion is not compared, so it learns from all there is."""
-    spans = [window for window in windows if window is not None]
-    return max(spans) if len(spans) == len(windows) else None
 
 
 def _named(reach: timedelta | None) -> str:

@@ -108,7 +108,7 @@ def test_a_day_with_a_third_of_its_labels_waits_and_is_judged_when_they_come(ser
         service.label(number, arrives=5.2)
     assert service.project.run("--dry-run", day=5.1).stdout.startswith("healthy: "), "they have not arrived yet"
     assert service.project.run("--dry-run", day=5.5).stdout.startswith(
-        "waiting: f1 0.45 over the last 4 windows is under"
+        "would retrain: f1 0.45 over the last 4 windows is under"
     )
 
 

@@ -40,7 +40,7 @@ def main(checkout: Path, name: str) -> None:
 
 
 def _settings(more: str = "") -> str:
-    return CONFIG.replace("min_rows: 200, decide_on: holdout", f"min_rows: 50{more}").replace(", windows: [all]", "")
+    return CONFIG.replace("decide_on: holdout, min_rows: 200", f"min_rows: 50{more}").replace(", windows: [all]", "")
 
 
 def _begin(project: Project, checkout: Path) -> None:

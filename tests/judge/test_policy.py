@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from retrain_trigger.core.findings import Finding, Verdict, at_least, below, unknown
 from retrain_trigger.core.measurements import Mark
 from retrain_trigger.judge.memory import Attempt, Memory
-from retrain_trigger.judge.policy import Action, Budget, Decision, cooldown_over, decide
+from retrain_trigger.judge.policy import Action, Budget, Decision, budget_free, budget_left, cooldown_over, decide
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -171,8 +171,31 @@ def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_
     cooldown, budget = settings
     starts = played(settings, ticks)
     assert all(later - earlier >= cooldown for earlier, later in pairwise(starts))
-    for start in starts:
-        assert sum(start <= other < start + budget.period for other in starts) <= budget.trainings
+    for number, start in enumerate(starts):
+        for attempts, other in enumerate(starts[number:], 1):
+            if budget.saving:
+                assert attempts <= budget.trainings * (1 + (other - start) / budget.period) + 1e-6
+            elif other < start + budget.period:
+                assert attempts <= budget.trainings
+
+
+@given(st.integers(1, 9), st.integers(1, 60), st.lists(st.integers(1, 2000), max_size=20))
+def test_a_saving_budget_has_all_at_first_and_gets_one_back_each_part_of_its_period(
+    trainings: int, days: int, hours: list[int]
+) -> None:
+    budget, at = Budget(trainings, days * DAY, saving=True), NOON
+    attempts: list[datetime] = []
+    assert budget_left(Memory(), budget=budget, now=NOON) == trainings
+    for step in hours:
+        at += step * HOUR
+        past = Memory(attempts=tuple(Attempt(each, Mark()) for each in attempts))
+        free = budget_free(past, budget=budget, now=at)
+        assert (free is None) == (budget_left(past, budget=budget, now=at) >= 1)
+        if free is not None:
+            assert at < free <= at + budget.period / trainings
+            assert budget_free(past, budget=budget, now=free) is None
+            at = free
+        attempts.append(at)
 
 
 @given(SETTINGS, st.integers(1, 400))

@@ -14,7 +14,7 @@ from projects import CONFIG, Project, day, repeating
 
 from retrain_trigger.store import lock
 
-PROMOTION = "promotion: {min_rows: 200}"
+PROMOTION = "min_rows: 200}"
 UNDER_WAY = {
     "a shadow": ("shadow: {rows: 300, hours: 24}", "in shadow", "is ended: a person adopts a model"),
     "a probation": ("probation: 7d", "promoted", "the probation of {version} is ended"),
@@ -55,7 +55,7 @@ def predictions(project: Project) -> None:
 @pytest.mark.parametrize("what", UNDER_WAY)
 def test_it_ends_what_is_under_way_and_says_so(champion: Project, what: str) -> None:
     setting, word, told = UNDER_WAY[what]
-    settings = CONFIG.replace(PROMOTION, f"promotion: {{min_rows: 200, {setting}}}")
+    settings = CONFIG.replace(PROMOTION, f"min_rows: 200, {setting}}}")
     champion.write(
         "config.yaml", settings + ("logs: {predictions: predictions.jsonl}\n" if "shadow" in setting else "")
     )

@@ -138,11 +138,11 @@ def test_a_check_of_ones_own_refuses_with_its_last_words(champion: Project) -> N
 
 def test_a_check_of_ones_own_sees_each_split_and_the_reason(champion: Project) -> None:
     script = 'echo "$RETRAIN_TRAIN_DATA" >> seen; cp "$RETRAIN_TRAIN_DATA" seen.parquet; echo "$RETRAIN_REASON" > why\n'
-    with_check(champion, script, CONFIG.replace("holdout: 40%", "windows: [30d, all], holdout: 40%"))
+    with_check(champion, script, CONFIG.replace("[all]", "[2d, all]"))
     champion.run(day=DAY, code=5)
     seen = [Path(line).name for line in (champion.folder / "seen").read_text().splitlines()]
-    assert seen == ["train-30d.parquet", "train-all.parquet"]
-    assert len(duckdb.read_parquet(str(champion.folder / "seen.parquet")).project("id").fetchall()) > 1000
+    assert seen == ["train-all.parquet", "train-2d.parquet"]
+    assert len(duckdb.read_parquet(str(champion.folder / "seen.parquet")).project("id").fetchall()) > 100
     reason = json.loads((champion.folder / "why").read_text())
     assert reason["because"].startswith("f1 0.7 is under performance_threshold 0.85")
     assert {finding["verdict"] for finding in reason["findings"]} == {"PASS"}

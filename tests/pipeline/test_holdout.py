@@ -16,6 +16,7 @@ from retrain_trigger.config import load
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.events import Compared, Kept, Span
 from retrain_trigger.core.outcomes import Outcome, Word
+from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.pipeline import prepare
 from retrain_trigger.pipeline.tick import begun
 from retrain_trigger.store.ledger import Ledger
@@ -241,7 +242,7 @@ def prepared(project: Project, settings: str, *, at: float) -> prepare.Prepared 
     """Prepare a training as a tick would, without a breached window."""
     project.write("config.yaml", settings)
     with begun(load.load(project.folder / "config.yaml"), now=day(at), say=print) as tick:
-        return prepare.prepare(tick, tick.past.champion, breached=(), forced=False, because="a test")
+        return prepare.prepare(tick, tick.past.champion, breach=Breach(), forced=False, because="a test")
 
 
 def copied(project: Project, name: str, where: str, select: str = "*") -> None:

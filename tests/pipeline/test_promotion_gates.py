@@ -29,7 +29,7 @@ class Broken(Echo):
 
 def configured(project: Project, promotion: str) -> None:
     config = (project.folder / "config.yaml").read_text()
-    project.write("config.yaml", config.replace("{min_rows: 200}", f"{{min_rows: 200, {promotion}}}"))
+    project.write("config.yaml", config.replace("min_rows: 200}", f"min_rows: 200, {promotion}}}"))
 
 
 def golden(project: Project, **wrong: int) -> None:

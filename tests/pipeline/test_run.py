@@ -59,9 +59,7 @@ def test_a_challenger_with_the_champions_bytes_is_kept_out_without_being_scored(
 
 
 def test_several_challengers_are_trained_and_the_best_is_promoted(champion: Project) -> None:
-    champion.write(
-        "config.yaml", (champion.folder / "config.yaml").read_text().replace("40%}", "40%, windows: [2d, all]}")
-    )
+    champion.write("config.yaml", (champion.folder / "config.yaml").read_text().replace("[all]", "[2d, all]"))
     champion.makefile(
         f'@case "$$RETRAIN_TRAIN_DATA" in *train-2d.parquet) c=new;; *) c=worse;; esac; {sys.executable} train.py $$c'
     )
@@ -235,6 +233,7 @@ def begun(project: Project, *, until: str) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
     )
     while not (project.folder / until).exists():
+        assert run.poll() is None, "it has ended without that file"
         time.sleep(0.02)
     return run
 
@@ -281,7 +280,7 @@ def test_a_clock_that_is_set_back_gives_a_hung_training_no_more_time(champion: P
 
 def test_a_training_that_outlives_its_run_is_waited_for_however_often_cron_looks(champion: Project) -> None:
     config = (champion.folder / "config.yaml").read_text()
-    champion.write("config.yaml", config.replace("holdout: 40%", "holdout: 40%, windows: [30d, all]"))
+    champion.write("config.yaml", config.replace("[all]", "[2d, all]"))
     champion.trains("new")
     makefile = (champion.folder / "Makefile").read_text()
     hang = "\t@if [ -e sealed ]; then echo $$$$ > training.pid; exec sleep 600; fi; touch sealed\n"

@@ -15,9 +15,9 @@ from retrain_trigger.config import load
 from retrain_trigger.core.errors import ConfigError
 from retrain_trigger.engines import shadow_log
 
-SETTINGS = CONFIG.replace(
-    "promotion: {min_rows: 200}", "promotion: {min_rows: 200, shadow: {rows: 300, hours: 24}}"
-) + ("logs: {predictions: predictions/*.jsonl}\n")
+SETTINGS = CONFIG.replace("min_rows: 200}", "min_rows: 200, shadow: {rows: 300, hours: 24}}") + (
+    "logs: {predictions: predictions/*.jsonl}\n"
+)
 
 KILLER = """
 import os

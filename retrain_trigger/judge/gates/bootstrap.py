@@ -16,9 +16,6 @@ RESAMPLES = 10_000
 BATCH = 2_000_000
 """Counts that are drawn at a time, so that memory stays bounded however many classes there are."""
 
-TOLERANCE = 1e-9
-"""Scores closer than this are equal: 0.88 is 0.02 above 0.86, whatever binary fractions make of it."""
-
 SMOOTHING = 2.0
 """Rows added to the disagreements on each label, one for either side.
 

@@ -28,6 +28,17 @@ class Lack:
     because: str
 
 
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The starts (UTC) of the windows that breached and no attempt has used up, and of the one in which it all began.
+
+    That one may be long used up: the same breach goes on after a refused challenger. Nothing where no time is known.
+    """
+
+    windows: tuple[datetime, ...] = ()
+    began: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """What is known of the labelled rows, and of those that decide.
@@ -36,7 +47,8 @@ class Rows:
     the time of their newest. `classes` is the number of classes among all labelled rows, `newest` the time of the
     newest of all, `delay` how late labels come; None if that is not known. `breached` is the start of the first
     window that breached, None if no breach is located in time, and `located` says whether any that breached has a
-    labelled row.
+    labelled row. `began` is the start of the window in which the breach began. Where the rows of the newest windows
+    decide, they are those `after` a time.
     """
 
     told: str
@@ -48,6 +60,8 @@ class Rows:
     delay: Delay | None = None
     breached: datetime | None = None
     located: bool = False
+    began: datetime | None = None
+    after: datetime | None = None
 
     @property
     def count(self) -> int:
@@ -85,16 +99,27 @@ def lacking(rows: Rows, asked: Terms, *, forced: bool = False) -> Lack | None:
         return _wait(reason, rows.delay)
     if forced:
         return None
-    if rows.windows:
-        more = f"{rows.windows} more {'window' if rows.windows == 1 else 'windows'}"
-        reason = f"{more} of rows needed that the champion was not trained on (promotion.windows)"
-        return _stopped(rows.newest, rows, asked, reason) or _wait(f"{reason}; training waits for them", rows.delay)
-    if rows.count < asked.min_rows:
-        reason = f"{asked.min_rows - rows.count:,} rows more needed {rows.told} (promotion.min_rows {asked.min_rows:,})"
+    if reason := _short(rows, asked):
         return _stopped(rows.newest, rows, asked, reason) or _wait(f"{reason}; training waits for them", rows.delay)
     if len(rows.labels) < MIN_CLASSES:
         return _of_one_class(rows, asked)
     return None if rows.located else _stopped(rows.newest_deciding, rows, asked, f"the rows {rows.told} are stale")
+
+
+def _short(rows: Rows, asked: Terms) -> str | None:
+    """Say what there is too little of; None if there are windows and rows enough, also to learn from the breach."""
+    if rows.windows:
+        return f"{_windows(rows.windows)} needed that the champion was not trained on (promotion.windows)"
+    if rows.count < asked.min_rows:
+        return f"{asked.min_rows - rows.count:,} rows more needed {rows.told} (promotion.min_rows {asked.min_rows:,})"
+    if rows.after is not None and rows.began is not None and rows.began + asked.window / 2 > rows.after:
+        more = _windows(round((rows.began + asked.window - rows.after) / asked.window))
+        return f"{more} needed: all rows since {policy.stamp(rows.began)}, where the breach began, decide, and a challenger must learn from some"
+    return None
+
+
+def _windows(number: int) -> str:
+    return f"{number} more {'window' if number == 1 else 'windows'} of rows"
 
 
 def _of_one_class(rows: Rows, asked: Terms) -> Lack:

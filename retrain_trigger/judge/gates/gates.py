@@ -4,9 +4,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from retrain_trigger.core.comparisons import Comparison
+from retrain_trigger.core.comparisons import TOLERANCE, Comparison
 from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, judged, unknown
-from retrain_trigger.judge.gates.bootstrap import TOLERANCE
 from retrain_trigger.judge.gates.deciding import MIN_CLASSES
 from retrain_trigger.judge.metrics import METRICS
 

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from retrain_trigger.core.comparisons import Comparison
+from retrain_trigger.core.comparisons import TOLERANCE, Comparison
 from retrain_trigger.core.findings import Finding, Verdict, unknown
 from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.judge.gates.bootstrap import RESAMPLES, TOLERANCE, compare
+from retrain_trigger.judge.gates.bootstrap import RESAMPLES, compare
 from retrain_trigger.judge.metrics import METRICS, Measure
 
 MAX_VALUES = 50

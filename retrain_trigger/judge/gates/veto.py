@@ -3,9 +3,8 @@
 import math
 from collections.abc import Iterable
 
-from retrain_trigger.core.comparisons import Comparison
+from retrain_trigger.core.comparisons import TOLERANCE, Comparison
 from retrain_trigger.core.findings import Finding, judged
-from retrain_trigger.judge.gates.bootstrap import TOLERANCE
 
 NAME = "veto"
 

@@ -53,6 +53,22 @@ CASES = {
         "expected about 2026-03-21 00:00Z, and waited for until 2026-03-24 00:00Z",
     ),
     "no row of the breach, for long": (replace(ENOUGH, located=False, breached=ago(4.1)), None, ""),
+    "too few windows": (
+        replace(ENOUGH, windows=2),
+        Chance.COMES,
+        "2 more windows of rows needed that the champion was not",
+    ),
+    "a breach that began within the rows that decide": (
+        replace(ENOUGH, after=ago(2), began=ago(2)),
+        Chance.COMES,
+        "1 more window of rows needed: all rows since 2026-03-18 00:00Z, where the breach began, decide",
+    ),
+    "that breach, and none has come for long": (
+        replace(ENOUGH, after=ago(6), began=ago(6), newest=ago(4)),
+        Chance.LATE,
+        "where the breach began, decide, and a challenger must learn from some",
+    ),
+    "a breach that began a window before": (replace(ENOUGH, after=ago(2), began=ago(3)), None, ""),
     "stale": (
         replace(ENOUGH, located=False, breached=None, newest_deciding=ago(4)),
         Chance.LATE,

@@ -3,10 +3,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.core.comparisons import Comparison
+from retrain_trigger.core.comparisons import TOLERANCE, Comparison
 from retrain_trigger.core.findings import Verdict, judged
 from retrain_trigger.judge.gates import gates, veto
-from retrain_trigger.judge.gates.bootstrap import TOLERANCE
 
 
 @given(st.floats(-1, 1), st.floats(0, 0.5))
