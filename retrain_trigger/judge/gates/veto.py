@@ -32,9 +32,8 @@ def clearly_worse(upper: float, *, margin: float) -> Finding:
     if math.isnan(upper):
         return judged(NAME, 0.0, -margin, "no held-out row of these windows speaks against the refit", fits=True)
     fits = upper >= -margin - TOLERANCE
-    seen = f"on the held-out rows of these windows the refit is at best {upper:+.3f} against the champion"
-    limit = f"under -promotion.margin ({-margin:g})"
     because = (
-        f"{seen}, and {limit} it would be clearly worse" if fits else f"{seen}; that is {limit}: it is clearly worse"
+        f"on the held-out rows of these windows the refit is {'not ' if fits else ''}clearly worse: at best {upper:+.3f}, "
+        f"{'not ' if fits else ''}under -promotion.margin ({-margin:g})"
     )
     return judged(NAME, upper, -margin, because, fits=fits)
