@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,31 +12,23 @@ from retrain_trigger import engines
 from retrain_trigger.core.card import LeftOut
 from retrain_trigger.core.errors import PromotionError, UsageError
 from retrain_trigger.core.events import Reason, Span
-from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.findings import Finding
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.core.records import decoded, encoded
-from retrain_trigger.counts.table import Profile, TableCounts
-from retrain_trigger.judge import policy, rules
+from retrain_trigger.counts.table import Profile
 from retrain_trigger.judge.checks.lateness import AT_ONCE
 from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS, positive_label
-from retrain_trigger.pipeline import compare, data_check, holdout, profile
+from retrain_trigger.pipeline import compare, data_check, holdout, profile, reaches
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.store import files
 
 if TYPE_CHECKING:
-    from retrain_trigger.engines.description import Known
     from retrain_trigger.engines.labelled import LabelledRows
 
 NO_HOLDOUT = "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION --reason ...`"
 _BINARY = 2
-
-AUTO_WINDOWS = (10, 3)
-"""`data.windows: auto`: challengers that reach so many windows back, beside one that learns from all rows."""
-
-LONG_TRAINING = timedelta(minutes=10)
-"""`data.windows: auto`: where the champion took longer to train, only its own reach is trained."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +77,6 @@ class Prepared:
     findings: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What the data is like: a table for each stage and reach, the reaches that are fit, and all that was found of them.
-
-    `left_out` says of the other reaches why they are not trained on; no reach is fit where the data is refused.
-    """
-
-    tables: Mapping[str, TableCounts]
-    reaches: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    left_out: Mapping[str, str]
-
-
 def prepare(tick: Tick, champion: Champion | None, *, breach: Breach, forced: bool, because: str) -> Prepared | Outcome:
     """Validate and split the data; an Outcome where it is refused (exit 4), or too little of it is there yet (a wait).
 
@@ -113,7 +92,7 @@ def prepare(tick: Tick, champion: Champion | None, *, breach: Breach, forced: bo
     checked = data_check.judged(tick, _by_name(prepared), reason=reason)
     # The check of one's own has been given these files, too: leakage is looked for in what it left of them.
     findings = (*prepared.findings, *checked, *_leaks(tick, prepared))
-    return replace(prepared, findings=findings) if _all_pass(findings) else _refused(findings)
+    return replace(prepared, findings=findings) if reaches.all_pass(findings) else _refused(findings)
 
 
 def refit(tick: Tick, reach: str) -> Split:
@@ -197,11 +176,11 @@ def _split(
     until = trained_until(tick, champion)
     decides = holdout.newest(tick, rows, until=until) if champion and tick.config.newest_decide else None
     left_out = decides.after if decides else None
-    stages = {"train": _wheres(tick, rows, champion, share, until=left_out)}
+    stages = {"train": reaches.wheres(tick, rows, champion, share, until=left_out)}
     if decides:
-        stages["refit"] = _wheres(tick, rows, champion, share, until=None)
+        stages["refit"] = reaches.wheres(tick, rows, champion, share, until=None)
     max_age = None if forced else tick.config.trigger.max_age + (holdout.delay(tick, rows) or AT_ONCE).most
-    described = _described(tick, rows, champion, until, stages, max_age=max_age)
+    described = reaches.described(tick, rows, champion, until, stages, max_age=max_age)
     if not described.reaches:
         return _refused(described.findings)
     deciding = decides.held if decides else _deciding(tick, held or rows, until, share if held is None else None)
@@ -226,76 +205,8 @@ def _split(
     return replace(prepared, selection=selection)
 
 
-def _wheres(
-    tick: Tick, rows: "LabelledRows", champion: Champion | None, share: float, *, until: datetime | None
-) -> dict[str, str]:
-    """Return the rows of each reach as SQL. A reach counts back from `until`: a recipe stays as long in both trainings."""
-    end = until or tick.now
-    return {
-        _named(reach): rows.training(share=share, since=end - reach if reach else None, until=until)
-        for reach in _reaches(tick, champion)
-    }
-
-
-def _reaches(tick: Tick, champion: Champion | None) -> tuple[timedelta | None, ...]:
-    """Return how far back trainings reach, the widest first; that alone for a first champion, which is compared with none.
-
-    `data.windows: auto` is all rows, and those of the last windows; where a training takes long, only the champion's reach.
-    """
-    config = tick.config
-    asked = config.data.windows or (None, *(number * config.trigger.window for number in AUTO_WINDOWS))
-    asked = tuple(sorted(asked, key=lambda reach: reach or timedelta.max, reverse=True))
-    if champion is None:
-        return asked[:1]
-    card = tick.registry.card(champion.version)
-    if config.data.windows or (card.seconds or 0.0) <= LONG_TRAINING.total_seconds():
-        return asked
-    return tuple(reach for reach in asked if _named(reach) == card.reach) or (None,)
-
-
-def _described(
-    tick: Tick,
-    rows: "LabelledRows",
-    champion: Champion | None,
-    until: datetime | None,
-    stages: Mapping[str, Mapping[str, str]],
-    *,
-    max_age: timedelta | None,
-) -> Described:
-    """Describe the rows of each reach, and judge them; what is trained on in the end must have new rows.
-
-    A reach with unfit rows is left out as long as another is fit, and so is one with the very rows of a wider one.
-    """
-    own = _trained_on(tick, champion)
-    known = engines.description.Known(rules.bands(own), rules.categories(own))
-    tables = {
-        f"{stage}-{reach}": rows.describe(where, known)
-        for stage, each in stages.items()
-        for reach, where in each.items()
-    }
-    quality = partial(_quality, tick, champion, own)
-    recent = quality(_recent(tick, rows, until, known), max_age=max_age)
-    found: dict[str, tuple[Finding, ...]] = {}
-    for reach in stages["train"]:
-        first, last = (tables[f"{stage}-{reach}"] for stage in ("train", list(stages)[-1]))
-        found[reach] = (
-            *quality([last], max_age=max_age),
-            *(quality([first], max_age=None) if first is not last else ()),
-        )
-    fit = [reach for reach, each in found.items() if _all_pass(each)] if _all_pass(recent) else []
-    sizes = {reach: tables[f"train-{reach}"].rows for reach in fit}
-    distinct = [reach for reach in fit if sizes[reach] not in [sizes[wider] for wider in fit[: fit.index(reach)]]]
-    judged = {
-        finding.because: finding
-        for each in (recent, *(found[reach] for reach in distinct or found))
-        for finding in each
-    }
-    unfit = {reach: _reasons(found[reach]) for reach in found if distinct and reach not in fit}
-    return Described(tables, tuple(distinct), tuple(judged.values()), unfit)
-
-
 def _written(
-    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], described: Described, stage: str
+    tick: Tick, rows: "LabelledRows", wheres: Mapping[str, str], described: reaches.Described, stage: str
 ) -> tuple[Split, ...]:
     """Write the rows and the profile of each split; the profile of a refit is a file, too, for it may be made later."""
     splits = []
@@ -341,54 +252,9 @@ def _with_holdout(
     )
 
 
-def _trained_on(tick: Tick, champion: Champion | None) -> TableCounts | None:
-    """Return what is known of the champion's training data; None for a model that was adopted."""
-    return tick.registry.profile(champion.version) if champion else None
-
-
-def _quality(
-    tick: Tick,
-    champion: Champion | None,
-    own: TableCounts | None,
-    tables: Sequence[TableCounts],
-    *,
-    max_age: timedelta | None,
-) -> tuple[Finding, ...]:
-    features = tick.registry.card(champion.version).features if champion else None
-    found: dict[str, Finding] = {}
-    for table in tables:
-        case = rules.Case(
-            split=table,
-            profile=own,
-            features=features,
-            max_missing=tick.config.data.max_missing,
-            label=tick.config.logs.columns.label,
-            unchecked=frozenset(tick.config.data.unchecked),
-            now=tick.now,
-            max_age=max_age,
-        )
-        for finding in rules.check(case):
-            found.setdefault(finding.because, finding)
-    return tuple(found.values())
-
-
-def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None, known: "Known") -> list[TableCounts]:
-    """Describe the rows newer than the champion's, where they are enough to be a window: old rows may hide their faults."""
-    newer = rows.newer(until)
-    return [rows.describe(newer, known)] if until and rows.count(newer) >= tick.config.trigger.min_rows else []
-
-
 def _refused(findings: Sequence[Finding]) -> Outcome:
-    because = f"the training data is refused: {_reasons(findings)}. Nothing was trained"
+    because = f"the training data is refused: {reaches.reasons(findings)}. Nothing was trained"
     return Outcome(word=Word.DATA_REFUSED, code=ExitCode.DATA_REFUSED, because=because, findings=tuple(findings))
-
-
-def _reasons(findings: Sequence[Finding]) -> str:
-    return "; ".join(finding.because for finding in findings if finding.verdict is not Verdict.PASS)
-
-
-def _all_pass(findings: Sequence[Finding]) -> bool:
-    return all(finding.verdict is Verdict.PASS for finding in findings)
 
 
 def trained_until(tick: Tick, champion: Champion | None) -> datetime | None:
@@ -402,7 +268,3 @@ def positive(tick: Tick, champion: Champion | None, labels: Mapping[str, int]) -
     if fixed is None and champion is not None:
         fixed = tick.registry.card(champion.version).positive
     return positive_label(labels, fixed or None)
-
-
-def _named(reach: timedelta | None) -> str:
-    return policy.length(reach) if reach else "all"

@@ -7,7 +7,7 @@ watched    the pointer, and the model that it names          champion, guard
 settled    what became of a challenger in shadow             shadow
 evaluated  read the logs, judge the champion                 evaluate, check, decide
 decided    roll back, end a shadow, wait, or                 decide, probation, shadow
-attempted  validate, train, compare, promote                 prepare, attempt, train, compare, act
+attempted  validate, train, compare, promote                 prepare, reaches, attempt, train, compare, act
 collected  remove old versions                               collect
 """
 
