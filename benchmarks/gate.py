@@ -15,7 +15,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from retrain_trigger.core.comparisons import Comparison
+from retrain_trigger.core.comparisons import TOLERANCE, Comparison
 from retrain_trigger.core.findings import Verdict
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge.gates import bootstrap, gates
@@ -160,7 +160,7 @@ def promoted(
     joint: JointCounts, margin: float, *, challengers: int, seed: int, whole: bool = False
 ) -> tuple[bool, bool]:
     """Say whether the plain margin promotes, and whether the gate does."""
-    plain = f1_gain(joint) >= margin - bootstrap.TOLERANCE
+    plain = f1_gain(joint) >= margin - TOLERANCE
     if not (plain or whole):
         return False, False
     found = compared(joint, challengers=challengers, seed=seed)

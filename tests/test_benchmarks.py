@@ -72,14 +72,14 @@ def test_decisions_plays_the_real_command_beside_plain_rules(tmp_path: Path) -> 
     assert [line.split()[2].strip(":,") for line in lines[1:6]] == [
         "healthy",
         "watching",
-        "kept",
         "waiting",
         "promoted",
+        "waiting",
     ]
     name, never, *rules, score, attempts, promotions = lines[8].split()
-    assert (name, attempts, promotions) == ("broken", "2", "1")
+    assert (name, attempts, promotions) == ("broken", "1", "1")
     assert float(never) < max(map(float, rules)) < float(score), "daily retraining learns the old days, too"
-    assert lines[-2] == "defaults: recovered 1.000 of 1 streams (least 1.00), 2.0 attempts a stream"
+    assert lines[-2] == "defaults: recovered 1.000 of 1 streams (least 1.00), 1.0 attempts a stream"
 
 
 def test_slices_prints_its_table() -> None:
