@@ -17,8 +17,8 @@ from retrain_trigger.judge.checks import lateness
 SETTINGS = """\
 performance_threshold: 0.85
 drift_threshold: 0.20
-data: {holdout: 40%}
-promotion: {min_rows: 100}
+data: {holdout: 40%, windows: [all]}
+promotion: {decide_on: holdout, min_rows: 100}
 trigger: {on_drift: retrain}
 """
 LATE = timedelta(days=5)
