@@ -135,9 +135,10 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         budget=config.trigger.budget,
     )
     acting, acting_still = ([each for each in found if policy.acts(each)] for found in (findings, fresh))
+    proved = [each for each in acting if each.evidence.get("rule") == "sequential"]
 
     def breach() -> Breach:
-        return Breach(_breached(spare, acting_still), min(_begun(case, acting), default=None))
+        return Breach(_breached(spare, acting_still), min(_begun(case, proved), default=None))
 
     return Judgement(findings, decision, breach)
 

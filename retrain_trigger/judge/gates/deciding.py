@@ -32,7 +32,8 @@ class Lack:
 class Breach:
     """The starts (UTC) of the windows that breached and no attempt has used up, and of the one in which it all began.
 
-    That one may be long used up: the same breach goes on after a refused challenger. Nothing where no time is known.
+    That one may be long used up: the same breach goes on after a refused challenger. It is told of sequential evidence
+    only: patience says how soon the point rule acts. Nothing where no time is known.
     """
 
     windows: tuple[datetime, ...] = ()
