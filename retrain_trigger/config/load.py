@@ -53,6 +53,12 @@ from retrain_trigger.logs.record import Wanted, normal
 LARGEST: Final = 1024 * 1024
 """Bytes beyond which a file is not taken for a config.yaml."""
 
+FEWEST_ROWS: Final = {DecideOn.NEWEST: 100, DecideOn.HOLDOUT: 500}
+"""`promotion.min_rows: auto`, by which rows decide."""
+
+CERTAINTY: Final = {DecideOn.NEWEST: 0.8, DecideOn.HOLDOUT: 0.95}
+"""`promotion.certainty: auto`, by which rows decide: the gates ask for the margin as well, and the newest rows are few."""
+
 TWO_LINES: Final = "`performance_threshold: 0.85` and `drift_threshold: 0.20`"
 
 
@@ -189,19 +195,24 @@ class Config(Section):
         return value
 
     @property
+    def decide_on(self) -> DecideOn:
+        """Which rows decide about a challenger: a hold-out of the user's own, or what `promotion.decide_on` says."""
+        return DecideOn.HOLDOUT if self.data.holdout_file else self.promotion.decide_on
+
+    @property
     def newest_decide(self) -> bool:
         """Whether the rows of the newest windows decide about a challenger."""
-        return self.promotion.decide_on is DecideOn.NEWEST and self.data.holdout_file is None
+        return self.decide_on is DecideOn.NEWEST
 
     @property
     def deciding_rows(self) -> int:
         """The least number of deciding rows: `promotion.min_rows`."""
-        return self.promotion.min_rows or (100 if self.newest_decide else 500)
+        return self.promotion.min_rows or FEWEST_ROWS[self.decide_on]
 
     @property
     def certainty(self) -> float:
         """The certainty of the interval of the difference: `promotion.certainty`, a share of 1."""
-        return self.promotion.certainty or (0.8 if self.newest_decide else 0.95)
+        return self.promotion.certainty or CERTAINTY[self.decide_on]
 
     @property
     def positive_label(self) -> str | None:

@@ -26,7 +26,8 @@ class Tally:
 
     `cells` counts every row, `slices` those that have a label, by each slice column, and `histograms` every row, by the
     places of each watched column (see `Bins`). None is what a row does not have: a window where its time cannot be
-    read, a label that has not come. `delays` counts labels from other files by how long they took. `rows_until` and `labels_until` are the newest times, in microseconds since 1970.
+    read, a label that has not come. `delays` counts labels from other files by how long they took. `rows_until` and
+    `labels_until` are the newest times, in microseconds since 1970.
 
     >>> monday = Tally(cells={(0, None, "1", "1", None, None): 3})
     >>> (monday + monday).cells

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from retrain_trigger.core.findings import Finding, Verdict
@@ -170,12 +171,10 @@ _WHOLE = 1e-9
 
 def _saved(memory: Memory, *, budget: Budget, now: datetime) -> float:
     """Return the trainings that are saved up at a time, a part of one too: at most all, one less after each attempt."""
-    each = budget.period / budget.trainings
-    saved, before = float(budget.trainings), None
-    for attempt in memory.attempts:
-        saved = min(budget.trainings, saved + (attempt.at - before) / each) if before else saved
-        saved, before = max(0.0, saved - 1), attempt.at
-    return min(budget.trainings, saved + (now - before) / each) if before else saved
+    each, saved = budget.period / budget.trainings, float(budget.trainings)
+    for spent, until in pairwise([*(attempt.at for attempt in memory.attempts), now]):
+        saved = min(budget.trainings, max(0.0, saved - 1) + (until - spent) / each)
+    return saved
 
 
 def _saved_up(memory: Memory, *, budget: Budget, now: datetime) -> datetime | None:

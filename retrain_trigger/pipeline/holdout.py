@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrain_trigger import engines
+from retrain_trigger.core.card import LeftOut
 from retrain_trigger.core.errors import CannotJudgeError, PromotionError
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
@@ -31,23 +32,15 @@ SLACK = 0.1
 class HoldOut:
     """Rows that decide: those of `rows` that fulfil the SQL condition `where`; `told` says in a message which they are.
 
-    Those of the newest windows are `after` a time, and `windows` is how many more windows are needed.
+    Where the newest windows decide, candidates are trained without what is `left_out`, and `missing` is how many more
+    windows are needed.
     """
 
     rows: "LabelledRows"
     where: str
     told: str
-    windows: int = 0
-    after: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest windows as rows that decide: how many `windows` these are, and `after` which time."""
-
-    held: HoldOut
-    after: datetime
-    windows: int
+    left_out: LeftOut | None = None
+    missing: int = 0
 
 
 def trained_until(registry: Registry, champion: Champion | None) -> datetime | None:
@@ -64,7 +57,7 @@ def trained_until(registry: Registry, champion: Champion | None) -> datetime | N
     return min(promoted, adopted) if adopted else promoted
 
 
-def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> Newest | None:
+def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> HoldOut | None:
     """Return the newest windows, all of them newer than the champion's training data (`until`); None without a row.
 
     There are at least `promotion.windows` of them, and as many as hold `promotion.min_rows`, as far as there are so
@@ -80,8 +73,9 @@ def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> Newes
         windows += 1
     after = max(last - windows * length, until) if until else last - windows * length
     told = "in the newest window" if windows == 1 else f"in the newest {windows} windows"
-    held = HoldOut(rows, rows.newer(after), told, windows=max(0, wanted - windows), after=after)
-    return Newest(held, after=after, windows=windows)
+    return HoldOut(
+        rows, rows.newer(after), told, LeftOut(windows=windows, after=after), missing=wanted - min(wanted, windows)
+    )
 
 
 def delay(tick: Tick, rows: "LabelledRows") -> Delay | None:
@@ -108,7 +102,7 @@ def lacking(tick: Tick, held: HoldOut, breach: Breach, *, forced: bool) -> Outco
     )
     known = deciding.Rows(
         told=held.told,
-        windows=held.windows,
+        missing=held.missing,
         labels=held.rows.labels(held.where),
         classes=len(held.rows.labels()),
         newest=held.rows.newest(),
@@ -116,7 +110,7 @@ def lacking(tick: Tick, held: HoldOut, breach: Breach, *, forced: bool) -> Outco
         delay=delay(tick, held.rows),
         breached=min(breach.windows, default=None),
         began=breach.began,
-        after=held.after,
+        after=held.left_out.after if held.left_out else None,
         located=any(held.rows.within("true", start=start, length=trigger.window) for start in breach.windows),
     )
     found = deciding.lacking(known, asked, forced=forced)

@@ -175,31 +175,32 @@ def _split(
     share = max(tick.config.data.holdout if held is None else 0.0, tick.past.reserved)
     until = trained_until(tick, champion)
     decides = holdout.newest(tick, rows, until=until) if champion and tick.config.newest_decide else None
-    left_out = decides.after if decides else None
-    stages = {"train": reaches.wheres(tick, rows, champion, share, until=left_out)}
-    if decides:
+    left_out = decides.left_out if decides else None
+    end = left_out.after if left_out else None
+    stages = {"train": reaches.wheres(tick, rows, champion, share, until=end)}
+    if left_out:
         stages["refit"] = reaches.wheres(tick, rows, champion, share, until=None)
     max_age = None if forced else tick.config.trigger.max_age + (holdout.delay(tick, rows) or AT_ONCE).most
     described = reaches.described(tick, rows, champion, until, stages, max_age=max_age)
     if not described.reaches:
         return _refused(described.findings)
-    deciding = decides.held if decides else _deciding(tick, held or rows, until, share if held is None else None)
+    deciding = decides or _deciding(tick, held or rows, until, share if held is None else None)
     missing = holdout.lacking(tick, deciding, breach, forced=forced) if champion else None
     if missing is not None:
         return missing
     for reach, because in described.left_out.items():
         tick.say(f"no challenger is trained on the rows of {reach}: {because}")
-    veto = _deciding(tick, rows, left_out, share) if decides else deciding
+    veto = _deciding(tick, rows, end, share) if left_out else deciding
     prepared = _with_holdout(tick, rows, champion, veto, _written(tick, rows, stages["train"], described, "train"))
     prepared = replace(prepared, reserved=share, findings=described.findings)
-    if decides is None:
+    if left_out is None:
         return prepared
     selecting = tick.scratch / "selection.parquet"
     rows.write(deciding.where, selecting)
     selection = Selection(
         holdout=selecting,
         deciding=rows.span(deciding.where),
-        left_out=LeftOut(windows=decides.windows, after=decides.after),
+        left_out=left_out,
         refits=_written(tick, rows, stages["refit"], described, "refit"),
     )
     return replace(prepared, selection=selection)

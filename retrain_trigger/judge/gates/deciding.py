@@ -44,18 +44,18 @@ class Breach:
 class Rows:
     """What is known of the labelled rows, and of those that decide.
 
-    `told` says in a message which rows decide, `windows` is how many more windows of them are needed; `labels` has the rows of each label among them, and `newest_deciding` is
-    the time of their newest. `classes` is the number of classes among all labelled rows, `newest` the time of the
-    newest of all, `delay` how late labels come; None if that is not known. `breached` is the start of the first
-    window that breached, None if no breach is located in time, and `located` says whether any that breached has a
-    labelled row. `began` is the start of the window in which the breach began. Where the rows of the newest windows
-    decide, they are those `after` a time.
+    `told` says in a message which rows decide, and `missing` is how many more windows of them are needed. `labels` has
+    the rows of each label among them, and `newest_deciding` is the time of their newest. `classes` is the number of
+    classes among all labelled rows, `newest` the time of the newest of all, `delay` how late labels come; None if that
+    is not known. `breached` is the start of the first window that breached, None if no breach is located in time, and
+    `located` says whether any that breached has a labelled row. `began` is the start of the window in which the breach
+    began. Where the rows of the newest windows decide, they are those `after` a time.
     """
 
     told: str
     labels: Mapping[str, int]
-    windows: int = 0
-    classes: int = MIN_CLASSES
+    missing: int = 0
+    classes: int
     newest: datetime | None = None
     newest_deciding: datetime | None = None
     delay: Delay | None = None
@@ -109,8 +109,8 @@ def lacking(rows: Rows, asked: Terms, *, forced: bool = False) -> Lack | None:
 
 def _short(rows: Rows, asked: Terms) -> str | None:
     """Say what there is too little of; None if there are windows and rows enough, also to learn from the breach."""
-    if rows.windows:
-        return f"{_windows(rows.windows)} needed that the champion was not trained on (promotion.windows)"
+    if rows.missing:
+        return f"{_windows(rows.missing)} needed that the champion was not trained on (promotion.windows)"
     if rows.count < asked.min_rows:
         return f"{asked.min_rows - rows.count:,} rows more needed {rows.told} (promotion.min_rows {asked.min_rows:,})"
     if rows.after is not None and rows.began is not None and rows.began + asked.window / 2 > rows.after:

@@ -54,7 +54,7 @@ CASES = {
     ),
     "no row of the breach, for long": (replace(ENOUGH, located=False, breached=ago(4.1)), None, ""),
     "too few windows": (
-        replace(ENOUGH, windows=2),
+        replace(ENOUGH, missing=2),
         Chance.COMES,
         "2 more windows of rows needed that the champion was not",
     ),
