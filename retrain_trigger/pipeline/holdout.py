@@ -67,7 +67,7 @@ def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> HoldO
     if last is None:
         return None
     ages, wanted = rows.by_age(length), tick.config.promotion.windows
-    there = math.floor((last - until) / length + SLACK) if until else max(ages) + 1
+    there = max(0, math.floor((last - until) / length + SLACK)) if until else max(ages) + 1
     windows = min(wanted, there)
     while windows < there and sum(ages.get(age, 0) for age in range(windows)) < tick.config.deciding_rows:
         windows += 1

@@ -203,6 +203,13 @@ def test_too_few_rows_in_the_newest_windows_wait(champion: Project) -> None:
     assert champion.trainings() == 1
 
 
+def test_rows_from_before_the_champion_are_no_windows_that_count_against_what_is_needed(champion: Project) -> None:
+    copied(champion, "old.parquet", f"timestamp::TIMESTAMPTZ < '{day(-2.5).isoformat()}'")
+    found = prepared(champion, NEWEST.replace("labelled.parquet", "old.parquet"), at=0.1)
+    assert isinstance(found, Outcome)
+    assert "2 more windows of rows needed that the champion was not trained on" in found.because, found.because
+
+
 def test_as_many_windows_decide_as_hold_enough_rows(champion: Project) -> None:
     found = prepared(champion, NEWEST.replace("min_rows: 200", "min_rows: 500"), at=3)
     assert isinstance(found, prepare.Prepared)
