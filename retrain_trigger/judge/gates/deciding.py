@@ -115,7 +115,7 @@ def _short(rows: Rows, asked: Terms) -> str | None:
         return f"{asked.min_rows - rows.count:,} rows more needed {rows.told} (promotion.min_rows {asked.min_rows:,})"
     if rows.after is not None and rows.began is not None and rows.began + asked.window / 2 > rows.after:
         more = _windows(round((rows.began + asked.window - rows.after) / asked.window))
-        return f"{more} needed: all rows since {policy.stamp(rows.began)}, where the breach began, decide, and a challenger must learn from some"
+        return f"{more} needed: all rows since {policy.stamp(rows.began)}, when the breach began, decide, and a challenger must learn from some"
     return None
 
 

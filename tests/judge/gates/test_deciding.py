@@ -61,12 +61,12 @@ CASES = {
     "a breach that began within the rows that decide": (
         replace(ENOUGH, after=ago(2), began=ago(2)),
         Chance.COMES,
-        "1 more window of rows needed: all rows since 2026-03-18 00:00Z, where the breach began, decide",
+        "1 more window of rows needed: all rows since 2026-03-18 00:00Z, when the breach began, decide",
     ),
     "that breach, and none has come for long": (
         replace(ENOUGH, after=ago(6), began=ago(6), newest=ago(4)),
         Chance.LATE,
-        "where the breach began, decide, and a challenger must learn from some",
+        "when the breach began, decide, and a challenger must learn from some",
     ),
     "a breach that began a window before": (replace(ENOUGH, after=ago(2), began=ago(3)), None, ""),
     "stale": (
