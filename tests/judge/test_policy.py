@@ -179,6 +179,15 @@ def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_
                 assert attempts <= budget.trainings
 
 
+def test_eight_trainings_that_are_spent_at_once_come_back_one_by_one_and_never_more_than_eight() -> None:
+    budget, spent = Budget(8, 30 * DAY, saving=True), Memory(attempts=(Attempt(NOON, Mark()),) * 8)
+    left = [budget_left(spent, budget=budget, now=NOON + days * DAY) for days in (0, 3.7, 3.75, 15, 30, 300)]
+    assert left == [0, 0, 1, 4, 8, 8]
+    assert budget_free(spent, budget=budget, now=NOON) == NOON + 3.75 * DAY
+    rested = Memory(attempts=(Attempt(NOON, Mark()), Attempt(NOON + 300 * DAY, Mark())))
+    assert budget_left(rested, budget=budget, now=NOON + 300 * DAY) == 7
+
+
 @given(st.integers(1, 9), st.integers(1, 60), st.lists(st.integers(1, 2000), max_size=20))
 def test_a_saving_budget_has_all_at_first_and_gets_one_back_each_part_of_its_period(
     trainings: int, days: int, hours: list[int]

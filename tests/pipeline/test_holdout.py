@@ -157,6 +157,16 @@ def test_what_changed_since_the_selection_is_not_gone_on_with(states: States, ch
     assert "changed since the selection" in abandoned["because"]
 
 
+def test_under_other_settings_than_it_began_with_an_attempt_is_given_up(states: States) -> None:
+    project = states.after("training", "unsealed")
+    settings = (project.folder / "config.yaml").read_text()
+    project.write("config.yaml", settings.replace("decide_on: newest", "decide_on: newest, certainty: 51%"))
+    assert project.run(day=3.1).stdout.startswith("waiting: ")
+    abandoned = project.history()[-2]
+    assert abandoned["kind"] == "abandoned"
+    assert "config.yaml changed since the training began" in abandoned["because"]
+
+
 def test_a_refit_that_is_clearly_worse_is_kept_out(states: States) -> None:
     project = states.after("selected")
     newest_decide(project, first="new", again="worse")

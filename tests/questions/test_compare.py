@@ -1,6 +1,7 @@
 """`compare`: two versions on the hold-out and on the logged requests, and nothing is written."""
 
 import json
+import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +66,22 @@ def test_the_newest_version_is_compared_as_in_a_run_and_nothing_is_written(rival
     assert (document["challenger"], document["better"]) == (challenger, True)
     assert document["holdout"]["comparison"] == recorded["comparison"]
     assert document["holdout"]["joint"] == recorded["joint"]
+
+
+def test_where_the_newest_windows_decide_all_rows_count_that_neither_was_trained_on(
+    rivals: Project, tmp_path: Path
+) -> None:
+    project = Project(shutil.copytree(rivals.folder, tmp_path / "project"))
+    settings = (project.folder / "config.yaml").read_text()
+    project.write("config.yaml", settings.replace("decide_on: holdout", "decide_on: newest"))
+    arguments = ("compare", "--now", day(5).isoformat(), "--format", "json")
+    document = json.loads(project.retrain_check(*arguments).stdout)
+    told = re.match(
+        r"neither was trained on these rows: (\d+) are held out, 384 are newer than what both", document["notes"][0]
+    )
+    assert told, document["notes"]
+    assert 150 < int(told[1]) < 300, "two fifths of the rows of three days"
+    assert document["holdout"]["comparison"]["rows"] == int(told[1]) + 384
 
 
 def test_both_answer_the_logged_requests_again_with_and_without_labels(rivals: Project, tmp_path: Path) -> None:
