@@ -11,7 +11,7 @@ from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.entries import Entry, Kind, says
 from retrain_trigger.core.events import Decided, Event, Failed, Promoted, Refused, Sealed, Selected, Told, Training
-from retrain_trigger.core.findings import Finding, Verdict, figures
+from retrain_trigger.core.findings import DRIFT, Finding, Verdict, figures
 from retrain_trigger.core.outcomes import Outcome
 from retrain_trigger.judge import policy
 from retrain_trigger.judge.gates.agreement import Agreement
@@ -288,7 +288,7 @@ def _not_watched(config: Config, outcome: Outcome) -> list[tuple[str, str]]:
     """Return what is not judged, as far as anything was."""
     absent = []
     log = config.logs.predictions is not None
-    if outcome.findings and not any(finding.name == "drift" for finding in outcome.findings):
+    if outcome.findings and not any(finding.name == DRIFT for finding in outcome.findings):
         absent.append(f"drift ({'there is nothing to measure it from' if log else 'the metrics log states none'})")
     if config.data.labelled is None and config.data.holdout_file is None and not log:
         absent.append("challengers (no data.labelled or data.holdout_file: they are sealed, not promoted)")

@@ -27,7 +27,7 @@ from retrain_trigger.config.document import quoted
 from retrain_trigger.config.values import WrongError
 from retrain_trigger.core.records import Json
 from retrain_trigger.judge.metrics import METRICS
-from retrain_trigger.judge.policy import Budget, OnDrift, Patience
+from retrain_trigger.judge.policy import Budget, OnDrift, Patience, Schedule
 from retrain_trigger.logs.record import built_in, normal
 
 CHALLENGER: Final = "challenger.json"
@@ -191,6 +191,7 @@ Text = Annotated[str, values.TEXT]
 Name = Annotated[str | None, values.optional(values.TEXT)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_list)]
 Count = Annotated[int, values.COUNT]
+CountIfAny = Annotated[int | None, values.optional(values.COUNT)]
 Whole = Annotated[int, values.WHOLE]
 Duration = Annotated[timedelta, values.DURATION]
 Horizon = Annotated[timedelta | None, values.HORIZON]
@@ -335,6 +336,13 @@ class Trigger(Section):
     """The wait after a training. It doubles after each refused challenger, up to 30d."""
     budget: Annotated[Budget, values.BUDGET] = default("8 per 30d, saving")
     """At most this many trainings in any period of this length. saving: one comes back after each part of it (3.75d of 8 per 30d), so that what was not spent is there when it is needed."""
+    probe: CountIfAny = None
+    """E.g. 5: also train a challenger after five windows without a breach; the number doubles after each refused challenger. null: only a breach trains."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """How often a training may start."""
+        return Schedule(self.cooldown, self.budget, self.probe)
 
 
 class Drift(Section):

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -14,6 +14,9 @@ Evidence = Document
 """More about a finding, as plain JSON."""
 
 NOTHING: Evidence = MappingProxyType({})
+
+DRIFT = "drift"
+"""The name of the finding that the rows have moved."""
 
 ALERT = "alert"
 """The name of the finding that one window is beyond chance by itself."""
@@ -46,10 +49,28 @@ class Finding:
         if (self.value is None) != (self.verdict is Verdict.UNKNOWN):
             raise ValueError(f"{self.name}: value {self.value} with verdict {self.verdict}")
 
+    @property
+    def acts(self) -> bool:
+        """Whether it retrains by itself: a breach of what does not only warn."""
+        return self.verdict is Verdict.BREACH and not self.warns
+
     @classmethod
     def upgraded(cls, document: Document) -> Document:
         """Return a document of today: in earlier ledgers `warns` is in the evidence."""
         return {"warns": bool(document["evidence"].get("warns", False)), **document}
+
+
+def drifted(finding: Finding) -> frozenset[str]:
+    """Return the columns whose drift breaches; a log that states one number for all columns has one without a name."""
+    return frozenset(finding.evidence.get("breached") or finding.evidence.get("features") or [""])
+
+
+def drifted_alone(findings: Iterable[Finding]) -> frozenset[str]:
+    """Return the columns whose drift acts, if nothing else of the findings does; else none."""
+    acting = [finding for finding in findings if finding.acts]
+    if any(finding.name != DRIFT for finding in acting):
+        return frozenset()
+    return frozenset[str]().union(*map(drifted, acting))
 
 
 def judged(

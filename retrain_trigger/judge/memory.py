@@ -1,11 +1,13 @@
 """The ledger, folded into what judging needs to know of the past."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import TypeVar
 
+from retrain_trigger.core.comparisons import Comparison
 from retrain_trigger.core.entries import Entry, Kind, says
 from retrain_trigger.core.events import (
     Asked,
@@ -21,6 +23,7 @@ from retrain_trigger.core.events import (
     Standing,
     Training,
 )
+from retrain_trigger.core.findings import drifted_alone
 from retrain_trigger.core.measurements import Located, Mark
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.judge import clock
@@ -57,10 +60,14 @@ class Champion:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One training that a decision started; `mark` is the evidence it used up."""
+    """One training that a decision started; `mark` is the evidence it used up.
+
+    `drifted` are the columns whose drift alone started it: none if anything else did.
+    """
 
     at: datetime
     mark: Mark
+    drifted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +102,8 @@ class Memory:
     it began, oldest champion first. `uses` are all comparisons by the rows that decided.
     `asked` is the entry of a version that waits for a person's approval: a later one takes its place, and so does every
     promotion. `shadow` is the challenger that runs beside the champion, `probation` what the champion is held against
-    since a comparison promoted it, `quarantined` the hashes of models that did worse than their predecessor. `standing`
-    and `found_better` are of the latest attempt. `known_as` are the names in the logs of adopted versions, `lives` the
+    since a comparison promoted it, `quarantined` the hashes of models that did worse than their predecessor. `standing`,
+    `found_better` and `closest`, the challenger that came closest to a promotion, are of the latest attempt. `known_as` are the names in the logs of adopted versions, `lives` the
     times of those that were live before they were adopted, up to when they were replaced.
     """
 
@@ -116,12 +123,19 @@ class Memory:
     quarantined: frozenset[str] = frozenset()
     standing: Standing | None = None
     found_better: str | None = None
+    closest: Comparison | None = None
     known_as: Mapping[str, str] = field(default_factory=dict)
     lives: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
         return replace(self, attempts=(*self.attempts, attempt), refusals=self.refusals + 1)
+
+    @property
+    def drifted(self) -> frozenset[str]:
+        """Return the columns whose drift alone has started a training against this champion."""
+        against = self.attempts[-self.refusals :] if self.refusals else ()
+        return frozenset[str]().union(*(attempt.drifted for attempt in against))
 
     def clock(self, now: datetime) -> datetime:
         """Return the later of the clock and the last time seen: a clock set back does not end a cooldown early."""
@@ -220,13 +234,18 @@ def _begun(memory: Memory, entry: Entry[Training]) -> Memory:
     begun = entry.event
     told = {**memory.served, begun.served.version: begun.served} if begun.served else memory.served
     reserved = max(memory.reserved, begun.reserved)
-    memory = replace(memory, reserved=reserved, served=told, standing=begun.standing, found_better=None)
-    return memory if begun.bootstrap else memory.attempted(Attempt(entry.at, _mark(entry)))
+    memory = replace(memory, reserved=reserved, served=told, standing=begun.standing, found_better=None, closest=None)
+    if begun.bootstrap:
+        return memory
+    alone = frozenset[str]() if begun.reason.forced else drifted_alone(begun.reason.findings)
+    return memory.attempted(Attempt(entry.at, _mark(entry), alone))
 
 
 def _used(memory: Memory, entry: Entry[Selected]) -> Memory:
-    """Note which rows have decided."""
-    newest = entry.event.deciding.newest
+    """Note which rows have decided, and which challenger came closest."""
+    newest, scored = entry.event.deciding.newest, [trial.comparison for trial in entry.event.trials]
+    scored = [each for each in scored if not math.isnan(each.difference)]
+    memory = replace(memory, closest=max(scored, key=lambda each: each.difference, default=None))
     return replace(memory, uses=(*memory.uses, Use(entry.run, newest))) if newest else memory
 
 
@@ -304,4 +323,5 @@ def _succeeded(memory: Memory, entry: Entry[Promoted], champion: Champion) -> Me
         asked=None,
         standing=None,
         found_better=None,
+        closest=None,
     )

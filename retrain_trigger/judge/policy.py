@@ -1,13 +1,13 @@
-"""Patience, cooldown and budget: from findings and the past to one decision."""
+"""Patience, cooldown, budget and probe: from findings and the past to one decision."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
-from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.findings import Finding, Verdict, drifted_alone, figures
 from retrain_trigger.judge.memory import Memory
 
 LONGEST_COOLDOWN = timedelta(days=30)
@@ -37,6 +37,18 @@ class Budget(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.trainings} per {length(self.period)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How often a training may start: the wait after one, how many in a period, and the windows between two probes.
+
+    A probe is a training without a breach; None if there are none.
+    """
+
+    cooldown: timedelta
+    budget: Budget
+    probe: int | None = None
 
 
 class OnDrift(StrEnum):
@@ -74,34 +86,26 @@ def decide(
     memory: Memory,
     *,
     now: datetime,
-    cooldown: timedelta,
-    budget: Budget,
+    schedule: Schedule,
+    quiet: int = 0,
 ) -> Decision:
     """Decide from the findings on all that the champion answers for, and on the `fresh` part no attempt has used up.
 
     A breach acts only where the fresh evidence breaches too, the cooldown is over and the budget is not used up; an
-    UNKNOWN never acts and is never healthy. What only warns decides nothing.
+    UNKNOWN never acts and is never healthy. What only warns decides nothing. Without a breach, a probe is due after so
+    many `quiet` windows: those judged since the last training, or since the champion went live.
     """
-    acting = [finding for finding in findings if acts(finding)]
+    acting = [finding for finding in findings if finding.acts]
+    alone = bool(drifted_alone(acting))
+    held = _held_back(memory, schedule, now=memory.clock(now), free=alone)
     if not acting:
-        return _quiet(findings)
+        return _probed(_quiet(findings), memory, schedule.probe, quiet=quiet, held=held is not None)
     seen = "; ".join(finding.because for finding in acting)
-    clock = memory.clock(now)
-    over = cooldown_over(memory, cooldown=cooldown)
-    if over is not None and clock < over:
-        return Decision(Action.WAIT, f"{seen}; cooldown until {stamp(over)} ({_refusals(memory)})", over)
-    free = budget_free(memory, budget=budget, now=clock)
-    if free is not None:
-        spent = f"the budget of {budget.trainings} trainings per {length(budget.period)} is used up"
-        return Decision(Action.WAIT, f"{seen}; {spent} until {stamp(free)}", free)
-    if not any(acts(finding) for finding in fresh):
+    if held is not None:
+        return replace(held, because=f"{seen}; {held.because}")
+    if not any(finding.acts for finding in fresh):
         return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(fresh)}")
     return Decision(Action.RETRAIN, seen)
-
-
-def acts(finding: Finding) -> bool:
-    """Say whether a finding retrains by itself: a breach of what does not only warn."""
-    return finding.verdict is Verdict.BREACH and not finding.warns
 
 
 def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
@@ -111,7 +115,7 @@ def cooldown_over(memory: Memory, *, cooldown: timedelta) -> datetime | None:
     """
     if not memory.attempts:
         return None
-    doublings = min(max(memory.refusals - 1, 0), 16)
+    doublings = min(max(memory.refusals - 1, 0), _MOST_DOUBLINGS)
     doubled: timedelta = min(cooldown * 2**doublings, max(cooldown, LONGEST_COOLDOWN))
     return memory.attempts[-1].at + doubled
 
@@ -128,18 +132,15 @@ def budget_free(memory: Memory, *, budget: Budget, now: datetime) -> datetime | 
     """
     if budget.saving:
         return _saved_up(memory, budget=budget, now=now)
-    recent = [attempt.at for attempt in memory.attempts if attempt.at > now - budget.period]
-    if len(recent) < budget.trainings:
-        return None
-    return recent[-budget.trainings] + budget.period
+    recent = _recent(memory, budget=budget, now=now)
+    return None if len(recent) < budget.trainings else recent[-budget.trainings] + budget.period
 
 
 def budget_left(memory: Memory, *, budget: Budget, now: datetime) -> int:
     """Return how many trainings the budget allows now."""
     if budget.saving:
         return int(_saved(memory, budget=budget, now=now) + _WHOLE)
-    recent = [attempt for attempt in memory.attempts if attempt.at > now - budget.period]
-    return max(0, budget.trainings - len(recent))
+    return max(0, budget.trainings - len(_recent(memory, budget=budget, now=now)))
 
 
 def stamp(at: datetime) -> str:
@@ -165,14 +166,24 @@ def length(period: timedelta) -> str:
     return f"{seconds}s"
 
 
+_MOST_DOUBLINGS = 16
 _WHOLE = 1e-9
 """What a training that was saved up over days may lack, whatever binary fractions make of it."""
+
+
+def _costly(memory: Memory) -> list[datetime]:
+    """Return when there were trainings that the budget pays for: drift alone starts but one for each column, and is free."""
+    return [attempt.at for attempt in memory.attempts if not attempt.drifted]
+
+
+def _recent(memory: Memory, *, budget: Budget, now: datetime) -> list[datetime]:
+    return [at for at in _costly(memory) if at > now - budget.period]
 
 
 def _saved(memory: Memory, *, budget: Budget, now: datetime) -> float:
     """Return the trainings that are saved up at a time, a part of one too: at most all, one less after each attempt."""
     each, saved = budget.period / budget.trainings, float(budget.trainings)
-    for spent, until in pairwise([*(attempt.at for attempt in memory.attempts), now]):
+    for spent, until in pairwise([*_costly(memory), now]):
         saved = min(budget.trainings, max(0.0, saved - 1) + (until - spent) / each)
     return saved
 
@@ -181,6 +192,40 @@ def _saved_up(memory: Memory, *, budget: Budget, now: datetime) -> datetime | No
     """Return when one training is saved up; None if one is now."""
     saved = _saved(memory, budget=budget, now=now)
     return None if saved >= 1 - _WHOLE else now + (1 - saved) * (budget.period / budget.trainings)
+
+
+def _held_back(memory: Memory, schedule: Schedule, *, now: datetime, free: bool) -> Decision | None:
+    """Return the wait for the end of the cooldown, or for the budget; None if a training may start now.
+
+    One that is `free` needs no budget.
+    """
+    over = cooldown_over(memory, cooldown=schedule.cooldown)
+    if over is not None and now < over:
+        return Decision(Action.WAIT, f"cooldown until {stamp(over)} ({_refusals(memory)})", over)
+    until = None if free else budget_free(memory, budget=schedule.budget, now=now)
+    if until is None:
+        return None
+    return Decision(
+        Action.WAIT,
+        f"the budget of {schedule.budget.trainings} trainings per {length(schedule.budget.period)} is used up until {stamp(until)}",
+        until,
+    )
+
+
+def _probed(decision: Decision, memory: Memory, every: int | None, *, quiet: int, held: bool) -> Decision:
+    """Turn a decision that needs nothing into a probe that is due; one that is not is told in how many windows it is."""
+    if every is None or decision.action in {Action.WAIT, Action.UNKNOWN}:
+        return decision
+    due = every * 2 ** min(memory.refusals, _MOST_DOUBLINGS)
+    asked = f"trigger.probe {every}" + (", doubled after each refusal" if memory.refusals else "")
+    if quiet < due:
+        left = due - quiet
+        told = f"the next probe is due in {left:,} {'window' if left == 1 else 'windows'} ({asked})"
+        return replace(decision, because=f"{decision.because}; {told}")
+    if held:
+        return decision
+    since = "training" if memory.refusals else "promotion"
+    return Decision(Action.RETRAIN, f"{decision.because}; probe: {quiet:,} windows since the last {since} ({asked})")
 
 
 def _new(fresh: Sequence[Finding]) -> str:
@@ -209,4 +254,8 @@ def _refusals(memory: Memory) -> str:
     if memory.refusals == 0:
         return "the last training was promoted"
     times = "once" if memory.refusals == 1 else f"{memory.refusals} times"
-    return f"tried {times} since the last promotion, champion kept"
+    told = f"tried {times} since the last promotion, champion kept"
+    if memory.closest is None:
+        return told
+    challenger, champion = figures(memory.closest.challenger, memory.closest.champion)
+    return f"{told}; the best challenger of the last try scored {challenger}, the champion {champion}"

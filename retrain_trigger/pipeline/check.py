@@ -9,7 +9,7 @@ from itertools import islice, takewhile
 from retrain_trigger.config.load import Config
 from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.events import Said
-from retrain_trigger.core.findings import Finding, Verdict, unknown
+from retrain_trigger.core.findings import DRIFT, Finding, Verdict, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.cells import summed
 from retrain_trigger.counts.histograms import Histogram, Reference, Watched
@@ -74,6 +74,7 @@ class _Case:
     """
 
     config: Config
+    past: Memory
     observed: Observed
     measurements: Sequence[Measurement]
     windows: Sequence[WindowCounts]
@@ -111,6 +112,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     judgeable = usable.usable(config, windows)
     case = _Case(
         config=config,
+        past=past,
         observed=observed,
         measurements=measurements,
         windows=judgeable,
@@ -120,7 +122,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         now=now,
         spoilt=usable.newest_spoilt(config, windows),
     )
-    findings = (*_checked(case), *_warned(case, past))
+    findings = (*_checked(case), *_warned(case))
     fresh: tuple[Finding, ...] = ()
     spare = case
     if any(finding.verdict is Verdict.BREACH for finding in findings):
@@ -131,10 +133,10 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         fresh,
         past,
         now=now,
-        cooldown=config.trigger.cooldown,
-        budget=config.trigger.budget,
+        schedule=config.trigger.schedule,
+        quiet=len(memory.unspent(measurements, past)) if config.trigger.probe else 0,
     )
-    acting, acting_still = ([each for each in found if policy.acts(each)] for found in (findings, fresh))
+    acting, acting_still = ([each for each in found if each.acts] for found in (findings, fresh))
     proved = [each for each in acting if each.evidence.get("rule") == "sequential"]
 
     def breach() -> Breach:
@@ -180,8 +182,7 @@ def _checked(case: _Case) -> tuple[Finding, ...]:
     logged = detection.drift_log(case.config, case.measurements, case.config.trigger.patience)
     logged = logged and drifting.explained_log(case.config, logged, case.measurements)
     moved = _moved(case) or logged
-    if moved is not None and drifting.decides(case.config, labelled=case.observed.labelled) is policy.OnDrift.WARN:
-        moved = replace(moved, warns=True)
+    moved = moved and drifting.weighed(case.config, moved, case.past, labelled=case.observed.labelled)
     found = (_performed(case), moved)
     return tuple(finding for finding in found if finding is not None)
 
@@ -202,14 +203,14 @@ def served(observed: Observed, past: Memory) -> Said | None:
     )
 
 
-def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
+def _warned(case: _Case) -> tuple[Finding, ...]:
     """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
     slices = sliced(config, windows, positive=observed.positive, memo=case.memo.folds) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
     found = list(
         feedback.check(
-            exposed, _champions(observed, past), positive=observed.positive, min_rows=config.trigger.min_rows
+            exposed, _champions(observed, case.past), positive=observed.positive, min_rows=config.trigger.min_rows
         )
     )
     unlabelled = [window for window in windows if window.coverage < config.trigger.label_coverage and window.scores]
@@ -229,7 +230,7 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
             )
         )
     sequential = bool(case.measurements) and _sequential(config, case.measurements)
-    alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
+    alert = detection.alert(config, case.measurements, case.past, case.memo.folds) if sequential else None
     return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 
@@ -311,7 +312,7 @@ def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Iterator[
 def _moved(case: _Case) -> Finding | None:
     """Judge how far the latest window has moved; None if there is nothing to measure it from."""
     if case.spoilt and case.observed.reference:
-        return unknown("drift", case.spoilt)
+        return unknown(DRIFT, case.spoilt)
     if not case.windows or not case.observed.reference:
         return None
     finding = _moved_in(case, case.windows[-1])
@@ -388,8 +389,8 @@ def _began(case: _Case, finding: Finding) -> datetime | None:
         stretch = evidence.folded(detection.begin(config), case.measurements, case.memo.folds).stretch_windows
         return next(islice(_looked_at(config, case.measurements), stretch - 1, None)).at
     if finding.evidence.get("rule") == "point":
-        carrying = [each for each in case.measurements if each.drift or finding.name != "drift"]
-        breaches = detection.drifts if finding.name == "drift" else detection.misses
+        carrying = [each for each in case.measurements if each.drift or finding.name != DRIFT]
+        breaches = detection.drifts if finding.name == DRIFT else detection.misses
         return _first_of_run(carrying[-STANDING:], partial(breaches, config), config.trigger.patience).at
     return _moved_since(case)
 

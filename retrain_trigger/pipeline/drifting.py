@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.findings import DRIFT, Finding, Verdict, drifted
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.histograms import Reference
 from retrain_trigger.counts.windows import WindowCounts
@@ -39,6 +39,18 @@ def decides(config: Config, *, labelled: bool) -> OnDrift:
     return OnDrift.WARN if known else OnDrift.RETRAIN
 
 
+def weighed(config: Config, moved: Finding, past: Memory, *, labelled: bool) -> Finding:
+    """Let drift only warn where the settings say so, and where it has started a training against this champion already."""
+    if decides(config, labelled=labelled) is OnDrift.WARN:
+        return replace(moved, warns=True)
+    if not moved.acts or not drifted(moved) <= past.drifted:
+        return moved
+    because = (
+        f"{moved.because}; this drift has started a training already, and the champion was kept: now it only warns"
+    )
+    return replace(moved, warns=True, because=because)
+
+
 def changed(config: Config, findings: Sequence[Finding], past: Memory, *, labelled: bool) -> Iterator[str]:
     """Say, in the first run after an older version decided, that drift no longer retrains where it did.
 
@@ -46,7 +58,7 @@ def changed(config: Config, findings: Sequence[Finding], past: Memory, *, labell
     """
     older = past.last_decision is not None and past.last_decision.on_drift is None
     automatic = config.trigger.on_drift is OnDrift.AUTO and decides(config, labelled=labelled) is OnDrift.WARN
-    if older and automatic and any(finding.name == "drift" for finding in findings):
+    if older and automatic and any(finding.name == DRIFT for finding in findings):
         yield (
             f"drift only warns from this version on, since {config.metric} is measured as well (trigger.on_drift: auto); "
             "earlier versions retrained on it, and `trigger: {on_drift: retrain}` still does"

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import PromotionError
-from retrain_trigger.core.findings import Finding
+from retrain_trigger.core.findings import Finding, drifted_alone
 from retrain_trigger.core.measurements import Mark, Measurement
 from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.judge.memory import Attempt, Champion, Memory
@@ -93,7 +93,7 @@ def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
         yield Step(moment.where, moment.at, judgement.findings, judgement.decision)
         if judgement.decision.action is Action.RETRAIN:
             used = Mark(moment.mark.at, dict(moment.mark.ends))
-            past = past.attempted(Attempt(moment.now, used))
+            past = past.attempted(Attempt(moment.now, used, drifted_alone(judgement.findings)))
 
 
 def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Moment]:

@@ -1,10 +1,12 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrain_trigger.core.comparisons import Comparison, Trial
 from retrain_trigger.core.entries import EVENTS, Entry, Kind, entry
 from retrain_trigger.core.events import (
     Compared,
@@ -13,15 +15,20 @@ from retrain_trigger.core.events import (
     Promoted,
     Promoting,
     Quarantined,
+    Reason,
     Sealed,
     Staged,
     Standing,
     Training,
 )
+from retrain_trigger.core.findings import at_least, below, unknown
 from retrain_trigger.core.measurements import Mark, Measurement
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.judge.gates.bootstrap import compare
 from retrain_trigger.judge.memory import Champion, Memory, answered_for, fold, unspent
+from retrain_trigger.judge.metrics import Measure
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -237,3 +244,37 @@ def test_a_shadow_lasts_until_its_attempt_ends() -> None:
     for ends in (Kind.KEPT, Kind.ABANDONED, Kind.PROMOTED):
         ended = entry(event("second", ends), at=MONDAY + 2 * DAY, run="second")
         assert fold([*entries, ended]).shadow is None
+
+
+def test_columns_are_remembered_whose_drift_alone_started_a_training_until_a_promotion() -> None:
+    moved = below("drift", 0.4, 0.2, limit_name="drift_threshold", evidence={"breached": ["age", "sum"]})
+    fell = at_least("f1", 0.8, 0.85, limit_name="performance_threshold")
+    warned, lost = replace(fell, warns=True), unknown("f1", "no label has come")
+    for findings, forced, columns in (
+        ((moved,), False, {"age", "sum"}),
+        ((moved, warned, lost), False, {"age", "sum"}),
+        ((moved, fell), False, set()),
+        ((moved,), True, set()),
+        ((replace(moved, warns=True), fell), False, set()),
+        ((replace(moved, evidence={"features": ["f"]}),), False, {"f"}),
+        ((replace(moved, evidence={"features": []}),), False, {""}),
+    ):
+        reason = Reason(because="drift", forced=forced, findings=findings)
+        begun = [*written(*FIRST), *told(("second", Training(reason=reason)))]
+        assert fold(begun).drifted == columns, findings
+    assert fold([*begun, *written(("second", Kind.PROMOTED))]).drifted == set()
+
+
+def test_the_challenger_that_came_closest_is_that_of_the_last_attempt() -> None:
+    trials = tuple(Trial(version=str(gain), comparison=scored(gain), gates=()) for gain in (0, 6, 3))
+    compared = Compared(because="of this", verdict=None, champion="first", trials=trials)
+    entries = [*written(*FIRST), *told(("second", Training()), ("second", compared))]
+    assert fold(entries).closest == scored(6)
+    assert fold([*entries, *told(("third", Training()))]).closest is None
+    assert fold([*entries, *told(("second", event("second", Kind.PROMOTED)))]).closest is None
+
+
+def scored(gain: int) -> Comparison:
+    """Compare a challenger that alone is right on so many rows."""
+    joint = JointCounts({("1", "0", "1"): gain, ("0", "0", "0"): 90})
+    return compare(joint, Measure("accuracy"), certainty=0.95, challengers=1, seed=1)

@@ -7,10 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.core.findings import Finding, Verdict, at_least, below, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, below, drifted_alone, unknown
 from retrain_trigger.core.measurements import Mark
+from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.judge.gates.bootstrap import compare
 from retrain_trigger.judge.memory import Attempt, Memory
-from retrain_trigger.judge.policy import Action, Budget, Decision, budget_free, budget_left, cooldown_over, decide
+from retrain_trigger.judge.metrics import Measure
+from retrain_trigger.judge.policy import (
+    Action,
+    Budget,
+    Decision,
+    Schedule,
+    budget_free,
+    budget_left,
+    cooldown_over,
+    decide,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -36,14 +48,16 @@ def decided(
     past: Memory | None = None,
     now: datetime = NOON,
     budget: Budget = BUDGET,
+    probe: int | None = None,
+    quiet: int = 0,
 ) -> Decision:
     return decide(
         findings,
         findings if fresh is None else fresh,
         past or Memory(),
         now=now,
-        cooldown=24 * HOUR,
-        budget=budget,
+        schedule=Schedule(24 * HOUR, budget, probe),
+        quiet=quiet,
     )
 
 
@@ -169,14 +183,15 @@ def test_trainings_keep_the_cooldown_and_the_budget_whatever_clock_and_findings_
     settings: tuple[timedelta, Budget], ticks: Sequence[tuple[timedelta, Sequence[Finding], bool]]
 ) -> None:
     cooldown, budget = settings
-    starts = played(settings, ticks)
-    assert all(later - earlier >= cooldown for earlier, later in pairwise(starts))
+    attempts = played(settings, ticks)
+    assert all(later.at - earlier.at >= cooldown for earlier, later in pairwise(attempts))
+    starts = [attempt.at for attempt in attempts if not attempt.drifted]
     for number, start in enumerate(starts):
-        for attempts, other in enumerate(starts[number:], 1):
+        for started, other in enumerate(starts[number:], 1):
             if budget.saving:
-                assert attempts <= budget.trainings * (1 + (other - start) / budget.period) + 1e-6
+                assert started <= budget.trainings * (1 + (other - start) / budget.period) + 1e-6
             elif other < start + budget.period:
-                assert attempts <= budget.trainings
+                assert started <= budget.trainings
 
 
 def test_eight_trainings_that_are_spent_at_once_come_back_one_by_one_and_never_more_than_eight() -> None:
@@ -211,25 +226,74 @@ def test_a_saving_budget_has_all_at_first_and_gets_one_back_each_part_of_its_per
 def test_a_standing_breach_is_tried_less_and_less(settings: tuple[timedelta, Budget], hours: int) -> None:
     cooldown, _ = settings
     breached = [(HOUR, [BAD], False)] * hours
-    starts = played((cooldown, Budget(1000, DAY)), breached)
+    starts = [attempt.at for attempt in played((cooldown, Budget(1000, DAY)), breached)]
     pauses = [later - earlier for earlier, later in pairwise(starts)]
     assert len(starts) >= 1
     assert all(later == 2 * earlier for earlier, later in pairwise(pauses))
 
 
+@pytest.mark.parametrize(
+    ("quiet", "refusals", "action", "said"),
+    [
+        (4, 0, Action.HEALTHY, "the next probe is due in 1 window (trigger.probe 5)"),
+        (5, 0, Action.RETRAIN, "probe: 5 windows since the last promotion (trigger.probe 5)"),
+        (9, 1, Action.HEALTHY, "the next probe is due in 1 window (trigger.probe 5, doubled after each refusal)"),
+        (
+            10,
+            1,
+            Action.RETRAIN,
+            "probe: 10 windows since the last training (trigger.probe 5, doubled after each refusal)",
+        ),
+        (37, 3, Action.HEALTHY, "the next probe is due in 3 windows (trigger.probe 5, doubled after each refusal)"),
+    ],
+)
+def test_a_probe_is_due_after_quiet_windows_twice_as_many_after_each_refusal(
+    quiet: int, refusals: int, action: Action, said: str
+) -> None:
+    past = tried(*[1000] * refusals, refusals=refusals)
+    found = decided(GOOD, past=past, probe=5, quiet=quiet)
+    assert found == Decision(action, f"{GOOD.because}; {said}")
+
+
+def test_a_probe_that_is_due_waits_for_cooldown_and_budget_and_for_what_can_be_judged() -> None:
+    assert decided(GOOD, past=tried(23), probe=1, quiet=1000) == decided(GOOD)
+    assert decided(GOOD, past=tried(*[48] * 4), probe=1, quiet=1000) == decided(GOOD)
+    assert decided(GOOD, past=tried(48), probe=1, quiet=1000).action is Action.RETRAIN
+    assert decided(LOST, probe=1, quiet=1000) == decided(LOST)
+    assert decided(GOOD, WARNED, probe=1, quiet=1000).action is Action.RETRAIN
+    assert decided(GOOD, quiet=1000) == decided(GOOD)
+
+
+def test_a_training_that_drift_alone_started_costs_no_budget() -> None:
+    dear, free = tried(48, 47, 46, 45, refusals=0), tried(48, 47, 46, 45, refusals=0)
+    free = replace(free, attempts=tuple(replace(each, drifted=frozenset({"age"})) for each in free.attempts))
+    assert decided(BAD, past=dear).action is Action.WAIT
+    assert decided(BAD, past=free).action is Action.RETRAIN
+    assert decided(GOOD, MOVED, past=dear).action is Action.RETRAIN
+    assert decided(BAD, MOVED, past=dear).action is Action.WAIT
+    assert budget_left(free, budget=BUDGET, now=NOON) == 4
+
+
+def test_a_cooldown_tells_the_scores_of_the_challenger_that_came_closest() -> None:
+    joint = JointCounts({("1", "0", "1"): 9, ("0", "1", "0"): 1, ("0", "0", "0"): 90})
+    found = compare(joint, Measure("accuracy"), certainty=0.95, challengers=1, seed=1)
+    decision = decided(BAD, past=replace(tried(1), closest=found))
+    assert "champion kept; the best challenger of the last try scored 1, the champion 0.9" in decision.because
+
+
 def played(
     settings: tuple[timedelta, Budget], ticks: Iterable[tuple[timedelta, Sequence[Finding], bool]]
-) -> list[datetime]:
-    """Tick on, all evidence always fresh; return when trainings started, in the time that the ledger keeps."""
+) -> list[Attempt]:
+    """Tick on, all evidence always fresh; return the attempts, dated in the time that the ledger keeps."""
     cooldown, budget = settings
-    past, now, starts = Memory(), NOON, []
+    past, now, attempts = Memory(), NOON, []
     for step, findings, promoted in ticks:
         now += step
         at = past.clock(now)
-        decision = decide(findings, findings, past, now=now, cooldown=cooldown, budget=budget)
+        decision = decide(findings, findings, past, now=now, schedule=Schedule(cooldown, budget))
         past = replace(past, last_seen=at)
         if decision.action is Action.RETRAIN:
-            starts.append(at)
-            past = past.attempted(Attempt(at, Mark()))
+            attempts.append(Attempt(at, Mark(), drifted_alone(findings)))
+            past = past.attempted(attempts[-1])
             past = replace(past, refusals=0) if promoted else past
-    return starts
+    return attempts

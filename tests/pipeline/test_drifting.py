@@ -9,17 +9,18 @@ import pytest
 from retrain_trigger.config import load as settings
 from retrain_trigger.core.events import Decided
 from retrain_trigger.core.findings import Finding, Verdict
-from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.core.measurements import Mark, Measurement
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.histograms import Bins, Histogram, Watched
 from retrain_trigger.counts.windows import WindowCounts
-from retrain_trigger.judge.memory import Memory
-from retrain_trigger.judge.policy import OnDrift
+from retrain_trigger.judge.memory import Attempt, Memory
+from retrain_trigger.judge.policy import Action, OnDrift
 from retrain_trigger.pipeline import drifting
 from retrain_trigger.pipeline.check import Judgement, Observed, judged
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BINS = Bins.numeric([float(edge) for edge in range(1, 10)], [], low=0.0, high=10.0)
+NOTHING_YET = Memory()
 SAME, MOVED = (*[50] * 10, 0), (*[20] * 5, *[80] * 5, 0)
 BEYOND, BELOW = (*[0] * 9, 500, 0), (500, *[0] * 10)
 
@@ -43,7 +44,14 @@ def test_drift_retrains_where_it_is_all_there_is_or_where_the_settings_say_so(
     assert drifting.decides(settings.defaults(overrides), labelled=labelled) is does
 
 
-def found(days: int, *, latest: tuple[int, ...] = MOVED, usual: tuple[int, ...] = MOVED, ignore: str = "") -> Judgement:
+def found(
+    days: int,
+    *,
+    latest: tuple[int, ...] = MOVED,
+    usual: tuple[int, ...] = MOVED,
+    ignore: str = "",
+    past: Memory = NOTHING_YET,
+) -> Judgement:
     """Judge so many days of a prediction log with the columns `seq`, as given, and `age`, which never moves."""
     windows = [
         WindowCounts(
@@ -58,7 +66,7 @@ def found(days: int, *, latest: tuple[int, ...] = MOVED, usual: tuple[int, ...] 
     ]
     reference = {name: Watched(BINS, Histogram((*[500] * 10, 0))) for name in ("seq", "age")}
     config = settings.defaults(["logs.predictions=p.jsonl", f"drift.ignore=[{ignore}]"])
-    return judged(config, Observed(windows=windows, reference=reference), Memory(), now=START + timedelta(days=days))
+    return judged(config, Observed(windows=windows, reference=reference), past, now=START + timedelta(days=days))
 
 
 def drift_of(judgement: Judgement) -> Finding:
@@ -72,6 +80,20 @@ def test_a_column_that_breaches_in_every_window_of_a_month_is_named_with_the_key
     assert "`drift: {ignore: [seq]}` leaves it out" in finding.because
     assert "every window" not in drift_of(found(29)).because
     assert "every window" not in drift_of(found(40, usual=SAME)).because
+
+
+def test_drift_alone_starts_one_training_for_each_column_until_a_promotion() -> None:
+    assert found(3).decision.action is Action.RETRAIN
+    tried = Memory().attempted(Attempt(START + timedelta(days=1), Mark(), frozenset({"seq"})))
+    again = found(3, past=tried)
+    assert again.decision.action is not Action.RETRAIN
+    assert (
+        "this drift has started a training already, and the champion was kept: now it only warns"
+        in drift_of(again).because
+    )
+    other = Memory().attempted(Attempt(START + timedelta(days=1), Mark(), frozenset({"age"})))
+    assert found(3, past=other).decision.action is Action.RETRAIN
+    assert found(3, past=replace(tried, refusals=0)).decision.action is Action.RETRAIN
 
 
 @pytest.mark.parametrize("latest", [BEYOND, BELOW])

@@ -28,6 +28,24 @@ def test_a_better_challenger_is_promoted_and_then_found_healthy(champion: Projec
     assert champion.run(day=5).stdout.startswith("healthy: ")
 
 
+def test_a_probe_trains_without_a_breach_and_doubles_its_pause_where_the_champion_is_kept(champion: Project) -> None:
+    settings = (champion.folder / "config.yaml").read_text().replace("0.85", "0.60")
+    champion.write("config.yaml", settings + "trigger: {probe: 4, cooldown: 1h}\n")
+    champion.trains("slight")
+    assert "the next probe is due in 1 window (trigger.probe 4)" in champion.run(day=3).stdout
+    champion.log(0.7, since=day(3))
+    kept = champion.run(day=4).stdout
+    assert kept.startswith("kept: f1 0.7 is at or above performance_threshold 0.6")
+    assert "probe: 4 windows since the last promotion (trigger.probe 4)" in kept
+    champion.log(*[0.7] * 7, since=day(4))
+    assert "due in 1 window (trigger.probe 4, doubled after each refusal)" in champion.run(day=11).stdout
+    champion.trains("new")
+    champion.log(0.7, since=day(11))
+    assert champion.run(day=12).stdout.startswith("promoted: ")
+    champion.log(*[0.95] * 3, since=day(13))
+    assert "the next probe is due in 1 window (trigger.probe 4)" in champion.run(day=16).stdout
+
+
 @pytest.mark.parametrize(
     ("column", "why"),
     [

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from retrain_trigger.core.findings import Finding, Verdict, below, figures, noted, unknown
+from retrain_trigger.core.findings import DRIFT, Finding, Verdict, below, figures, noted, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Document, Json
 from retrain_trigger.counts.histograms import Bins, Histogram, Reference, Watched
@@ -55,7 +55,7 @@ def check(
     }
     if not moves:
         few = f"{rows:,} rows are fewer than trigger.min_rows {min_rows:,}"
-        return unknown("drift", few if rows else "no row was counted", limit=threshold, evidence=evidence)
+        return unknown(DRIFT, few if rows else "no row was counted", limit=threshold, evidence=evidence)
     significant = holm({name: move.p for name, move in moves.items()}, level=1 / false_alarm_every)
     ranked = sorted(moves.items(), key=lambda item: (-item[1].value, item[0]))
     breached = [name for name, move in ranked if move.value >= threshold and name in significant]
@@ -80,12 +80,12 @@ def check_logged(
     def judge(measurement: Measurement, note: str) -> Finding:
         rows = stated_rows(measurement)
         if rows is not None and rows < min_rows:
-            return too_few_rows("drift", rows, min_rows, limit=threshold, note=note)
+            return too_few_rows(DRIFT, rows, min_rows, limit=threshold, note=note)
         return _furthest(measurement.drift, threshold, note)
 
     # From the end, and no more than needed: a replay asks at every line of a long log.
     carrying = list(islice((each for each in reversed(measurements) if each.drift), patience.of))[::-1]
-    return point_rule("drift", carrying, judge, patience=patience) if carrying else None
+    return point_rule(DRIFT, carrying, judge, patience=patience) if carrying else None
 
 
 def psi(reference: Histogram, window: Histogram, bins: Bins) -> float:
@@ -244,7 +244,7 @@ def _verdict(
     else:
         return _by_chance(name, move, threshold, note, evidence)
     return below(
-        "drift",
+        DRIFT,
         move.value,
         threshold,
         limit_name="drift_threshold",
@@ -257,7 +257,7 @@ def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Do
     seen, allowed = figures(move.value, threshold)
     because = f"drift {seen} reaches drift_threshold {allowed}, not proven yet: it may be chance ({name}, p {move.p:.2g}; {note})"
     return Finding(
-        name="drift",
+        name=DRIFT,
         verdict=Verdict.PASS,
         value=move.value,
         limit=threshold,
@@ -271,10 +271,10 @@ def _furthest(drift: Mapping[str, float | None], threshold: float, note: str) ->
     moved = sorted(((-value, feature) for feature, value in known.items() if value >= threshold))
     lost = sorted(drift.keys() - known.keys())
     if lost and not moved:
-        return unknown("drift", noted(f"drift{_of(lost)} is not a number", note), limit=threshold)
+        return unknown(DRIFT, noted(f"drift{_of(lost)} is not a number", note), limit=threshold)
     named = _named([(feature, -value) for value, feature in moved if feature], threshold)
     return below(
-        "drift",
+        DRIFT,
         max(known.values()),
         threshold,
         limit_name="drift_threshold",
