@@ -131,9 +131,10 @@ def simulate(
 
     config = _settings(show, path, overrides, optional=True)
     if config.file is None:
+        threshold = "auto" if config.performance_threshold is None else f"{config.performance_threshold:g}"
         to_stderr(
-            f"no config.yaml here: performance_threshold {config.performance_threshold:g} and drift_threshold "
-            f"{config.drift_threshold:g}, everything else by default"
+            f"no config.yaml here: performance_threshold {threshold} and drift_threshold {config.drift_threshold:g}, "
+            f"everything else by default"
         )
         if not logs:
             raise UsageError("name a metrics log: retrain-check simulate --log FILE")

@@ -81,11 +81,14 @@ def replay_lines(replay: Replay, config: Config, *, verbose: bool) -> list[str]:
             lines += [f"{'':<17}  {warning}" for warning in warning_lines(steps[0].findings)]
         if len(steps) > 1 and steps[0].decision.action is not Action.HEALTHY:
             lines.append(f"{'':<17}  and so for {len(steps) - 1} more, to {_when(steps[-1])}")
-    total, triggers = len(replay.steps), replay.count(Action.RETRAIN)
+    total, triggers, waits = len(replay.steps), replay.count(Action.RETRAIN), replay.count(Action.WAIT)
+    breaches = sum(
+        step.decision.action is Action.WAIT and any(finding.acts for finding in step.findings) for step in replay.steps
+    )
     counted = (
         f"{_plural(total, 'measurement')} of {config.metric}: {_plural(triggers, 'retraining')}, "
-        f"{_plural(replay.count(Action.WAIT), 'breach', 'breaches')} waited, {replay.count(Action.WATCH)} watched, "
-        f"{replay.count(Action.UNKNOWN)} unknown"
+        f"{_plural(breaches, 'breach', 'breaches')} waited, {replay.count(Action.WATCH)} watched, "
+        f"{replay.count(Action.UNKNOWN) + waits - breaches} unknown"
     )
     lines += [counted, *_slices_warned(replay)]
     if triggers:
@@ -131,6 +134,9 @@ def _standing(config: Config, past: Memory) -> list[tuple[str, str]]:
     clock = past.last_seen
     if clock is not None:
         rows.append(("last run", policy.stamp(clock)))
+    if config.performance_threshold is None and past.champion is not None:
+        own = [limit.because for limit in past.limits if limit.version == past.champion.version]
+        rows += [("threshold", because) for because in own[-1:]]
     over = policy.cooldown_over(past, cooldown=config.trigger.cooldown)
     if over is not None and clock is not None and clock < over:
         rows.append(("cooldown", f"until {policy.stamp(over)}"))

@@ -72,7 +72,7 @@ class Config(Section):
     direction: Annotated[Direction, values.one_of(Direction)] = default("higher_is_better")
     """Set lower_is_better for a metric that falls as it improves; rmse and other errors need it."""
     performance_threshold: Threshold
-    """The metric must not fall below this (or rise above it, if lower is better)."""
+    """The metric must not fall below this (or rise above it, if lower is better). auto: what the champion scored on the rows that decided its promotion, or in its first five windows, less promotion.margin."""
     drift_threshold: Distance = default(0.20)
     """Drift of a column that reaches this is a breach: the PSI that is measured, or the drift that the metrics log states."""
     positive: Label = None
@@ -170,9 +170,9 @@ class Config(Section):
 
     @field_validator("performance_threshold")
     @classmethod
-    def _is_reachable(cls, value: float, info: ValidationInfo) -> float:
+    def _is_reachable(cls, value: float | None, info: ValidationInfo) -> float | None:
         metric = info.data.get("metric")
-        if is_bounded(metric) and not 0 <= value <= 1:
+        if value is not None and is_bounded(metric) and not 0 <= value <= 1:
             raise WrongError(f"is {value:.12g}, but {metric} is between 0 and 1; write 0.85 or 85%")
         return value
 
@@ -193,6 +193,12 @@ class Config(Section):
         if "decide_on" in value.model_fields_set and value.decide_on is DecideOn.NEWEST and data and data.holdout_file:
             raise WrongError("with decide_on: newest goes without data.holdout_file, which always decides; keep one")
         return value
+
+    @property
+    def threshold(self) -> float:
+        """`performance_threshold` as a number; if it is auto, that of settings in which it has been resolved."""
+        assert self.performance_threshold is not None
+        return self.performance_threshold
 
     @property
     def decide_on(self) -> DecideOn:

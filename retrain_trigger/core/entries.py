@@ -39,6 +39,7 @@ class Kind(StrEnum):
     REMOVING = "removing"
     REMOVED = "removed"
     MENDED = "clock mended"
+    LIMITED = "threshold"
 
 
 EVENTS: Final[Mapping[Kind, type[Event]]] = {
@@ -62,6 +63,7 @@ EVENTS: Final[Mapping[Kind, type[Event]]] = {
     Kind.REMOVING: events.Removing,
     Kind.REMOVED: events.Removed,
     Kind.MENDED: events.Mended,
+    Kind.LIMITED: events.Limited,
 }
 """What an entry of each kind says."""
 

@@ -80,11 +80,21 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a model scored by a metric; `on` says on which rows."""
+
+    metric: str
+    value: float
+    on: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grounds:
     """How it came to a promotion.
 
     `by` is who says so: gate, shadow, approval, bootstrap, adopt, hand, rollback or probation. `quarantined` is what it
-    takes the place of for good. An adopted model is live `since` then, and `known_as` that name in the logs.
+    takes the place of for good. An adopted model is live `since` then, and `known_as` that name in the logs. `score` is
+    that of a first champion, on rows held out of its training.
     """
 
     by: str
@@ -92,6 +102,7 @@ class Grounds:
     quarantined: Quarantined | None = field(default=None, metadata=SPARSE)
     since: datetime | None = field(default=None, metadata=SPARSE)
     known_as: str | None = field(default=None, metadata=SPARSE)
+    score: Score | None = field(default=None, metadata=SPARSE)
 
     def leading_to(self, event: type[Promotion], **more: Any) -> Promotion:
         """Return an event of a promotion on these grounds."""
@@ -293,3 +304,15 @@ class Mended(Told):
     """What was stamped later counts from now; `pointer` is that of a champion which the ledger had not heard of."""
 
     pointer: Pointer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limited(Told):
+    """The threshold of a champion, which the settings of this digest leave to its `score`; `origin` says where that is from."""
+
+    version: str
+    metric: str
+    score: float
+    threshold: float
+    origin: str
+    config: str

@@ -8,15 +8,17 @@ from itertools import takewhile
 from typing import TypeVar
 
 from retrain_trigger.core.comparisons import Comparison
-from retrain_trigger.core.entries import Entry, Kind, says
+from retrain_trigger.core.entries import Entry, Kind, last, says
 from retrain_trigger.core.events import (
     Asked,
     Compared,
     Decided,
     Event,
+    Limited,
     Mended,
     Promoted,
     Said,
+    Score,
     Sealed,
     Selected,
     Staged,
@@ -31,7 +33,7 @@ from retrain_trigger.judge.gates.wear import Use
 
 Observed = TypeVar("Observed", bound=Located)
 _ENDS = frozenset({Kind.FAILED, Kind.ABANDONED, Kind.KEPT, Kind.STAGED, Kind.ASKED, Kind.PROMOTED})
-_ASIDE = frozenset({Kind.DECIDED, Kind.REFUSED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
+_ASIDE = frozenset({Kind.DECIDED, Kind.REFUSED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED, Kind.LIMITED})
 """Entries that belong to no attempt."""
 
 
@@ -104,7 +106,8 @@ class Memory:
     promotion. `shadow` is the challenger that runs beside the champion, `probation` what the champion is held against
     since a comparison promoted it, `quarantined` the hashes of models that did worse than their predecessor. `standing`,
     `found_better` and `closest`, the challenger that came closest to a promotion, are of the latest attempt. `known_as` are the names in the logs of adopted versions, `lives` the
-    times of those that were live before they were adopted, up to when they were replaced.
+    times of those that were live before they were adopted, up to when they were replaced. `scores` are those of versions
+    on the rows that decided their promotion, or that were held out of a first training; `limits` the thresholds so far.
     """
 
     champion: Champion | None = None
@@ -126,6 +129,8 @@ class Memory:
     closest: Comparison | None = None
     known_as: Mapping[str, str] = field(default_factory=dict)
     lives: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    limits: tuple[Limited, ...] = ()
 
     def attempted(self, attempt: Attempt) -> "Memory":
         """Return the memory after one more attempt that did not change the champion."""
@@ -198,6 +203,8 @@ def _folded(memory: Memory, entry: Entry[Event]) -> Memory:
         return _went_on(memory, entry)
     if says(entry, Decided):
         return replace(memory, last_decision=entry.event)
+    if says(entry, Limited):
+        return replace(memory, limits=(*memory.limits, entry.event))
     if says(entry, Mended) and memory.champion is None and entry.event.pointer:
         pointer = entry.event.pointer  # of a champion that this ledger had not heard of
         since = min(entry.at, datetime.fromisoformat(pointer.promoted_at).astimezone(UTC))
@@ -253,11 +260,27 @@ def _compared(memory: Memory, entry: Entry[Compared]) -> Memory:
     """Note whether a challenger was found better, and than what; after a shadow, that is the champion as it is by then."""
     verdict = entry.event
     standing = verdict.standing if verdict.shadow else memory.standing
-    return _used(replace(memory, found_better=verdict.verdict, standing=standing), entry)
+    scores = {**memory.scores, **_scores(memory, verdict)}
+    return _used(replace(memory, found_better=verdict.verdict, standing=standing, scores=scores), entry)
+
+
+def _scores(memory: Memory, verdict: Compared) -> dict[str, Score]:
+    """Return the score of a version that was found better; that of a refit is its candidate's on the rows that selected."""
+    if verdict.verdict is None:
+        return {}
+    selected = None if verdict.shadow else last(memory.unfinished, Selected)
+    decided, better = (selected.event, selected.event.verdict) if selected else (verdict, verdict.verdict)
+    found = next((trial.comparison for trial in decided.trials if trial.version == better), None)
+    if found is None or math.isnan(found.challenger):
+        return {}
+    on = f"on {found.rows:,} rows that decided its promotion"
+    return {verdict.verdict: Score(metric=found.metric, value=found.challenger, on=on)}
 
 
 def _promoted(memory: Memory, entry: Entry[Promoted]) -> Memory:
-    version = entry.event.pointer.version
+    version, score = entry.event.pointer.version, entry.event.score
+    if score is not None:
+        memory = replace(memory, scores={**memory.scores, version: score})
     memory = _named(memory, version, entry.event.known_as)
     memory = _replaced(memory, version, live_since(entry))
     return _succeeded(memory, entry, _champion(memory, entry))

@@ -22,6 +22,7 @@ from retrain_trigger.core.events import (
     Reason,
     Refitting,
     Said,
+    Score,
     Selected,
     Selecting,
     Standing,
@@ -81,7 +82,8 @@ def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:
     """Go on from sealed challengers to the end: promoted, kept, or (no hold-out) sealed only."""
     if begun.bootstrap:
         because = "first champion, promoted without comparison (--bootstrap)"
-        promote.promote(tick, sealed[-1], Grounds(by="bootstrap", because=because))
+        grounds = Grounds(by="bootstrap", because=because, score=_scored(tick, begun, sealed[-1]))
+        promote.promote(tick, sealed[-1], grounds)
         tick.discard_files()
         return act.outcome(tick, Word.PROMOTED, f"{sealed[-1]} is the {because}", version=sealed[-1])
     if begun.uncompared:
@@ -204,17 +206,33 @@ def _compared(tick: Tick, begun: Training, sealed: Sequence[str], holdout: str, 
     """Compare sealed challengers with the champion; all that the attempt trains share the interval."""
     assert begun.champion is not None
     try:
-        held = compare.HeldOut(
-            champion=begun.champion,
-            rows=_unchanged(tick.scratch / holdout, sha256),
-            label=begun.label,
-            features=begun.features,
-            positive=begun.positive,
-        )
+        held = _held(tick, begun, begun.champion, holdout, sha256)
         return compare.compared(tick, held, sealed, shared_among=len(begun.reaches))
     except PromotionError as error:
         tick.record(Kept(because=str(error), versions=tuple(sealed)))
         raise
+
+
+def _held(tick: Tick, begun: Training, champion: str, holdout: str, sha256: str | None) -> compare.HeldOut:
+    """Return the rows of a hold-out that a champion answers. Raises PromotionError if they have changed."""
+    return compare.HeldOut(
+        champion=champion,
+        rows=_unchanged(tick.scratch / holdout, sha256),
+        label=begun.label,
+        features=begun.features,
+        positive=begun.positive,
+    )
+
+
+def _scored(tick: Tick, begun: Training, version: str) -> Score | None:
+    """Score a first champion on the rows that were held out; None if that is not asked for, or they are too few."""
+    if begun.holdout is None or begun.deciding.rows < tick.config.deciding_rows:
+        return None
+    try:
+        return compare.scored(tick, _held(tick, begun, version, HOLDOUT, begun.holdout), version)
+    except PromotionError as error:
+        tick.say(str(error))
+        return None
 
 
 def _unchanged(path: Path, sha256: str | None) -> Path:

@@ -24,7 +24,7 @@ from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.pipeline import detection, drifting, usable
+from retrain_trigger.pipeline import detection, drifting, threshold, usable
 from retrain_trigger.pipeline.sliced import sliced
 
 BASELINE_ROWS = 1000
@@ -109,6 +109,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     stale = _stale(config, observed.newest, now)
     if stale is not None:
         return Judgement((stale,), Decision(Action.UNKNOWN, stale.because))
+    config = threshold.resolved(config, past, measurements)
     judgeable = usable.usable(config, windows)
     case = _Case(
         config=config,
@@ -204,34 +205,39 @@ def served(observed: Observed, past: Memory) -> Said | None:
 
 
 def _warned(case: _Case) -> tuple[Finding, ...]:
-    """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
-    config, observed, windows = case.config, case.observed, case.windows
-    slices = sliced(config, windows, positive=observed.positive, memo=case.memo.folds) if counts_judge(config) else None
-    exposed = ExposureCounts(_added(window.exposed for window in windows))
-    found = list(
-        feedback.check(
-            exposed, _champions(observed, case.past), positive=observed.positive, min_rows=config.trigger.min_rows
-        )
+    """Look for what may only warn: an alert, signs of a feedback loop, an estimate of labels still to come, slices."""
+    config, observed = case.config, case.observed
+    exposed = ExposureCounts(_added(window.exposed for window in case.windows))
+    loops = feedback.check(
+        exposed, _champions(observed, case.past), positive=observed.positive, min_rows=config.trigger.min_rows
     )
-    unlabelled = [window for window in windows if window.coverage < config.trigger.label_coverage and window.scores]
-    if unlabelled and config.metric in METRICS:
-        latest = unlabelled[-1]
-        learned = ScoreCounts(
-            _added(window.scores for window in windows if window.coverage >= config.trigger.label_coverage)
-        )
-        found.append(
-            estimate.check(
-                ScoreCounts(latest.scores or {}),
-                estimate.calibration(learned, observed.positive),
-                config.measure(observed.positive),
-                threshold=config.performance_threshold,
-                min_rows=config.trigger.min_rows,
-                note=f"window {policy.stamp(latest.start)}",
-            )
-        )
+    if config.performance_threshold is None:
+        return tuple(loops)
     sequential = bool(case.measurements) and _sequential(config, case.measurements)
     alert = detection.alert(config, case.measurements, case.past, case.memo.folds) if sequential else None
-    return tuple(finding for finding in (alert, *found, slices) if finding is not None)
+    judges = counts_judge(config)
+    slices = sliced(config, case.windows, positive=observed.positive, memo=case.memo.folds) if judges else None
+    return tuple(finding for finding in (alert, *loops, _estimated(case), slices) if finding is not None)
+
+
+def _estimated(case: _Case) -> Finding | None:
+    """Estimate the metric of the latest window without its labels; None if there is none, or nothing to estimate from."""
+    config, windows, positive = case.config, case.windows, case.observed.positive
+    unlabelled = [window for window in windows if window.coverage < config.trigger.label_coverage and window.scores]
+    if not unlabelled or config.metric not in METRICS:
+        return None
+    latest = unlabelled[-1]
+    learned = ScoreCounts(
+        _added(window.scores for window in windows if window.coverage >= config.trigger.label_coverage)
+    )
+    return estimate.check(
+        ScoreCounts(latest.scores or {}),
+        estimate.calibration(learned, positive),
+        config.measure(positive),
+        threshold=config.threshold,
+        min_rows=config.trigger.min_rows,
+        note=f"window {policy.stamp(latest.start)}",
+    )
 
 
 def _champions(observed: Observed, past: Memory) -> list[Said]:
@@ -258,6 +264,8 @@ def _performed(case: _Case) -> Finding:
         return unknown(config.metric, f"no label has come since {policy.stamp(newest)}; {_waiting(config, waiting)}")
     if not measurements:
         return _unlabelled(case, waiting) if waiting else unknown(config.metric, f"no {config.metric} was measured")
+    if config.performance_threshold is None:
+        return threshold.awaited(config, case.past, measurements, now=case.now)
     if _sequential(config, measurements):
         finding = _evidence(config, measurements, case.memo.folds)
     else:

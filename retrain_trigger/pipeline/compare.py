@@ -11,9 +11,10 @@ from retrain_trigger import engines
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Comparison, Trial
 from retrain_trigger.core.errors import PromotionError
+from retrain_trigger.core.events import Score
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.judge import gates
+from retrain_trigger.judge import gates, metrics
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process.scoring import models
 from retrain_trigger.process.scoring.models import ModelFacts
@@ -84,6 +85,17 @@ def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: 
         foreign = tuple(f"{model.version} {model.foreign}" for model in (own, each) if model.foreign)
         trials.append(replace(trial, notes=(*trial.notes, *foreign)))
     return trials
+
+
+def scored(tick: Tick, held: HeldOut, version: str) -> Score | None:
+    """Score one sealed model on held-out rows; None if the metric has no value there. Raises PromotionError."""
+    said = _answered(tick, held, version, None).predictions
+    answers = engines.tallies.Answers(rows=held.rows, label=held.label, champion=said, challenger=said)
+    counts = engines.tallies.joint_counts(answers)
+    metric = tick.config.metric
+    value = metrics.score(counts.champion, metric, held.positive, cost=tick.config.weights)
+    on = f"on {counts.rows:,} rows held out of its training"
+    return None if math.isnan(value) else Score(metric=metric, value=value, on=on)
 
 
 def asked(config: Config, model: Path, request: models.Request, *, scratch: Path) -> ModelFacts:

@@ -18,8 +18,9 @@ from retrain_trigger.pipeline import (
     prepare,
     probation,
     shadow,
+    threshold,
 )
-from retrain_trigger.pipeline.check import Judgement, judged, served
+from retrain_trigger.pipeline.check import Judgement, champion_measurements, judged, served
 from retrain_trigger.pipeline.evaluate import Reading
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process import training
@@ -70,6 +71,8 @@ def evaluated(tick: Tick, wish: Wish) -> Case:
             judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))
             _record(Case(tick, reading, judgement, wish), Action.UNKNOWN, str(error))
             raise
+    measurements = champion_measurements(tick.config, reading.observed, tick.past)
+    tick = threshold.recorded(tick, measurements)
     judgement = _judged(tick.config, reading, tick.past, now=tick.now)
     changed = drifting.changed(tick.config, judgement.findings, tick.past, labelled=reading.observed.labelled)
     return Case(tick, replace(reading, notes=(*reading.notes, *changed)), judgement, wish)

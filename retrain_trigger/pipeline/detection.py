@@ -18,7 +18,7 @@ def begin(config: Config, *, among: int = 1) -> Detector:
     """Return the sequential detector before any window; `among` so many that share the rate of false alarms."""
     return Detector.begin(
         config.metric,
-        threshold=config.performance_threshold,
+        threshold=config.threshold,
         false_alarm_every=config.trigger.false_alarm_every * among,
         cost=config.weights,
     )
@@ -60,7 +60,7 @@ def by_point(config: Config, measurements: Sequence[Measurement], patience: Pati
     return point.check(
         measurements,
         config.measure(),
-        threshold=config.performance_threshold,
+        threshold=config.threshold,
         min_rows=config.trigger.min_rows,
         patience=patience,
     )

@@ -241,6 +241,9 @@ def _with_holdout(
     path = None
     if champion is not None:
         compare.check_settings(tick, rows.types)
+    if (
+        champion is not None or tick.config.performance_threshold is None
+    ):  # what a first champion scores is its threshold
         path = tick.scratch / "holdout.parquet"
         deciding.rows.write(deciding.where, path)
     return Prepared(

@@ -13,7 +13,7 @@ from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.judge import lineage, policy
 from retrain_trigger.judge.checks import point, probation
 from retrain_trigger.judge.memory import Memory
-from retrain_trigger.pipeline import promote, staging
+from retrain_trigger.pipeline import promote, staging, threshold
 from retrain_trigger.pipeline.check import Judgement, Observed, champion_measurements
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.store.registry import Registry
@@ -21,14 +21,18 @@ from retrain_trigger.store.registry import Registry
 
 def standing(config: Config, observed: Observed, past: Memory) -> Standing | None:
     """Return how the champion is doing, to hold its successor against; None if nothing was measured."""
-    windows = _windows(config, champion_measurements(config, observed, past))
+    measurements = champion_measurements(config, observed, past)
+    windows = _windows(config, measurements)
     if past.champion is None or not windows:
         return None
+    config = threshold.resolved(config, past, measurements)
+    if config.performance_threshold is None:  # its first windows, none of which is bad or good yet
+        return Standing(version=past.champion.version, windows=tuple(windows), level=len(windows))
     return probation.standing(
         past.champion.version,
         windows,
         config.measure(),
-        threshold=config.performance_threshold,
+        threshold=config.threshold,
     )
 
 

@@ -37,4 +37,4 @@ def sliced(config: Config, windows: Sequence[WindowCounts], *, positive: str, me
         for which, own in measurements.items()
         if own[-1].at == judged[-1].at
     }
-    return slices.check_points(points, found, metric=config.metric, threshold=config.performance_threshold)
+    return slices.check_points(points, found, metric=config.metric, threshold=config.threshold)

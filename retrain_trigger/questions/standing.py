@@ -16,7 +16,7 @@ from retrain_trigger.pipeline.run import planned_by
 from retrain_trigger.pipeline.tick import asked
 from retrain_trigger.store.ledger import Ledger
 
-_NO_ATTEMPT = frozenset({Kind.DECIDED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED})
+_NO_ATTEMPT = frozenset({Kind.DECIDED, Kind.REMOVING, Kind.REMOVED, Kind.MENDED, Kind.LIMITED})
 
 
 def standing(config: Config, *, now: datetime) -> tuple[Memory, Outcome]:
