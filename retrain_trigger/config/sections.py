@@ -368,7 +368,7 @@ class Data(Section):
     holdout_file: Source = None
     """Your own hold-out, instead of a share. Without data.labelled, the training command finds its data itself."""
     max_missing: Missing = default("5%")
-    """How far the share of missing values in a column may exceed the champion's. A column without any value is always refused."""
+    """How far the share of missing values in a column may exceed the champion's. A column without any value is refused, unless data.unchecked names it."""
     unchecked: Texts = default([])
     """Columns whose values are not checked before training, e.g. [month]. They must exist."""
     command: Name = None

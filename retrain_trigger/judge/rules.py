@@ -174,7 +174,8 @@ def types(case: Case) -> list[Finding]:
 def missing(case: Case) -> list[Finding]:
     """Refuse a column without any value, or with more missing than the champion's share and `data.max_missing` together.
 
-    A column that the champion's data did not have (with no profile: every column) is refused only when it is empty.
+    A column that the champion's data did not have (with no profile: every column) is refused only when it is empty, and
+    none that is in `unchecked`.
     """
     split, profile, max_missing = case.split, case.profile, case.max_missing
     if not split.rows:
@@ -183,6 +184,7 @@ def missing(case: Case) -> list[Finding]:
     found = [
         _column_missing(name, column.missing / split.rows, own.get(name), max_missing, rows=split.rows)
         for name, column in split.columns.items()
+        if name not in case.unchecked
     ]
     most = max((finding.value or 0.0 for finding in found), default=0.0)
     because = f"no column lacks more values than allowed; the most is {_percent(most)}"

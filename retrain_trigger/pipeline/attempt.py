@@ -6,6 +6,7 @@ Each step leaves a ledger entry before its effect, so that `finish` goes on from
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,7 @@ from retrain_trigger.core.events import (
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.outcomes import Outcome, Word
+from retrain_trigger.judge.checks.lateness import in_words
 from retrain_trigger.judge.gates import veto, wear
 from retrain_trigger.pipeline import act, compare, promote, train
 from retrain_trigger.pipeline.prepare import Prepared, Selection, refit
@@ -76,6 +78,21 @@ def start(tick: Tick, prepared: Prepared, occasion: Occasion) -> Outcome:
         tick.record(Failed(because=failures[-1]))
         raise TrainingError(f"{failures[-1]}\nThe champion is untouched.")
     return finish(tick, begun, sealed)
+
+
+def plan(tick: Tick, prepared: Prepared) -> str:
+    """Say what an attempt trains, and how long the champion's training took, where that is known."""
+    rows = ["all rows" if split.reach == "all" else f"the last {split.reach}" for split in prepared.splits]
+    told = (
+        f"{len(rows)} challengers, on {', '.join(rows[:-1])} and {rows[-1]}"
+        if rows[1:]
+        else f"1 challenger, on {rows[0]}"
+    )
+    if prepared.selection:
+        told += ", then the recipe of a better one again"
+    champion = tick.past.champion
+    seconds = tick.registry.card(champion.version).seconds if champion else None
+    return told if seconds is None else f"{told}; the champion's training took {in_words(timedelta(seconds=seconds))}"
 
 
 def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:

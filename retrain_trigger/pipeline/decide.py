@@ -144,7 +144,7 @@ def _attempted(case: Case, because: str) -> Outcome:
     _record(case, Action.RETRAIN, because)
     if tick.asks:
         return _planned(case, because, prepared)
-    tick.say(f"{because}; retraining starts")
+    tick.say(f"{because}; retraining starts: {attempt.plan(tick, prepared)}")
     occasion = attempt.Occasion(
         reason=Reason(because=because, forced=wish.forced, findings=(*judgement.findings, *prepared.findings)),
         mark=reading.mark,
@@ -160,7 +160,7 @@ def _planned(case: Case, because: str, prepared: prepare.Prepared) -> Outcome:
     """Say that a training would start now, what decides still, and what it could not end in."""
     tick = case.tick
     training.check_ended(tick.training_lock)
-    told = f"{because}; a retraining would start"
+    told = f"{because}; a retraining would start: {attempt.plan(tick, prepared)}"
     if tick.config.data.command is not None:
         told += f"; then data.command `{redacted(tick.config.data.command)}` decides whether the data is fit"
     if prepared.uncompared:

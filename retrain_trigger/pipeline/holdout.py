@@ -57,11 +57,11 @@ def trained_until(registry: Registry, champion: Champion | None) -> datetime | N
     return min(promoted, adopted) if adopted else promoted
 
 
-def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> HoldOut | None:
+def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None, least: int) -> HoldOut | None:
     """Return the newest windows, all of them newer than the champion's training data (`until`); None without a row.
 
-    There are at least `promotion.windows` of them, and as many as hold `promotion.min_rows`, as far as there are so
-    many. They end with the newest row, not with a day: so they are whole, whenever cron runs and however late labels come.
+    There are at least `promotion.windows` of them, and as many as hold the `least` number of rows, as far as there are
+    so many. They end with the newest row, not with a day: so they are whole, whenever cron runs and however late labels come.
     """
     last, length = rows.newest(), tick.config.trigger.window
     if last is None:
@@ -69,7 +69,7 @@ def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None) -> HoldO
     ages, wanted = rows.by_age(length), tick.config.promotion.windows
     there = max(0, math.floor((last - until) / length + SLACK)) if until else max(ages) + 1
     windows = min(wanted, there)
-    while windows < there and sum(ages.get(age, 0) for age in range(windows)) < tick.config.deciding_rows:
+    while windows < there and sum(ages.get(age, 0) for age in range(windows)) < least:
         windows += 1
     after = max(last - windows * length, until) if until else last - windows * length
     told = "in the newest window" if windows == 1 else f"in the newest {windows} windows"

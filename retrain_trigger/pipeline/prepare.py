@@ -174,14 +174,16 @@ def _split(
     """Split labelled rows; `held` are those of a hold-out of the user's own, else a share of the rows is reserved."""
     share = max(tick.config.data.holdout if held is None else 0.0, tick.past.reserved)
     until = trained_until(tick, champion)
-    decides = holdout.newest(tick, rows, until=until) if champion and tick.config.newest_decide else None
+    newest = partial(holdout.newest, tick, rows, until=until)
+    decides = newest(least=tick.config.deciding_rows) if champion and tick.config.newest_decide else None
     left_out = decides.left_out if decides else None
     end = left_out.after if left_out else None
     stages = {"train": reaches.wheres(tick, rows, champion, share, until=end)}
     if left_out:
         stages["refit"] = reaches.wheres(tick, rows, champion, share, until=None)
     max_age = None if forced else tick.config.trigger.max_age + (holdout.delay(tick, rows) or AT_ONCE).most
-    described = reaches.described(tick, rows, champion, until, stages, max_age=max_age)
+    recent = newest(least=tick.config.trigger.min_rows) if until else None
+    described = reaches.described(tick, rows, champion, recent.where if recent else None, stages, max_age=max_age)
     if not described.reaches:
         return _refused(described.findings)
     deciding = decides or _deciding(tick, held or rows, until, share if held is None else None)

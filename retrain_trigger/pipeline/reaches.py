@@ -23,6 +23,9 @@ AUTO_WINDOWS = (10, 3)
 LONG_TRAINING = timedelta(minutes=10)
 """`data.windows: auto`: where the champion took longer to train, only its own reach is trained."""
 
+AWAITED = frozenset({"rows", "classes"})
+"""Rules that the newest windows need not fulfil by themselves: rows of another class are waited for, as they decide."""
+
 
 @dataclass(frozen=True, slots=True)
 class Described:
@@ -52,14 +55,15 @@ def described(
     tick: Tick,
     rows: "LabelledRows",
     champion: Champion | None,
-    until: datetime | None,
+    newest: str | None,
     stages: Mapping[str, Mapping[str, str]],
     *,
     max_age: timedelta | None,
 ) -> Described:
     """Describe the rows of each reach, and judge them; what is trained on in the end must have new rows.
 
-    A reach with unfit rows is left out as long as another is fit, and so is one with the very rows of a wider one.
+    So must the `newest` windows, of which old rows may hide the faults. A reach with unfit rows is left out as long as
+    another is fit, and so is one with the very rows of a wider one.
     """
     own = _trained_on(tick, champion)
     known = engines.description.Known(rules.bands(own), rules.categories(own))
@@ -69,7 +73,8 @@ def described(
         for reach, where in each.items()
     }
     quality = partial(_quality, tick, champion, own)
-    recent = quality(_recent(tick, rows, until, known), max_age=max_age)
+    recent = quality(_recent(tick, rows, newest, known), max_age=max_age)
+    recent = tuple(finding for finding in recent if finding.name not in AWAITED)
     found: dict[str, tuple[Finding, ...]] = {}
     for reach in stages["train"]:
         first, last = (tables[f"{stage}-{reach}"] for stage in ("train", list(stages)[-1]))
@@ -146,10 +151,10 @@ def _quality(
     return tuple(found.values())
 
 
-def _recent(tick: Tick, rows: "LabelledRows", until: datetime | None, known: "Known") -> list[TableCounts]:
-    """Describe the rows newer than the champion's, where they are enough to be a window: old rows may hide their faults."""
-    newer = rows.newer(until)
-    return [rows.describe(newer, known)] if until and rows.count(newer) >= tick.config.trigger.min_rows else []
+def _recent(tick: Tick, rows: "LabelledRows", newest: str | None, known: "Known") -> list[TableCounts]:
+    """Describe the newest windows, if they have enough rows to be one."""
+    enough = newest is not None and rows.count(newest) >= tick.config.trigger.min_rows
+    return [rows.describe(newest, known)] if newest and enough else []
 
 
 def _named(reach: timedelta | None) -> str:

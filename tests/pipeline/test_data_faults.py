@@ -121,6 +121,33 @@ def test_a_column_that_is_named_as_unchecked_may_change_its_unit(champion: Proje
     trains(champion, DAY)
 
 
+def test_a_fault_that_was_mended_two_windows_ago_stops_nothing(champion: Project) -> None:
+    hours = f"date_diff('hour', TIMESTAMPTZ '{BREAK.isoformat()}', timestamp::TIMESTAMPTZ)"
+    inject(champion, some("level", "NULL", of=1, when=f"{hours} BETWEEN 0 AND 20"))
+    trains(champion, DAY)
+
+
+def test_a_column_without_any_value_can_be_named_as_unchecked_also_for_a_first_champion(champion: Project) -> None:
+    inject(champion, FAULTS["empty column"][0])
+    assert tick(champion, DAY).code is ExitCode.DATA_REFUSED
+    champion.write("config.yaml", CONFIG.replace("holdout: 40%", "holdout: 40%, unchecked: [level]"))
+    trains(champion, DAY + 0.1)
+    shutil.rmtree(champion.folder / "models")
+    shutil.rmtree(champion.folder / ".retrain-check")
+    champion.trains("old")
+    assert champion.run("--bootstrap", day=DAY).stdout.startswith("promoted: ")
+
+
+def test_newest_windows_of_one_class_are_waited_for(champion: Project) -> None:
+    champion.write("config.yaml", CONFIG.replace("promotion: {decide_on: holdout, min_rows: 200}", ""))
+    one_class = f"if(timestamp::TIMESTAMPTZ > '{day(DAY - 3).isoformat()}', 0, label)"
+    inject(champion, f"SELECT * REPLACE ({one_class} AS label) FROM good")
+    waits = tick(champion, DAY)
+    assert waits.code is ExitCode.OK
+    assert "have one class only, '0'" in waits.because
+    assert "training waits for at least 1 row of another class" in waits.because
+
+
 def with_check(project: Project, script: str, settings: str = CONFIG) -> None:
     project.write("check.sh", script)
     project.write("config.yaml", settings.replace("holdout: 40%", "holdout: 40%, command: sh check.sh"))

@@ -81,7 +81,11 @@ def test_several_challengers_are_trained_and_the_best_is_promoted(champion: Proj
     champion.makefile(
         f'@case "$$RETRAIN_TRAIN_DATA" in *train-2d.parquet) c=new;; *) c=worse;; esac; {sys.executable} train.py $$c'
     )
-    assert champion.run(day=3).stdout.startswith("promoted: ")
+    plan = "2 challengers, on all rows and the last 2d; the champion's training took "
+    assert f"; a retraining would start: {plan}" in champion.run("--dry-run", day=3).stdout
+    done = champion.run(day=3)
+    assert f"; retraining starts: {plan}" in done.stderr
+    assert done.stdout.startswith("promoted: ")
     assert champion.pointer["version"].endswith("-2d")
     assert champion.kinds().count("training") == 2  # the bootstrap's and this one: one attempt, two challengers
 

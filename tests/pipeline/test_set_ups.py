@@ -161,7 +161,7 @@ HEALTHY = (
 )
 BREACHED = (
     r"now would retrain: f1 0\.\d\d over the last \d windows is under performance_threshold 0\.85: evidence \S+ reaches "
-    rf"trigger\.false_alarm_every 1,000 \([\d,]+ labelled rows; 240 labelled rows, {PLACE}\){LATE}(; a retraining would start| \.\.\.)$"
+    rf"trigger\.false_alarm_every 1,000 \([\d,]+ labelled rows; 240 labelled rows, {PLACE}\){LATE}(; a retraining would start: .*| \.\.\.)$"
 )
 COOLDOWN = rf"cooldown until {AT}$"
 SET_UPS = list(product(("metrics", "predictions"), ("in the row", "late", "hold-out file"), (False, True)))

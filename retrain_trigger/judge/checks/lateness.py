@@ -10,7 +10,7 @@ from retrain_trigger.counts.windows import WindowCounts
 USUAL = 0.99
 """The share of labels that must have come before one is late: 1 of 100 may take as long as it likes."""
 
-_HOURS, _DAYS = timedelta(hours=2), timedelta(days=2)
+_MINUTES, _HOURS, _DAYS = timedelta(minutes=2), timedelta(hours=2), timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,16 @@ def of_windows(windows: Sequence[WindowCounts], *, length: timedelta, now: datet
 def in_words(period: timedelta) -> str:
     """Write a duration for a person.
 
-    >>> in_words(timedelta(days=5)), in_words(timedelta(hours=30)), in_words(timedelta(minutes=20))
-    ('5 days', '30 h', '20 min')
+    >>> [in_words(timedelta(minutes=minutes)) for minutes in (5 * 24 * 60, 30 * 60, 20, 1.5, 0.001)]
+    ['5 days', '30 h', '20 min', '90 s', 'under 1 s']
     """
     if period >= _DAYS:
         return f"{period / timedelta(days=1):.0f} days"
     if period >= _HOURS:
         return f"{period / timedelta(hours=1):.0f} h"
-    return f"{period / timedelta(minutes=1):.0f} min"
+    if period >= _MINUTES:
+        return f"{period / timedelta(minutes=1):.0f} min"
+    return f"{period / timedelta(seconds=1):.0f} s" if period >= timedelta(seconds=1) else "under 1 s"
 
 
 def _quantile(counts: Counter[float], share: float) -> float:
