@@ -20,7 +20,7 @@ from retrain_trigger.judge.checks.lateness import AT_ONCE
 from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS, positive_label
-from retrain_trigger.pipeline import compare, data_check, holdout, profile, reaches
+from retrain_trigger.pipeline import compare, data_check, holdout, never, profile, reaches
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.store import files
 
@@ -185,6 +185,11 @@ def _split(
     recent = newest(least=tick.config.trigger.min_rows) if until else None
     described = reaches.described(tick, rows, champion, recent.where if recent else None, stages, max_age=max_age)
     if not described.reaches:
+        if left_out:
+            before, after = (
+                {name: described.tables[f"{stage}-{name}"] for name in stages["train"]} for stage in stages
+            )
+            never.check_deciding(tick.config, left_out, before, next(iter(after.values())))
         return _refused(described.findings)
     deciding = decides or _deciding(tick, held or rows, until, share if held is None else None)
     missing = holdout.lacking(tick, deciding, breach, forced=forced) if champion else None

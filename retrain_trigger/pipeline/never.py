@@ -1,0 +1,78 @@
+"""Settings under which nothing can ever act: a mistake as soon as a few windows show it, and not a wait."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.card import LeftOut
+from retrain_trigger.core.errors import UsageError
+from retrain_trigger.core.findings import DRIFT, Finding, Verdict
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.counts.table import TableCounts
+from retrain_trigger.counts.windows import WindowCounts
+from retrain_trigger.judge import rules
+from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
+from retrain_trigger.judge.checks.point import stated_rows
+
+SHOWN = 5
+"""Windows that show it."""
+
+
+def check_judging(
+    config: Config,
+    findings: Sequence[Finding],
+    measurements: Sequence[Measurement],
+    windows: Sequence[WindowCounts],
+    *,
+    delay: Delay | None,
+    now: datetime,
+) -> None:
+    """Raise UsageError if `trigger.min_rows` or `trigger.label_coverage` is more than any window has had.
+
+    `measurements` and `windows` are those that the champion answers for; `findings` are what they led to.
+    """
+    unknown = {finding.name for finding in findings if finding.verdict is Verdict.UNKNOWN and not finding.warns}
+    if config.metric in unknown and measurements:
+        _check_rows(config, [stated_rows(each) for each in measurements], "labelled rows")
+    if DRIFT in unknown:
+        _check_rows(config, [window.rows for window in windows], "rows")
+    if config.metric in unknown and not measurements:
+        settled = now - config.trigger.window - (delay or AT_ONCE).most - config.trigger.max_age
+        _check_coverage(config, [window.coverage for window in windows if window.rows and window.start <= settled])
+
+
+def check_deciding(config: Config, left_out: LeftOut, before: Mapping[str, TableCounts], now: TableCounts) -> None:
+    """Raise UsageError if the newest windows leave no two classes to train on, and are many; `before` has the rest by reach."""
+    if left_out.windows >= SHOWN and _has_classes(now) and not any(map(_has_classes, before.values())):
+        asked = config.promotion
+        key = f"promotion.windows is {asked.windows} and promotion.min_rows {config.deciding_rows:,}"
+        raise UsageError(
+            f"{key}, so the newest {left_out.windows} windows decide, and the rows before them have no two classes to "
+            f"train on: no challenger could ever be trained. Write promotion.windows: 2 and promotion.min_rows: auto"
+        )
+
+
+def _check_rows(config: Config, rows: Sequence[int | None], what: str) -> None:
+    known = [count for count in rows if count is not None]
+    if len(known) == len(rows) >= SHOWN and max(known) < config.trigger.min_rows:
+        raise UsageError(
+            f"trigger.min_rows is {config.trigger.min_rows:,}, and none of {len(known):,} windows had more than "
+            f"{max(known):,} {what}: nothing can ever be judged. Write trigger.min_rows: {max(1, min(known[-SHOWN:]))}"
+        )
+
+
+def _check_coverage(config: Config, coverages: Sequence[float]) -> None:
+    asked, most = config.trigger.label_coverage, max(coverages, default=0.0)
+    if len(coverages) >= SHOWN and 0 < most < asked:
+        works = max(math.floor(min(coverages[-SHOWN:]) * 100), 1)
+        raise UsageError(
+            f"trigger.label_coverage is {asked:.0%}, and none of {len(coverages):,} windows has labels for more than "
+            f"{most:.0%} of its rows, though all have had time to come: nothing can ever be judged. Write "
+            f"trigger.label_coverage: {works}%"
+        )
+
+
+def _has_classes(table: TableCounts) -> bool:
+    """Say whether rows are enough for two classes."""
+    return sum(count >= rules.MIN_CLASS_ROWS for count in table.labels.values()) >= rules.MIN_CLASSES
