@@ -149,6 +149,53 @@ def simulate(
 
 @cli.command()
 @common
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="Labelled rows with times: Parquet, CSV or JSONL."
+)
+@click.option(
+    "--try",
+    "tried",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="Play these values of a setting, too, e.g. promotion.margin=0.01,0.02; repeatable: all combinations.",
+)
+@click.option("--first", type=click.IntRange(1), help="Windows that train the first champion; default: a tenth.")
+@click.option("--late", callback=duration, metavar="DURATION", help="How long labels take, if the rows do not say it.")
+@click.option("--baseline", is_flag=True, help="Train a built-in gradient boosting model, not train.command.")
+@click.option("--check", is_flag=True, help="Only prove that no decision looks ahead: play parts of the data again.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Keeps trained models; default: backtest in `state`.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Lives that are played at a time.")
+def backtest(
+    *,
+    path: Path | None,
+    show: Show,
+    data: Path,
+    tried: tuple[str, ...],
+    first: int | None,
+    late: timedelta,
+    baseline: bool,
+    check: bool,
+    cache: Path | None,
+    jobs: int,
+) -> None:
+    """Play the policy on labelled rows of the past: would it have been worth it? The service's models are untouched."""
+    from retrain_trigger.cli import worth
+    from retrain_trigger.questions import backtest as played
+
+    given = path if path is not None or not DEFAULT_CONFIG.exists() else DEFAULT_CONFIG
+    asked = played.Asked(data=data, tried=tried, late=late, first=first, cache=cache, jobs=jobs, baseline=baseline)
+    if given is None:
+        to_stderr("no config.yaml here: performance_threshold auto, the built-in model, everything else by default")
+    if check:
+        found = played.looked_ahead(given, asked, say=show.say)
+        show.result({"look_ahead": found}, [found or "no decision looks ahead: parts of the data led to the same ones"])
+        raise SystemExit(ExitCode.BUG if found else ExitCode.OK)
+    report = played.backtest(given, asked, say=show.say)
+    show.result(report.to_json(), worth.lines(report))
+
+
+@cli.command()
+@common
 @at_now
 def status(*, path: Path | None, show: Show, now: datetime) -> None:
     """Show the champion, and what is judged and waited for. Also what is not watched. Writes nothing."""

@@ -19,6 +19,7 @@ __all__ = [
     "reading",
     "shadow_log",
     "sources",
+    "stream",
     "tallies",
     "waiting",
 ]
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         reading,
         shadow_log,
         sources,
+        stream,
         tallies,
         waiting,
     )

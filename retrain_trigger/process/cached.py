@@ -1,0 +1,95 @@
+"""A training command that is run once for the same rows, command and code: `python -m retrain_trigger.process.cached`.
+
+A backtest trains on the same rows again and again: for one policy as for another, and after it was killed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from retrain_trigger.store import files
+
+SUFFIXES = frozenset({".py", ".mk", ".toml", ".cfg", ".ini", ".sh", ".txt", ".yaml", ".yml", ".R", ".r", ".jl"})
+"""Files beside config.yaml that may be the code or the settings of a training: where one changes, it is run again."""
+
+DEEP, LARGEST = 3, 1 << 20
+"""How many folders deep they are looked for, and their bytes at most."""
+
+
+_TOLD = "retrain-check cache: "
+
+
+def command(cache: Path, asked: str, output: Path | None) -> str:
+    """Return the command that asks the cache before it trains; `output` is where the training leaves its model."""
+    parts = [sys.executable, "-m", __name__, str(cache), str(output or ""), asked]
+    return " ".join(_shell(part) for part in parts)
+
+
+def taken(cache: Path, rows: Path, asked: str, folder: Path) -> Path | None:
+    """Return the model that a command run in `folder` made of these rows; None if it is not in the cache."""
+    model = cache / f"{_key(rows, asked, folder)}.model"
+    return model if model.exists() else None
+
+
+def seconds(cache: Path, name: str) -> float:
+    """Return how long a training in the cache took."""
+    return float(json.loads((cache / f"{name}.json").read_text())["seconds"])
+
+
+def named(log: Path) -> list[str]:
+    """Return the names in the cache of the models that a training command got, from its output."""
+    return [line.removeprefix(_TOLD) for line in log.read_text(errors="replace").splitlines() if line.startswith(_TOLD)]
+
+
+def main(cache: Path, output: str, asked: str) -> int:
+    """Take the model from the cache, or train it and keep it there; return the exit code of the training."""
+    target = Path(os.environ["RETRAIN_OUTPUT"])
+    key = _key(Path(os.environ["RETRAIN_TRAIN_DATA"]), asked, Path.cwd())
+    model = cache / f"{key}.model"
+    if not model.exists():
+        began = time.monotonic()
+        code = subprocess.run(["/bin/sh", "-c", asked], check=False).returncode
+        left = target if target.exists() or not output else Path(output)
+        if code or not left.is_file():
+            return code
+        took = {"seconds": round(time.monotonic() - began, 3)}
+        files.write(cache / f"{key}.json", json.dumps(took).encode())
+        files.write(model, left.read_bytes())
+        left.unlink()
+    shutil.copyfile(model, target)
+    sys.stdout.write(f"{_TOLD}{key}\n")
+    return 0
+
+
+def _key(rows: Path, asked: str, folder: Path) -> str:
+    digest = hashlib.sha256(asked.encode())
+    digest.update(rows.read_bytes())
+    for path in _code(folder, DEEP):
+        digest.update(str(path.relative_to(folder)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _code(folder: Path, deep: int) -> Iterator[Path]:
+    """Yield the files that may be code, in a fixed order; none in hidden folders."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.is_symlink():
+            continue
+        if path.is_dir() and deep > 1:
+            yield from _code(path, deep - 1)
+        elif path.is_file() and (path.suffix in SUFFIXES or path.name == "Makefile") and path.stat().st_size <= LARGEST:
+            yield path
+
+
+def _shell(part: str) -> str:
+    return "'" + part.replace("'", "'\\''") + "'"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))

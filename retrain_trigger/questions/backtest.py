@@ -1,0 +1,300 @@
+"""Backtest: would the policy have been worth it on these labelled rows? Played with the runs that cron would have started."""
+
+import itertools
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from retrain_trigger import engines
+from retrain_trigger.config import load as settings
+from retrain_trigger.core.errors import UsageError
+from retrain_trigger.core.records import Json
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.judge.metrics import METRICS, Measure
+from retrain_trigger.judge.worth import Gain, gain, pooled, worst
+from retrain_trigger.pipeline.tick import Say
+from retrain_trigger.process import cached
+from retrain_trigger.questions.lives import Life, Player, World
+from retrain_trigger.store import files, lock
+
+POLICY = "as configured"
+STRETCH = 10
+"""The worst stretch is a part of all windows: one of so many, and at least five windows."""
+
+LEAST_STRETCH = 5
+CUTS = 3
+LEAST_FIRST, SHARE_FIRST = 3, 10
+"""The first champion is trained on one window of so many, and on at least so many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of a backtest: labelled rows, settings to try, and how long labels take if the rows do not say it.
+
+    `first` is how many windows the first champion is trained on, None for a tenth. `cache` is the folder in which models
+    are kept, None for one beside the ledger. `baseline` trains the built-in model instead of the command.
+    """
+
+    data: Path
+    tried: tuple[str, ...] = ()
+    late: timedelta = timedelta(0)
+    first: int | None = None
+    cache: Path | None = None
+    jobs: int = 1
+    baseline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One life beside that of the policy: its score, and by how much the policy's was better."""
+
+    name: str
+    score: float
+    trainings: int
+    seconds: float
+    gain: Gain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a backtest came to.
+
+    `score` is the metric over all rows of what was live, `others` are the plain rules, and `tried` other settings. The
+    worst stretch is named by its first and last window's start and the metrics of live and never in it.
+    """
+
+    metric: str
+    sign: int
+    windows: tuple[datetime, ...]
+    length: timedelta
+    live: Life
+    score: float
+    trainings: int
+    seconds: float
+    others: tuple[Compared, ...]
+    tried: tuple[Compared, ...]
+    stretch: tuple[datetime, datetime, float, float]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the report as a JSON object."""
+        start, end, own, never = self.stretch
+        return {
+            "metric": self.metric,
+            "windows": len(self.windows),
+            "from": self.windows[0].isoformat(),
+            "to": (self.windows[-1] + self.length).isoformat(),
+            "score": self.score,
+            "trainings": self.trainings,
+            "seconds": self.seconds,
+            "attempts": [
+                {**asdict(each), "window": self.windows[each.window].isoformat()} for each in self.live.attempts
+            ],
+            "others": [asdict(each) for each in self.others],
+            "tried": [asdict(each) for each in self.tried],
+            "worst": {"from": start.isoformat(), "to": end.isoformat(), "live": own, "never": never},
+            "decisions": list(self.live.decisions),
+        }
+
+
+def backtest(path: Path | None, asked: Asked, *, say: Say) -> Report:
+    """Live through labelled rows under the settings, those to try, and plain rules. Raises RetrainCheckError."""
+    config = settings.load(path) if path else settings.defaults(["performance_threshold=auto"])
+    if config.metric not in METRICS:
+        raise UsageError(f"metric is {config.metric}, and a backtest needs one of {', '.join(METRICS)}")
+    cache = (asked.cache or config.state / "backtest").absolute()
+    files.make_folder(cache, mode=0o700)
+    with lock.hold(cache / "lock", say=say):
+        return _played(_world(path, config, asked, cache), asked, say)
+
+
+def looked_ahead(path: Path | None, asked: Asked, *, say: Say) -> str | None:
+    """Play the policy again on the first part of the windows, cut at random; say which decision was another then.
+
+    None if all are the same, byte for byte: then none of them rests on rows that came later.
+    """
+    config = settings.load(path) if path else settings.defaults(["performance_threshold=auto"])
+    cache = (asked.cache or config.state / "backtest").absolute()
+    files.make_folder(cache, mode=0o700)
+    with lock.hold(cache / "lock", say=say):
+        world = _world(path, config, asked, cache)
+        whole = _policy(world, POLICY, ()).decisions
+        for cut in sorted(
+            np.random.default_rng(0).choice(np.arange(1, len(whole)), min(CUTS, len(whole) - 1), replace=False)
+        ):
+            say(f"playing the first {cut} of {len(whole)} windows again")
+            stream = replace(
+                world.stream,
+                starts=world.stream.starts[: world.first + cut],
+                ends=world.stream.ends[: world.first + cut],
+            )
+            part = _policy(replace(world, stream=stream), f"{POLICY} until {cut}", ()).decisions
+            for window, (early, late) in enumerate(zip(part, whole, strict=False)):
+                if early != late:
+                    at = world.stream.starts[world.first + window]
+                    return f"the decision after the window of {at:%Y-%m-%d %H:%M}Z looks ahead: `{late}`, but without later rows `{early}`"
+    return None
+
+
+def choices(tried: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return every combination of the values of each `KEY=VALUE,VALUE`, as overrides; commas in brackets part no values.
+
+    >>> choices(["promotion.margin=0.01,0.02", "data.windows=[7d, all]"])
+    [('promotion.margin=0.01', 'data.windows=[7d, all]'), ('promotion.margin=0.02', 'data.windows=[7d, all]')]
+    """
+    axes = []
+    for each in tried:
+        key, equals, values = each.partition("=")
+        if not equals or not values:
+            raise UsageError(f"--try {each}: write KEY=VALUE or KEY=VALUE,VALUE, such as promotion.margin=0.01,0.02")
+        axes.append([f"{key}={value.strip()}" for value in _parted(values)])
+    return list(itertools.product(*axes)) if axes else []
+
+
+def _parted(values: str) -> Iterator[str]:
+    depth, begin = 0, 0
+    for place, letter in enumerate(values):
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and depth == 0:
+            yield values[begin:place]
+            begin = place + 1
+    yield values[begin:]
+
+
+def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path) -> World:
+    rows = cache / "rows.parquet"
+    stream = engines.stream.Stream.cut(
+        str(asked.data.absolute()),
+        rows,
+        columns=config.logs.names,
+        length=config.trigger.window,
+        late=asked.late,
+        now=datetime.now(UTC),
+    )
+    windows = len(stream.starts)
+    first = asked.first or max(LEAST_FIRST, windows // SHARE_FIRST)
+    if windows < first + LEAST_STRETCH:
+        raise UsageError(
+            f"{asked.data} has rows in {windows} windows of {config.trigger.window}; the first {first} train the first "
+            f"champion, and at least {LEAST_STRETCH} more must be played: give more rows, or a shorter trigger.window"
+        )
+    own = f"{shlex.quote(sys.executable)} -m retrain_trigger.process.baseline"
+    label, names = config.logs.columns.label, json.dumps(stream.features)
+    command = (
+        f"{own} {shlex.quote(label)} {shlex.quote(names)}" if asked.baseline or path is None else config.train.command
+    )
+    for name in ("models", "said", "lives"):
+        files.make_folder(cache / name)
+    return World(
+        stream=stream,
+        first=first,
+        cache=cache,
+        said=cache / "said" / files.sha256(rows)[:16],
+        file=path.absolute() if path else None,
+        overrides=() if path else ("performance_threshold=auto",),
+        command=command,
+    )
+
+
+def _played(world: World, asked: Asked, say: Say) -> Report:
+    tried = choices(asked.tried)
+    policies: dict[str, tuple[str, ...]] = {POLICY: (), **{", ".join(each): each for each in tried}}
+    lives = _all(
+        {
+            **{name: (_policy, (world, name, given)) for name, given in policies.items()},
+            "every window": (_every, (world, "every window")),
+        },
+        asked.jobs,
+        say,
+    )
+    live, windows = lives[POLICY], world.windows
+    later = _all(
+        {
+            "periodic": (_periodic, (world, "periodic", len(live.attempts))),
+            "threshold": (_threshold, (world, "threshold", live.threshold, live.measure)),
+        },
+        asked.jobs,
+        say,
+    )
+    never = live.never or live
+    others = [never, later["periodic"], lives["every window"], later["threshold"]]
+    length = max(LEAST_STRETCH, len(windows) // STRETCH)
+    place, least = worst(live.windows, live.measure, length)
+    starts = world.stream.starts
+    begin, end = starts[windows[place]], world.stream.end(windows[min(place + length, len(windows)) - 1])
+    return Report(
+        metric=live.measure.metric,
+        sign=live.measure.sign,
+        windows=starts[world.first :],
+        length=world.stream.length,
+        live=live,
+        score=pooled(live.windows, live.measure),
+        trainings=len(live.trainings),
+        seconds=_seconds(world, live),
+        others=tuple(_beside(world, live, other) for other in others),
+        tried=tuple(_beside(world, live, lives[name]) for name in policies if name != POLICY),
+        stretch=(begin, end, least, pooled(never.windows[place : place + length], live.measure)),
+    )
+
+
+def _beside(world: World, live: Life, other: Life) -> Compared:
+    return Compared(
+        name=other.name,
+        score=pooled(other.windows, live.measure),
+        trainings=len(other.trainings),
+        seconds=_seconds(world, other),
+        gain=gain(live.windows, other.windows, live.measure),
+    )
+
+
+def _seconds(world: World, life: Life) -> float:
+    """Return how long the trainings of a life took when they were run, also where the cache spared them."""
+    return round(sum(cached.seconds(world.cache / "models", name) for name in life.trainings), 1)
+
+
+Playing = tuple[Callable[..., Life], tuple[object, ...]]
+
+
+def _all(lives: Mapping[str, Playing], jobs: int, say: Say) -> dict[str, Life]:
+    """Play lives, several at a time; say which are over."""
+    parallel = Parallel(n_jobs=jobs, return_as="generator")
+    found = {}
+    for name, life in zip(lives, parallel(delayed(play)(*given) for play, given in lives.values()), strict=True):
+        found[name] = life
+        say(f"played: {name} ({len(life.attempts)} attempts)")
+    return found
+
+
+def _policy(world: World, name: str, given: tuple[str, ...]) -> Life:
+    return _player(world, name, given).policy(name)
+
+
+def _every(world: World, name: str) -> Life:
+    return _player(world, name).plain(name, lambda _window, _lived: True)
+
+
+def _periodic(world: World, name: str, attempts: int) -> Life:
+    """Train as often as the policy, in even steps."""
+    number = len(world.windows)
+    at = {world.first + (each + 1) * number // (attempts + 1) - 1 for each in range(attempts)}
+    return _player(world, name).plain(name, lambda window, _lived: window in at)
+
+
+def _threshold(world: World, name: str, threshold: float | None, measure: Measure) -> Life:
+    """Train whenever the metric of a window is on the wrong side of the threshold."""
+
+    def wrong(_window: int, lived: Sequence[Confusion]) -> bool:
+        return threshold is not None and measure.sign * (measure.score(lived[-1]) - threshold) < 0
+
+    return _player(world, name).plain(name, wrong)
+
+
+def _player(world: World, name: str, given: tuple[str, ...] = ()) -> Player:
+    folder = world.cache / "lives" / "".join(letter if letter.isalnum() else "-" for letter in name)[:80]
+    return Player(world, folder, given)

@@ -1,0 +1,314 @@
+"""Lives of a model: what would have been live under a policy, or under a plain rule, window by window."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from retrain_trigger import engines
+from retrain_trigger.config import load as settings
+from retrain_trigger.config.load import Config
+from retrain_trigger.core.comparisons import Trial
+from retrain_trigger.core.entries import Entry, only
+from retrain_trigger.core.errors import RetrainCheckError, TrainingError, UsageError
+from retrain_trigger.core.events import Compared, Event, Promoted, Sealed, Selected, Training
+from retrain_trigger.core.outcomes import Word
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.judge import memory
+from retrain_trigger.judge.metrics import Measure
+from retrain_trigger.judge.worth import pooled
+from retrain_trigger.pipeline import by_hand, compare, run
+from retrain_trigger.pipeline.tick import registry
+from retrain_trigger.process import cached, training
+from retrain_trigger.process.scoring import models
+from retrain_trigger.store import files
+from retrain_trigger.store.ledger import Ledger
+
+REACH = 10
+"""Windows that the plain rules train on, and windows that an attempt is judged by afterwards, at most."""
+
+PAUSE = 24
+"""A run comes a part of a window after its end: one of so many."""
+
+_RUN = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a life goes through: rows in windows, of which the `first` train the first champion.
+
+    `cache` keeps trained models, and `said` what models said of these rows. `file` has the settings, None for defaults; `overrides` hold for
+    every life. `command` trains.
+    """
+
+    stream: "engines.stream.Stream"
+    first: int
+    cache: Path
+    said: Path
+    file: Path | None
+    overrides: tuple[str, ...]
+    command: str
+
+    @property
+    def windows(self) -> range:
+        """The windows that are lived through."""
+        return range(self.first, len(self.stream.starts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt at a better champion, and what came of it.
+
+    It came at the end of a `window`, counted from the first that is played. `gain` is by how much what was decided did better than the other in the windows until
+    the next attempt, in units of the metric: a promoted model than the one before, a kept one than the best challenger.
+    None if there is no such window, or nothing to compare. It was `wrong` to promote a worse one, or to refuse one that
+    was better by the margin.
+    """
+
+    window: int
+    promoted: bool
+    gain: float | None
+    wrong: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What was live in each window, counted against the truth; the attempts; and what was decided after each window.
+
+    `measure` is the metric, `threshold` what it was held against at first, `never` the life of the first champion alone,
+    `trainings` the models that were trained, by
+    their names in the cache.
+    """
+
+    name: str
+    windows: tuple[Confusion, ...]
+    measure: Measure
+    attempts: tuple[Attempt, ...] = ()
+    decisions: tuple[str, ...] = ()
+    threshold: float | None = None
+    never: "Life | None" = None
+    trainings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)  # without slots: what models said is remembered
+class Player:
+    """A project in a folder of its own that lives through a world."""
+
+    world: World
+    folder: Path
+    overrides: tuple[str, ...] = ()
+    heard: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
+    trained: list[str] = field(default_factory=list)
+
+    @cached_property
+    def config(self) -> Config:
+        """The settings of the person, with all that is written in the folder of this life."""
+        world, folder = self.world, self.folder
+        own = {
+            "state": folder / "state",
+            "model.folder": folder / "models",
+            "model.pointer": folder / "models" / "champion.json",
+            "logs.metrics": folder / "no metrics.jsonl",
+            "logs.predictions": folder / "log" / "*.parquet",
+            "data.labelled": folder / "rows" / "*.parquet",
+        }
+        chosen = [f"{key}={json.dumps(str(path))}" for key, path in own.items()]
+        chosen += ["logs.labels=", "logs.reference=", "data.holdout_file=", "data.command=", "train.output="]
+        chosen += ["promotion.shadow=", "promotion.mode=auto", "model.keep=100000"]
+        chosen += [f"train.command={json.dumps(cached.command(world.cache / 'models', world.command, None))}"]
+        given = [*world.overrides, *self.overrides, *chosen]
+        return settings.load(world.file, given) if world.file else settings.defaults(given)
+
+    def policy(self, name: str) -> Life:
+        """Live by the settings: the very runs that cron would have started, each a little after its window."""
+        world, stream = self.world, self.world.stream
+        first = self._born()
+        born = self._trainings()
+        lived, decisions = [], []
+        for window in world.windows:
+            said = self._said(self._live())
+            stream.write(window, self.folder / "rows" / f"{window:06}.parquet")
+            stream.write(window, self.folder / "log" / f"{window:06}.parquet", said=said)
+            lived.append(self._counts(said)[window])
+            try:
+                outcome = run.run(self.config, now=self._after(window), say=_unheard)
+                decided = f"{outcome.word.value}: {outcome.because}"
+            except RetrainCheckError as error:
+                decided = f"exit {int(error.code)}: {error}"
+            decisions.append(self._told(decided))
+        with Ledger.reading(self.config.state / "ledger.sqlite") as ledger:
+            entries = ledger.entries()
+            limits = memory.fold(ledger.effects()).limits
+        threshold = self.config.performance_threshold
+        return Life(
+            name=name,
+            windows=tuple(lived),
+            attempts=tuple(self._attempts(entries)),
+            decisions=tuple(decisions),
+            measure=self._measure(),
+            threshold=threshold if threshold is not None else next((limit.threshold for limit in limits), None),
+            never=Life(
+                name="never",
+                windows=self._counts(self._said(first))[world.first :],
+                measure=self._measure(),
+                trainings=born,
+            ),
+            trainings=self._trainings(),
+        )
+
+    def plain(self, name: str, when: Callable[[int, Sequence[Confusion]], bool]) -> Life:
+        """Live by a plain rule: train on the last REACH windows and promote, whenever it says so after a window."""
+        world = self.world
+        model = self._born()
+        lived: list[Confusion] = []
+        attempts = []
+        for window in world.windows:
+            lived.append(self._counts(self._said(model))[window])
+            if window < world.windows[-1] and when(window, lived):
+                attempts.append(Attempt(window=window - world.first, promoted=True, gain=None, wrong=False))
+                model = self._trained(window) or model
+        return Life(
+            name=name,
+            windows=tuple(lived),
+            attempts=tuple(attempts),
+            measure=self._measure(),
+            trainings=self._trainings(),
+        )
+
+    def _born(self) -> Path:
+        """Make the first champion from the first windows; return its model. Raises RetrainCheckError if there is none."""
+        files.remove_folder(self.folder)
+        for name in ("rows", "log", "models"):
+            files.make_folder(self.folder / name)
+        for window in range(self.world.first):
+            self.world.stream.write(window, self.folder / "rows" / f"{window:06}.parquet")
+        outcome = by_hand.bootstrap(self.config, now=self._after(self.world.first - 1), say=_unheard)
+        if outcome.word is not Word.PROMOTED:
+            raise UsageError(f"there is no first champion: {outcome.because}")
+        return self._live()
+
+    def _live(self) -> Path:
+        pointer = registry(self.config).champion()
+        assert pointer is not None
+        return self.config.model.pointer.parent / pointer.path
+
+    def _trained(self, window: int) -> Path | None:
+        """Train on the last windows, up to this one; None if no model came out: then the one before stays live."""
+        stream, folder = self.world.stream, self.folder / "plain" / f"{window:06}"
+        rows, model = folder / "rows.parquet", folder / "model.joblib"
+        files.make_folder(folder)
+        since = stream.starts[max(0, window + 1 - REACH)]
+        engines.stream.write_training(stream, rows, since=since, now=self._after(window))
+        known = cached.taken(self.world.cache / "models", rows, self.world.command, self.config.folder)
+        if known is not None:
+            self.trained.append(known.stem)
+            return known
+        environment = {
+            training.RUN_ID: f"window-{window}",
+            "RETRAIN_REASON": "{}",
+            "RETRAIN_TRAIN_DATA": str(rows),
+            "RETRAIN_OUTPUT": str(model),
+            **({"RETRAIN_CONFIG": str(self.world.file)} if self.world.file else {}),
+        }
+        try:
+            training.train(
+                self.config.train.command,
+                folder=self.config.folder,
+                environment=environment,
+                timeout=self.config.train.timeout.total_seconds(),
+                log=folder / "train.log",
+                training_lock=self.folder / "training.lock",
+            )
+        except TrainingError:
+            return None
+        return model if model.exists() else None
+
+    def _said(self, model: Path) -> Path:
+        """Return the file of what a model says of all rows; it is asked once, whoever asks."""
+        target = self.world.said / f"{files.sha256(model)[:32]}.parquet"
+        if not target.exists():
+            scratch = self.folder / "asked"
+            files.make_folder(scratch)
+            answers = scratch / "answers.parquet"
+            request = models.Request(tables={self.world.stream.path: answers}, features=self.world.stream.features)
+            compare.asked(self.config, model, request, scratch=scratch)
+            files.make_folder(target.parent)
+            answers.rename(target)
+        return target
+
+    def _counts(self, said: Path) -> tuple[Confusion, ...]:
+        if said.name not in self.heard:
+            self.heard[said.name] = self.world.stream.counts(said)
+        return self.heard[said.name]
+
+    def _after(self, window: int) -> datetime:
+        stream = self.world.stream
+        return stream.end(window) + stream.length / PAUSE
+
+    def _measure(self) -> Measure:
+        config = self.config
+        pointer = registry(config).champion()
+        assert pointer is not None
+        positive = config.positive_label or registry(config).card(pointer.version).positive
+        return config.measure(positive or "1")
+
+    def _attempts(self, entries: Sequence[Entry[Event]]) -> list[Attempt]:
+        """Say of each attempt what came of it."""
+        stream, found = self.world.stream, []
+        began = [entry for entry in only(entries, Training) if not entry.event.bootstrap]
+        ended = [max(window for window in self.world.windows if self._after(window) <= entry.at) for entry in began]
+        for entry, window, following in zip(began, ended, [*ended[1:], len(stream.starts) - 1], strict=True):
+            own = [each for each in entries if each.run == entry.run]
+            found.append(self._attempt(own, window, slice(window + 1, min(following, window + REACH) + 1)))
+        return found
+
+    def _attempt(self, own: Sequence[Entry[Event]], window: int, after: slice) -> Attempt:
+        promoted = only(own, Promoted)
+        began = only(own, Training)[-1].event
+        chosen = promoted[-1].event.pointer.version if promoted else began.champion
+        other = began.champion if promoted else _best(own)
+        gain = self._gain(chosen, other, after)
+        margin = 0.0 if promoted else self.config.promotion.margin
+        return Attempt(
+            window=window - self.world.first,
+            promoted=bool(promoted),
+            gain=gain,
+            wrong=gain is not None and gain < -margin,
+        )
+
+    def _gain(self, chosen: str | None, other: str | None, after: slice) -> float | None:
+        if chosen is None or other is None or after.start >= after.stop:
+            return None
+        sealed, measure = registry(self.config), self._measure()
+        own, others = (
+            pooled(self._counts(self._said(sealed.model(version)))[after], measure) for version in (chosen, other)
+        )
+        gain = measure.sign * (own - others)
+        return None if math.isnan(gain) else round(gain, 6)
+
+    def _trainings(self) -> tuple[str, ...]:
+        """Return the names in the cache of what was trained, from the logs of the trainings."""
+        logs = [*self.config.model.folder.glob("*/train.log"), *self.folder.glob("plain/*/train.log")]
+        return (*self.trained, *(key for log in sorted(logs) for key in cached.named(log)))
+
+    def _told(self, decided: str) -> str:
+        """Return a decision without what is another each time it is played: the ids of runs, and where the files lie."""
+        return _RUN.sub(r"\1", decided).replace(f"{self.folder}/", "")
+
+
+def _best(own: Sequence[Entry[Event]]) -> str | None:
+    """Return the challenger of an attempt that came closest; None if none was compared."""
+    trials: list[Trial] = [
+        trial for each in (*only(own, Selected), *only(own, Compared)) for trial in each.event.trials
+    ]
+    sealed = {entry.event.version for entry in only(own, Sealed)}
+    known = [trial for trial in trials if trial.version in sealed and not math.isnan(trial.comparison.difference)]
+    return max(known, key=lambda trial: trial.comparison.difference).version if known else None
+
+
+def _unheard(_: str) -> None:
+    pass
