@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.events import Said
 from retrain_trigger.core.findings import Finding, Verdict, unknown
+from retrain_trigger.core.lines import only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.cells import summed
 from retrain_trigger.counts.histograms import Histogram, Reference, Watched
@@ -36,9 +37,13 @@ STANDING = 1000
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved."""
+    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved.
+
+    `fresh` is the evidence of those that no attempt has used up.
+    """
 
     folds: evidence.Memo = field(default_factory=dict)
+    fresh: evidence.Memo = field(default_factory=dict)
     moves: dict[datetime, tuple[Reference, Mapping[str, Histogram], Finding]] = field(default_factory=dict)
 
 
@@ -124,7 +129,12 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     fresh: tuple[Finding, ...] = ()
     spare = case
     if any(finding.verdict is Verdict.BREACH for finding in findings):
-        spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
+        spare = replace(
+            case,
+            measurements=memory.unspent(measurements, past),
+            windows=memory.unspent(judgeable, past),
+            memo=replace(case.memo, folds=case.memo.fresh),
+        )
         fresh = _checked(spare)
     decision = policy.decide(
         findings,
@@ -292,7 +302,7 @@ def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidence.Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
     newest = measurements[-1]
-    latest = next(_looked_at(config, measurements), newest)
+    latest = (_looked_at(config, measurements) or [newest])[-1]
     detector = evidence.folded(detection.begin(config), measurements, memo)
     at = latest.at.isoformat() if latest.at else None
     note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
@@ -303,9 +313,9 @@ def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidenc
     return replace(finding, evidence={**finding.evidence, **more})
 
 
-def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Iterator[Measurement]:
-    """Yield the measurements in which the metric has a value, the latest first."""
-    return (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
+def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Sequence[Measurement]:
+    """Return the measurements in which the metric has a value."""
+    return only(measurements, evidence.looking(config.metric))
 
 
 def _moved(case: _Case) -> Finding | None:
@@ -317,7 +327,7 @@ def _moved(case: _Case) -> Finding | None:
     finding = _moved_in(case, case.windows[-1])
     if finding is None or finding.verdict is not Verdict.BREACH:
         return finding
-    month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
+    month = (_moved_in(case, window) for window in drifting.month(case.config, case.baseline))
     return drifting.explained(finding, case.observed.reference, month)
 
 
@@ -386,7 +396,7 @@ def _began(case: _Case, finding: Finding) -> datetime | None:
     config = case.config
     if finding.evidence.get("rule") == "sequential":
         stretch = evidence.folded(detection.begin(config), case.measurements, case.memo.folds).stretch_windows
-        return next(islice(_looked_at(config, case.measurements), stretch - 1, None)).at
+        return _looked_at(config, case.measurements)[-stretch].at
     if finding.evidence.get("rule") == "point":
         carrying = [each for each in case.measurements if each.drift or finding.name != "drift"]
         breaches = detection.drifts if finding.name == "drift" else detection.misses

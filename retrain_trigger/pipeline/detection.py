@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.findings import ALERT, Finding, Verdict
+from retrain_trigger.core.lines import only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.judge.checks import drift, evidence, point
 from retrain_trigger.judge.checks.evidence import Detector, Memo
@@ -33,8 +33,7 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
     before = past.last_decision.findings if past.last_decision else ()
     if detector.last_alert is None or not (detector.alerts or before):
         return None
-    seen = (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
-    window = next(islice(seen, detector.windows - detector.last_alert.window, None))
+    window = only(measurements, evidence.looking(config.metric))[detector.last_alert.window - 1]
     told = any(each.name == ALERT and each.evidence.get("where") == window.where for each in before)
     if not detector.alerts and (told or not any(_is_older(each, window) for each in before)):
         return None

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.findings import Finding
+from retrain_trigger.core.lines import Log
 from retrain_trigger.core.measurements import Mark, Measurement
 from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.judge.memory import Attempt, Champion, Memory
@@ -98,14 +99,13 @@ def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
 
 def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Moment]:
     """Yield one moment for each line, at its own time."""
-    seen: list[Measurement] = []
+    log = Log(measurements)
     ends: dict[str, int] = {}
     now = _DAY_ONE
-    for line in measurements:
+    for place, line in enumerate(log.all, start=1):
         now = line.at or now + config.trigger.window
-        seen.append(line)
         ends[line.file] = line.end
-        yield _Moment(now, line.where, line.at, Observed(measurements=seen), Mark(line.at, ends))
+        yield _Moment(now, line.where, line.at, Observed(measurements=log.until(place)), Mark(line.at, ends))
 
 
 def _windows(config: Config) -> Iterator[_Moment]:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from retrain_trigger.core.findings import Finding, Verdict, below, figures, noted, unknown
+from retrain_trigger.core.lines import carries_drift, only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Document, Json
 from retrain_trigger.counts.histograms import Bins, Histogram, Reference, Watched
@@ -83,8 +83,7 @@ def check_logged(
             return too_few_rows("drift", rows, min_rows, limit=threshold, note=note)
         return _furthest(measurement.drift, threshold, note)
 
-    # From the end, and no more than needed: a replay asks at every line of a long log.
-    carrying = list(islice((each for each in reversed(measurements) if each.drift), patience.of))[::-1]
+    carrying = only(measurements, carries_drift)[-patience.of :]
     return point_rule("drift", carrying, judge, patience=patience) if carrying else None
 
 

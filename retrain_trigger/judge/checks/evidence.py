@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from retrain_trigger.core.findings import ALERT, Finding, Verdict, figures, noted, unknown
+from retrain_trigger.core.lines import Asked, Lines
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Json
 from retrain_trigger.judge.checks.overdispersion import LATEST_PAIRS, overdispersion, swing
@@ -220,8 +221,8 @@ class Detector:
         return tuple(min(each, cap) + _log_one_plus(log) for each, log in zip(won, self.logs, strict=True))
 
 
-Memo = dict[tuple[str, ...], tuple[list[Measurement], Detector]]
-"""Evidence of windows already seen, by what it is about: a replay that keeps one costs what is new."""
+Memo = dict[tuple[str, ...], tuple[Detector, Sequence[Measurement], Detector]]
+"""The evidence of windows already seen, and what it began with, by what it is about: a replay that keeps one costs what is new."""
 
 
 def check(detector: Detector, *, note: str = "") -> Finding:
@@ -288,19 +289,31 @@ def looks_at(metric: str, counts: Counts | None) -> bool:
     return counts is not None and _dot(RATIOS[metric].whole, counts) > 0
 
 
+@cache
+def looking(metric: str) -> Asked:
+    """Return the question whether a metric of RATIOS looks at any row of a measurement."""
+    return lambda measurement: looks_at(metric, measurement.counts)
+
+
 def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, name: tuple[str, ...] = ()) -> Detector:
     """Return a detector after the windows with counts, going on from where the memo left those of this `name`.
 
     A late label changes a window in the middle: then all are folded again.
     """
-    key = (*name, measurements[0].where, str(measurements[0].at), str(begin.false_alarm_every))
-    seen, detector = memo.get(key, ([], begin))
-    if list(measurements[: len(seen)]) != seen:
-        seen, detector = [], begin
+    began, seen, detector = memo.get(name, (begin, (), begin))
+    if began != begin or not _go_on(measurements, seen):
+        seen, detector = (), begin
     for measurement in measurements[len(seen) :]:
         detector = detector if measurement.counts is None else detector.after(measurement.counts)
-    memo[key] = (list(measurements), detector)
+    memo[name] = (begin, measurements, detector)
     return detector
+
+
+def _go_on(measurements: Sequence[Measurement], seen: Sequence[Measurement]) -> bool:
+    """Say whether measurements begin with those that were seen."""
+    if isinstance(measurements, Lines):
+        return not seen or measurements.goes_on(seen)
+    return list(measurements[: len(seen)]) == list(seen)
 
 
 class _Game(NamedTuple):
