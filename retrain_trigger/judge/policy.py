@@ -1,6 +1,6 @@
 """Patience, cooldown and budget: from findings and the past to one decision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -70,7 +70,7 @@ class Decision:
 
 def decide(
     findings: Sequence[Finding],
-    fresh: Sequence[Finding],
+    fresh: Iterable[Finding],
     memory: Memory,
     *,
     now: datetime,
@@ -80,7 +80,7 @@ def decide(
     """Decide from the findings on all that the champion answers for, and on the `fresh` part no attempt has used up.
 
     A breach acts only where the fresh evidence breaches too, the cooldown is over and the budget is not used up; an
-    UNKNOWN never acts and is never healthy. What only warns decides nothing.
+    UNKNOWN never acts and is never healthy. What only warns decides nothing. `fresh` is asked for only where it matters.
     """
     acting = [finding for finding in findings if acts(finding)]
     if not acting:
@@ -94,8 +94,9 @@ def decide(
     if free is not None:
         spent = f"the budget of {budget.trainings} trainings per {length(budget.period)} is used up"
         return Decision(Action.WAIT, f"{seen}; {spent} until {stamp(free)}", free)
-    if not any(acts(finding) for finding in fresh):
-        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(fresh)}")
+    unspent = tuple(fresh)
+    if not any(acts(finding) for finding in unspent):
+        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(unspent)}")
     return Decision(Action.RETRAIN, seen)
 
 

@@ -126,31 +126,32 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         spoilt=usable.newest_spoilt(config, windows),
     )
     findings = (*_checked(case), *_warned(case, past))
-    fresh: tuple[Finding, ...] = ()
-    spare = case
-    if any(finding.verdict is Verdict.BREACH for finding in findings):
-        spare = replace(
-            case,
-            measurements=memory.unspent(measurements, past),
-            windows=memory.unspent(judgeable, past),
-            memo=replace(case.memo, folds=case.memo.fresh),
-        )
-        fresh = _checked(spare)
     decision = policy.decide(
         findings,
-        fresh,
+        (finding for spare in (_spare(case, past),) for finding in _checked(spare)),
         past,
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
     )
-    acting, acting_still = ([each for each in found if policy.acts(each)] for found in (findings, fresh))
-    proved = [each for each in acting if each.evidence.get("rule") == "sequential"]
 
     def breach() -> Breach:
+        spare = _spare(case, past)
+        proved = [each for each in findings if policy.acts(each) and each.evidence.get("rule") == "sequential"]
+        acting_still = [each for each in _checked(spare) if policy.acts(each)]
         return Breach(_breached(spare, acting_still), min(_begun(case, proved), default=None))
 
     return Judgement(findings, decision, breach)
+
+
+def _spare(case: _Case, past: Memory) -> _Case:
+    """Return the case of what no attempt has used up."""
+    return replace(
+        case,
+        measurements=memory.unspent(case.measurements, past),
+        windows=memory.unspent(case.windows, past),
+        memo=replace(case.memo, folds=case.memo.fresh),
+    )
 
 
 def counts_judge(config: Config) -> bool:
@@ -308,9 +309,9 @@ def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidenc
     note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
     if latest is not newest:
         note += f"; {newest.where} has no {config.metric}: {METRICS[config.metric].undefined}"
-    finding = evidence.check(detector, note=note)
-    more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
-    return replace(finding, evidence={**finding.evidence, **more})
+    return evidence.check(
+        detector, note=note, more={"where": latest.where, "at": at, "windows": [at or latest.where]}
+    )
 
 
 def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Sequence[Measurement]:

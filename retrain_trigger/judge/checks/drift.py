@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from retrain_trigger.core.findings import Finding, Verdict, below, figures, noted, unknown
+from retrain_trigger.core.findings import Finding, Verdict, below, figures, unknown
 from retrain_trigger.core.lines import carries_drift, only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Document, Json
@@ -77,11 +77,11 @@ def check_logged(
     labelled rows, or if a feature's drift is no finite number and no other feature breaches.
     """
 
-    def judge(measurement: Measurement, note: str) -> Finding:
+    def judge(measurement: Measurement) -> tuple[Finding, str]:
         rows = stated_rows(measurement)
         if rows is not None and rows < min_rows:
-            return too_few_rows("drift", rows, min_rows, limit=threshold, note=note)
-        return _furthest(measurement.drift, threshold, note)
+            return too_few_rows("drift", rows, min_rows, limit=threshold), ""
+        return _furthest(measurement.drift, threshold)
 
     carrying = only(measurements, carries_drift)[-patience.of :]
     return point_rule("drift", carrying, judge, patience=patience) if carrying else None
@@ -265,21 +265,17 @@ def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Do
     )
 
 
-def _furthest(drift: Mapping[str, float | None], threshold: float, note: str) -> Finding:
+def _furthest(drift: Mapping[str, float | None], threshold: float) -> tuple[Finding, str]:
+    """Judge the feature that moved furthest; beside the finding, name those that reach the threshold."""
     known = {feature: value for feature, value in drift.items() if value is not None and math.isfinite(value)}
     moved = sorted(((-value, feature) for feature, value in known.items() if value >= threshold))
     lost = sorted(drift.keys() - known.keys())
     if lost and not moved:
-        return unknown("drift", noted(f"drift{_of(lost)} is not a number", note), limit=threshold)
+        return unknown("drift", f"drift{_of(lost)} is not a number", limit=threshold), ""
     named = _named([(feature, -value) for value, feature in moved if feature], threshold)
-    return below(
-        "drift",
-        max(known.values()),
-        threshold,
-        limit_name="drift_threshold",
-        note="; ".join(part for part in (named, note) if part),
-        evidence={"features": [feature for _, feature in moved if feature]},
-    )
+    evidence = {"features": [feature for _, feature in moved if feature]}
+    finding = below("drift", max(known.values()), threshold, limit_name="drift_threshold", evidence=evidence)
+    return finding, f"{named}; " if named else ""
 
 
 def _of(features: Sequence[str]) -> str:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from retrain_trigger.core.findings import ALERT, Finding, Verdict, figures, noted, unknown
+from retrain_trigger.core.findings import ALERT, NOTHING, Finding, Verdict, figures, noted, unknown
 from retrain_trigger.core.lines import Asked, Lines
 from retrain_trigger.core.measurements import Measurement
-from retrain_trigger.core.records import Json
+from retrain_trigger.core.records import Document, Json
 from retrain_trigger.judge.checks.overdispersion import LATEST_PAIRS, overdispersion, swing
 from retrain_trigger.judge.metrics import RATIOS, Cells, Ratio
 
@@ -94,6 +94,7 @@ class Detector:
     false_alarm_every: float
     cost: tuple[float, float]
     logs: tuple[float, ...]
+    log_evidence: float = -math.inf
     windows: int = 0
     swings: tuple[float, ...] = ()
     alone: float = -math.inf
@@ -132,13 +133,17 @@ class Detector:
             return self
         temper = self.overdispersion
         won = [_dot(factors, counts) / temper for factors in game.factors]
-        alone, limit = _log_mean(won), math.log(self.alert_limit)
+        alone, limit, logs = _log_mean(won), math.log(self.alert_limit), self._bet(won)
         found = swing_between(game.ratio, self.threshold, self.latest, counts)
         stretch = _added(self.stretch, counts)
         under = _under(game.ratio, stretch, self.threshold)
-        return replace(
-            self,
-            logs=self._bet(won),
+        return Detector(
+            metric=self.metric,
+            threshold=self.threshold,
+            false_alarm_every=self.false_alarm_every,
+            cost=self.cost,
+            logs=logs,
+            log_evidence=_log_mean(logs),
             windows=self.windows + 1,
             swings=self.swings if found is None else (*self.swings, found)[-LATEST_PAIRS:],
             alone=alone,
@@ -151,7 +156,7 @@ class Detector:
     @property
     def evidence(self) -> float:
         """The mean of M over the bets, at most MOST_EVIDENCE; 0 before the first window."""
-        return _finite(_log_mean(self.logs)) if self.windows else 0.0
+        return _finite(self.log_evidence) if self.windows else 0.0
 
     @property
     def overdispersion(self) -> float:
@@ -192,18 +197,22 @@ class Detector:
         game, temper, cap = _game(self.metric, self.threshold, self.cost), self.overdispersion, self._cap
         won = [min(_dot(factors, self.latest) / temper, cap) for factors in game.factors]
         low, high = 0, MOST_REPEATS
-        if self._evidence_after(high, won) < self.false_alarm_every:
+        if not self._proves(high, won):
             return None
         while high - low > 1:
             middle = (low + high) // 2
-            enough = self._evidence_after(middle, won) >= self.false_alarm_every
-            low, high = (low, middle) if enough else (middle, high)
+            low, high = (low, middle) if self._proves(middle, won) else (middle, high)
         return high
 
-    def _evidence_after(self, repeats: int, won: Sequence[float]) -> float:
-        """Return the evidence after so many windows more, each of E: M = E^n M_0 + E + E^2 + ... + E^n."""
-        pairs = zip(won, self.logs, strict=True)
-        return _finite(_log_mean([_log_sum(each * repeats + log, _log_powers(each, repeats)) for each, log in pairs]))
+    def _proves(self, repeats: int, won: Sequence[float]) -> bool:
+        """Say whether so many windows more, each of E, would be proof: M = E^n M_0 + E + E^2 + ... + E^n."""
+        logs = []
+        enough = math.log(self.false_alarm_every * len(won)) + _ROUNDING
+        for each, log in zip(reversed(won), reversed(self.logs), strict=True):
+            logs.append(_log_sum(each * repeats + log, _log_powers(each, repeats)))
+            if logs[-1] > enough:  # the mean of all is at least this one's share of it
+                return True
+        return _finite(_log_mean(logs[::-1])) >= self.false_alarm_every
 
     @property
     def alert_limit(self) -> float:
@@ -225,14 +234,14 @@ Memo = dict[tuple[str, ...], tuple[Detector, Sequence[Measurement], Detector]]
 """The evidence of windows already seen, and what it began with, by what it is about: a replay that keeps one costs what is new."""
 
 
-def check(detector: Detector, *, note: str = "") -> Finding:
+def check(detector: Detector, *, note: str = "", more: Document = NOTHING) -> Finding:
     """Judge the evidence so far; unknown if no window has a row that the metric looks at.
 
     The finding's value is the evidence and its limit `false_alarm_every`. The metric that is told is that of the latest
     window that has such a row, which `note` has to name.
 
     A latest window on the wrong side that is no proof yet is a PASS with `evidence["watching"]`; `evidence["needs"]`
-    says about how many more windows like it would be.
+    says about how many more windows like it would be. `more` is evidence that stands beside it.
 
     >>> detector = Detector.begin("f1", threshold=0.85, false_alarm_every=1000).after((120, 25, 28, 327))
     >>> check(detector, note="2026-01-05").because
@@ -240,7 +249,7 @@ def check(detector: Detector, *, note: str = "") -> Finding:
     """
     if not detector.windows:
         because = f"no window has a row that {detector.metric} looks at"
-        return unknown(detector.metric, noted(because, note), limit=detector.false_alarm_every)
+        return unknown(detector.metric, noted(because, note), limit=detector.false_alarm_every, evidence=more)
     needs = detector.repeats_to_alarm()
     return Finding(
         name=detector.metric,
@@ -248,7 +257,7 @@ def check(detector: Detector, *, note: str = "") -> Finding:
         value=detector.evidence,
         limit=detector.false_alarm_every,
         because=_breached(detector, note) if detector.alarms else _passed(detector, needs, note),
-        evidence=_shown(detector, needs),
+        evidence={**_shown(detector, needs), **more},
     )
 
 
@@ -338,6 +347,7 @@ def _game(metric: str, threshold: float, cost: tuple[float, float]) -> _Game:
     return _Game(ratio, tuple(_factors(gains, bet / largest) for bet in BETS))
 
 
+@lru_cache(maxsize=64)
 def ratio_of(metric: str, cost: tuple[float, float]) -> Ratio:
     """Return a metric of RATIOS, with what a false positive and a false negative cost in it."""
     # Only `cost` has a part on mistakes, so the weights touch nothing else.
@@ -377,7 +387,7 @@ def _added(one: Counts, other: Counts) -> Counts:
 def _log_mean(logs: Sequence[float]) -> float:
     """Return the log of the mean of exp(logs) without overflow."""
     top = max(logs)
-    return top + math.log(sum(math.exp(log - top) for log in logs) / len(logs))
+    return top + math.log(sum([math.exp(log - top) for log in logs]) / len(logs))
 
 
 def _finite(log: float) -> float:

@@ -35,7 +35,7 @@ def swing(gains: Sequence[float], one: Sequence[int], other: Sequence[int]) -> f
     variance = _variance(both)
     if not m or not n or not variance:
         return None
-    apart = sum(gain * (count / m - more / n) for count, more, gain in zip(one, other, gains, strict=True))
+    apart = sum([gain * (count / m - more / n) for count, more, gain in zip(one, other, gains, strict=True)])
     return apart**2 / (variance * (1 / m + 1 / n))
 
 
@@ -61,7 +61,7 @@ def overdispersion(swings: Sequence[float]) -> float:
     ordered = sorted((*latest, *(MEDIAN,) * PRIOR_PAIRS))
     middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
     farthest = FARTHEST * max(1.0, middle / MEDIAN)
-    total = math.fsum(min(each, farthest) for each in latest)
+    total = math.fsum([min(each, farthest) for each in latest])
     return max(1.0, (PRIOR_PAIRS + total) / (PRIOR_PAIRS + len(latest)))
 
 
@@ -69,5 +69,4 @@ def _variance(cells: Sequence[tuple[int, float]]) -> float:
     """Return the variance of g; by shares and pairs of cells, so that it is exactly 0 if all rows are alike."""
     rows = sum(count for count, _ in cells)
     shares = [(count / rows, gain) for count, gain in cells]
-    pairs = ((one, other) for place, one in enumerate(shares) for other in shares[:place])
-    return sum(p * q * (g - h) ** 2 for (p, g), (q, h) in pairs)
+    return sum([p * q * (g - h) ** 2 for place, (p, g) in enumerate(shares) for q, h in shares[:place]])

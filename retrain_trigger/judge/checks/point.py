@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, noted, unknown
+from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, unknown
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.judge.metrics import METRICS, Measure
@@ -26,15 +25,15 @@ def check(
     """
     metric, direction = measure.metric, at_least if measure.sign > 0 else at_most
 
-    def judge(measurement: Measurement, note: str) -> Finding:
+    def judge(measurement: Measurement) -> tuple[Finding, str]:
         rows = stated_rows(measurement)
         if rows is not None and rows < min_rows:
-            return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
-        seen = note if rows is None else f"{rows:,} labelled rows, {note}"
+            return too_few_rows(metric, rows, min_rows, limit=threshold), ""
+        seen = "" if rows is None else f"{rows:,} labelled rows, "
         value = value_of(measurement, measure)
         if value is None and measurement.counts is not None and metric in METRICS:
-            return unknown(metric, f"{metric} is not defined: {METRICS[metric].undefined} ({seen})", limit=threshold)
-        return direction(metric, value, threshold, limit_name="performance_threshold", note=seen)
+            return unknown(metric, f"{metric} is not defined: {METRICS[metric].undefined}", limit=threshold), seen
+        return direction(metric, value, threshold, limit_name="performance_threshold"), seen
 
     return point_rule(metric, measurements, judge, patience=patience)
 
@@ -42,23 +41,25 @@ def check(
 def point_rule(
     name: str,
     measurements: Sequence[Measurement],
-    judge: Callable[[Measurement, str], Finding],
+    judge: Callable[[Measurement], tuple[Finding, str]],
     *,
     patience: Patience,
 ) -> Finding:
     """Judge the latest measurement; it breaches when it and enough of those before it do.
 
-    `judge(measurement, note)` is the finding of one measurement, with a note for its sentence. An UNKNOWN before the
-    latest does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
-    `evidence["watching"]`; `evidence["needs"]` says how many more like it would breach. Each window is compared on its own: a noisy metric makes false alarms.
+    `judge` gives the finding of one measurement, and how the note of its sentence begins. An UNKNOWN before the latest
+    does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
+    `evidence["watching"]`; `evidence["needs"]` says how many more like it would breach. Each window is compared on its
+    own: a noisy metric makes false alarms.
     """
     if not measurements:
         return unknown(name, f"no {name} was measured", evidence={"rule": "point"})
     recent = measurements[-patience.of :]
     latest = recent[-1]
-    hits = [measurement for measurement in recent if judge(measurement, "").verdict is Verdict.BREACH]
+    judged = [(measurement, *judge(measurement)) for measurement in recent]
+    hits = [measurement for measurement, finding, _ in judged if finding.verdict is Verdict.BREACH]
     waiting = bool(hits) and hits[-1] is latest and len(hits) < patience.hits
-    finding = judge(latest, f"{latest.where}; {_rule_in_words(len(hits), len(recent), patience, waiting=waiting)}")
+    _, finding, seen = judged[-1]
     evidence = {
         **finding.evidence,
         "rule": "point",
@@ -68,7 +69,15 @@ def point_rule(
         "at": _iso(latest),
         "windows": [_iso(hit) or hit.where for hit in hits],
     }
-    return replace(finding, verdict=Verdict.PASS if waiting else finding.verdict, evidence=evidence)
+    rule = _rule_in_words(len(hits), len(recent), patience, waiting=waiting)
+    return Finding(
+        name=finding.name,
+        verdict=Verdict.PASS if waiting else finding.verdict,
+        value=finding.value,
+        limit=finding.limit,
+        because=f"{finding.because} ({seen}{latest.where}; {rule})",
+        evidence=evidence,
+    )
 
 
 def stated_rows(measurement: Measurement) -> int | None:
@@ -78,11 +87,9 @@ def stated_rows(measurement: Measurement) -> int | None:
     return measurement.rows
 
 
-def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float, note: str) -> Finding:
+def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float) -> Finding:
     """Return the finding of a window with too few labelled rows to say anything."""
-    return unknown(
-        name, noted(f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}", note), limit=limit
-    )
+    return unknown(name, f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}", limit=limit)
 
 
 def value_of(measurement: Measurement, measure: Measure) -> float | None:
