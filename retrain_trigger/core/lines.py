@@ -64,9 +64,13 @@ class Lines(Sequence[Measurement]):
     def __getitem__(self, place: slice) -> Sequence[Measurement]: ...
 
     def __getitem__(self, place: int | slice) -> Measurement | Sequence[Measurement]:
+        count = self.end - self.first
         if isinstance(place, slice):
-            return self.log.all[self.first : self.end][place] if place.step else self._part(place)
-        if not -len(self) <= place < len(self):
+            start, stop, step = place.indices(count)
+            if step == 1:
+                return Lines(self.log, self.first + start, self.first + max(start, stop))
+            return [self.log.all[self.first + at] for at in range(start, stop, step)]
+        if not -count <= place < count:
             raise IndexError(place)
         return self.log.all[(self.first if place >= 0 else self.end) + place]
 
@@ -76,10 +80,6 @@ class Lines(Sequence[Measurement]):
     def goes_on(self, other: Sequence[Measurement]) -> bool:
         """Say whether these are the same lines as others, and perhaps more after them."""
         return isinstance(other, Lines) and (other.log, other.first) == (self.log, self.first) and other.end <= self.end
-
-    def _part(self, place: slice) -> "Lines":
-        start, stop, _ = place.indices(len(self))
-        return Lines(self.log, self.first + start, self.first + max(start, stop))
 
 
 def only(measurements: Sequence[Measurement], asked: Asked) -> Sequence[Measurement]:

@@ -128,7 +128,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
     findings = (*_checked(case), *_warned(case, past))
     decision = policy.decide(
         findings,
-        (finding for spare in (_spare(case, past),) for finding in _checked(spare)),
+        _fresh(case, past),
         past,
         now=now,
         cooldown=config.trigger.cooldown,
@@ -142,6 +142,11 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         return Breach(_breached(spare, acting_still), min(_begun(case, proved), default=None))
 
     return Judgement(findings, decision, breach)
+
+
+def _fresh(case: _Case, past: Memory) -> Iterator[Finding]:
+    """Judge what no attempt has used up, if anybody asks."""
+    yield from _checked(_spare(case, past))
 
 
 def _spare(case: _Case, past: Memory) -> _Case:
@@ -216,6 +221,10 @@ def served(observed: Observed, past: Memory) -> Said | None:
 def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
     """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
+    sequential = bool(case.measurements) and _sequential(config, case.measurements)
+    alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
+    if observed.windows is None:
+        return () if alert is None else (alert,)
     slices = sliced(config, windows, positive=observed.positive, memo=case.memo.folds) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
     found = list(
@@ -239,8 +248,6 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
                 note=f"window {policy.stamp(latest.start)}",
             )
         )
-    sequential = bool(case.measurements) and _sequential(config, case.measurements)
-    alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
     return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 

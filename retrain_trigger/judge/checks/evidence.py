@@ -1,6 +1,7 @@
 """Sequential evidence of decay: whether a metric has fallen under its threshold, however often one looks."""
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -70,7 +71,7 @@ class Detector:
 
     A window alerts where it alone, without C and without earlier windows, is evidence of max(A, 1000)^2, and the window
     before it was not: `alone` is the log of the mean of E_w^(1/D) over the bets. `last_alert` is kept, so that it can be
-    told where several windows are judged at once. An alert never retrains.
+    told where several windows are judged at once. An alert never retrains. `overdispersion` is the D of the next window.
 
     Proved: where the metric is at t or better in every window, and rows are independent given the past, the expected
     number of windows to an alarm is at least A, however often one looks (M_w less w is then a supermartingale, and
@@ -97,6 +98,7 @@ class Detector:
     log_evidence: float = -math.inf
     windows: int = 0
     swings: tuple[float, ...] = ()
+    overdispersion: float = 1.0
     alone: float = -math.inf
     last_alert: Alert | None = None
     latest: Counts = (0, 0, 0, 0)
@@ -104,6 +106,7 @@ class Detector:
     stretch_windows: int = 0
 
     @classmethod
+    @lru_cache(maxsize=64)
     def begin(
         cls, metric: str, *, threshold: float, false_alarm_every: float, cost: tuple[float, float] = (1.0, 1.0)
     ) -> "Detector":
@@ -135,6 +138,7 @@ class Detector:
         won = [_dot(factors, counts) / temper for factors in game.factors]
         alone, limit, logs = _log_mean(won), math.log(self.alert_limit), self._bet(won)
         found = swing_between(game.ratio, self.threshold, self.latest, counts)
+        swings = self.swings if found is None else (*self.swings, found)[-LATEST_PAIRS:]
         stretch = _added(self.stretch, counts)
         under = _under(game.ratio, stretch, self.threshold)
         return Detector(
@@ -145,7 +149,8 @@ class Detector:
             logs=logs,
             log_evidence=_log_mean(logs),
             windows=self.windows + 1,
-            swings=self.swings if found is None else (*self.swings, found)[-LATEST_PAIRS:],
+            swings=swings,
+            overdispersion=temper if found is None else overdispersion(swings),
             alone=alone,
             last_alert=Alert(self.windows + 1, alone, counts) if alone >= limit > self.alone else self.last_alert,
             latest=counts,
@@ -157,11 +162,6 @@ class Detector:
     def evidence(self) -> float:
         """The mean of M over the bets, at most MOST_EVIDENCE; 0 before the first window."""
         return _finite(self.log_evidence) if self.windows else 0.0
-
-    @property
-    def overdispersion(self) -> float:
-        """D: how many times more than their rows explain the windows differ from their neighbours; at least 1."""
-        return _tempering(self.swings)
 
     @property
     def alarms(self) -> bool:
@@ -227,7 +227,8 @@ class Detector:
 
     def _bet(self, won: Sequence[float]) -> tuple[float, ...]:
         cap = self._cap
-        return tuple(min(each, cap) + _log_one_plus(log) for each, log in zip(won, self.logs, strict=True))
+        capped = won if max(won) <= cap else [min(each, cap) for each in won]
+        return tuple(map(operator.add, capped, map(_log_one_plus, self.logs)))
 
 
 Memo = dict[tuple[str, ...], tuple[Detector, Sequence[Measurement], Detector]]
@@ -310,7 +311,7 @@ def folded(begin: Detector, measurements: Sequence[Measurement], memo: Memo, nam
     A late label changes a window in the middle: then all are folded again.
     """
     began, seen, detector = memo.get(name, (begin, (), begin))
-    if began != begin or not _go_on(measurements, seen):
+    if not (began is begin or began == begin) or not _go_on(measurements, seen):
         seen, detector = (), begin
     for measurement in measurements[len(seen) :]:
         detector = detector if measurement.counts is None else detector.after(measurement.counts)
@@ -330,10 +331,6 @@ class _Game(NamedTuple):
 
     ratio: Ratio
     factors: tuple[Cells, ...]
-
-
-_tempering = lru_cache(maxsize=64)(overdispersion)
-"""A window asks for D many times: for its evidence, its sentence, and how many more like it would alarm."""
 
 
 @lru_cache(maxsize=64)
@@ -358,12 +355,13 @@ def ratio_of(metric: str, cost: tuple[float, float]) -> Ratio:
 
 def swing_between(ratio: Ratio, level: float, one: Counts, other: Counts) -> float | None:
     """Return the swing (judge/checks/overdispersion.py) of g = n - level d, over the rows of two windows that the metric looks at."""
-    cells = [
-        (n - level * d, count, more)
-        for n, d, count, more in zip(ratio.part, ratio.whole, one, other, strict=True)
-        if d and count + more
-    ]
-    return swing(*zip(*cells, strict=True)) if cells else None
+    gains, ours, theirs = [], [], []
+    for n, d, count, more in zip(ratio.part, ratio.whole, one, other, strict=True):
+        if d and count + more:
+            gains.append(n - level * d)
+            ours.append(count)
+            theirs.append(more)
+    return swing(gains, ours, theirs) if gains else None
 
 
 def _factors(gains: Cells, bet: float) -> Cells:
