@@ -57,10 +57,14 @@ class Champion:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One training that a decision started; `mark` is the evidence it used up."""
+    """One training that a decision started; `mark` is the evidence it used up.
+
+    `saved` is what the budget had saved up just before it, where earlier attempts are not remembered.
+    """
 
     at: datetime
     mark: Mark
+    saved: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from retrain_trigger.core.findings import Finding
 from retrain_trigger.core.lines import Log
 from retrain_trigger.core.measurements import Mark, Measurement
 from retrain_trigger.core.records import Json, encoded
+from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Attempt, Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.logs import metrics_log
@@ -94,7 +95,7 @@ def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
         yield Step(moment.where, moment.at, judgement.findings, judgement.decision)
         if judgement.decision.action is Action.RETRAIN:
             used = Mark(moment.mark.at, dict(moment.mark.ends))
-            past = past.attempted(Attempt(moment.now, used))
+            past = policy.replayed(past, Attempt(moment.now, used), budget=config.trigger.budget)
 
 
 def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Moment]:
