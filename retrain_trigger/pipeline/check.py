@@ -316,9 +316,7 @@ def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidenc
     note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
     if latest is not newest:
         note += f"; {newest.where} has no {config.metric}: {METRICS[config.metric].undefined}"
-    return evidence.check(
-        detector, note=note, more={"where": latest.where, "at": at, "windows": [at or latest.where]}
-    )
+    return evidence.check(detector, note=note, more={"where": latest.where, "at": at, "windows": [at or latest.where]})
 
 
 def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Sequence[Measurement]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.errors import PromotionError
+from retrain_trigger.core.errors import PromotionError, UsageError
 from retrain_trigger.core.findings import Finding
 from retrain_trigger.core.lines import Log
 from retrain_trigger.core.measurements import Mark, Measurement
@@ -17,8 +17,9 @@ from retrain_trigger.judge.memory import Attempt, Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.logs import metrics_log
 from retrain_trigger.pipeline import drifting, evaluate
-from retrain_trigger.pipeline.check import Memo, Observed, judged
+from retrain_trigger.pipeline.check import Memo, Observed, judged, unused
 from retrain_trigger.pipeline.tick import nearby, registry
+from retrain_trigger.questions.named import is_prediction_log
 from retrain_trigger.store.ledger import Ledger
 
 _DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
@@ -76,16 +77,29 @@ class _Moment:
 
 
 def simulate(config: Config, logs: Sequence[Path | BinaryIO]) -> Replay:
-    """Replay metrics logs, or (with none) the prediction log of the settings.
+    """Replay metrics logs or a prediction log, whichever are named; with none, the log of the settings that judges.
 
     After a trigger, cooldown, budget and evidence go on as if the champion had been kept. Lines without a time are
     taken to be `trigger.window` apart. Raises CannotJudgeError if a log cannot be read.
     """
-    if not logs and config.logs.predictions is not None:
-        return Replay(tuple(_judged(config, _windows(config))))
+    tables = [log for log in logs if isinstance(log, Path) and is_prediction_log(config, log)]
+    if tables and len(logs) > 1:
+        raise UsageError(
+            f"{tables[0]} is a prediction log, and those are replayed one at a time: name a file, a folder, or a glob in "
+            "quotation marks"
+        )
+    if tables:
+        config = _with_predictions(config, str(tables[0].absolute()))
+    if tables or (not logs and config.logs.predictions is not None):
+        notes: list[str] = []
+        return Replay(tuple(_judged(config, _windows(config, notes))), tuple(notes))
     log = metrics_log.read(logs or [nearby(config.logs.metrics)], wanted=config.wanted, now=None, final=True)
-    plain = config.model_copy(update={"logs": config.logs.model_copy(update={"predictions": None})})
+    plain = _with_predictions(config, None)
     return Replay(tuple(_judged(plain, _lines(plain, drifting.stated(plain, log.measurements)))), log.notes)
+
+
+def _with_predictions(config: Config, source: str | None) -> Config:
+    return config.model_copy(update={"logs": config.logs.model_copy(update={"predictions": source})})
 
 
 def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
@@ -109,17 +123,19 @@ def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Mom
         yield _Moment(now, line.where, line.at, Observed(measurements=log.until(place)), Mark(line.at, ends))
 
 
-def _windows(config: Config) -> Iterator[_Moment]:
-    """Yield one moment for each window of the prediction log, when it has just closed."""
+def _windows(config: Config, notes: list[str]) -> Iterator[_Moment]:
+    """Yield one moment for each window of the prediction log, when it has just closed; at the end, add what to tell."""
     with Ledger.reading(config.state / "ledger.sqlite") as ledger:
         champion = _champion(config)
         until = datetime.now(UTC) + _FAR
-        with evaluate.replaying(config, registry(config), champion, ledger, until=until) as (ends, known_at):
-            for end in ends:
-                observed = replace(known_at(end), newest=None)
+        with evaluate.replaying(config, registry(config), champion, ledger, until=until) as log:
+            observed = Observed()
+            for end in log.ends:
+                observed = replace(log.known_at(end), newest=None)
                 start = end - config.trigger.window
                 mark = Mark(start, judged=evaluate.judged_until(config, observed.windows or ()))
                 yield _Moment(end, f"window {start:%Y-%m-%d %H:%M}Z", start, observed, mark)
+            notes += [*log.notes, *unused(config, observed, Memory())]
 
 
 def _champion(config: Config) -> Champion | None:
