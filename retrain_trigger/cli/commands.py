@@ -148,7 +148,8 @@ def simulate(
     found = replayed(config, sources)
     show.notes(found.notes)
     document = {"steps": [step.to_json() for step in found.steps], "would_retrain_now": found.would_retrain_now}
-    show.result(document, printing.replay_lines(found, config, verbose=show.verbose))
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    show.result(document, printing.replay_lines(found, config, verbose=show.verbose, encoding=encoding))
     if exit_code and found.would_retrain_now:
         raise SystemExit(ExitCode.WOULD_ACT)
 

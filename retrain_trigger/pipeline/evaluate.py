@@ -129,7 +129,7 @@ def replaying(
         if champion is None and config.positive_label is None:
             positive = _positive(known_at(until))
             if METRICS[config.metric].of_one_class if config.metric in METRICS else False:
-                notes = (*notes, f"{config.metric} is that of the class {positive!r}; positive_label names another")
+                notes = (*notes, f"{config.metric} is that of the class {positive!r}; positive names another")
         yield Replayed(known.ends(), known_at, notes)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.errors import PromotionError, UsageError
+from retrain_trigger.core.errors import CannotJudgeError, PromotionError, UsageError
 from retrain_trigger.core.findings import Finding
 from retrain_trigger.core.lines import Log
 from retrain_trigger.core.measurements import Mark, Measurement
@@ -23,7 +23,15 @@ from retrain_trigger.questions.named import is_prediction_log
 from retrain_trigger.store.ledger import Ledger
 
 _DAY_ONE = datetime(2000, 1, 1, tzinfo=UTC)
+_LAST_DAY = datetime(9000, 1, 1, tzinfo=UTC)
 _FAR = timedelta(days=366 * 100)
+
+
+class Measured(NamedTuple):
+    """The metric as it was judged at one moment, and the threshold that it was held against."""
+
+    value: float
+    threshold: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,15 @@ class Step:
     at: datetime | None
     findings: tuple[Finding, ...]
     decision: Decision
+
+    def measured(self, metric: str) -> Measured | None:
+        """Return the newest value of the metric then, by whichever rule it was judged; None if it was not known."""
+        found = next((finding for finding in self.findings if finding.name == metric), None)
+        if found is None or found.value is None or found.limit is None:
+            return None
+        if found.evidence.get("rule") == "sequential":
+            return Measured(found.evidence["latest"], found.evidence["threshold"])
+        return Measured(found.value, found.limit)
 
     def to_json(self) -> dict[str, Json]:
         """Return the step as a JSON object."""
@@ -108,7 +125,7 @@ def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
         judgement = judged(config, moment.observed, past, now=moment.now, memo=memo)
         yield Step(moment.where, moment.at, judgement.findings, judgement.decision)
         if judgement.decision.action is Action.RETRAIN:
-            used = Mark(moment.mark.at, dict(moment.mark.ends))
+            used = replace(moment.mark, ends=dict(moment.mark.ends))
             past = policy.replayed(past, Attempt(moment.now, used), budget=config.trigger.budget)
 
 
@@ -119,6 +136,11 @@ def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Mom
     now = _DAY_ONE
     for place, line in enumerate(log.all, start=1):
         now = line.at or now + config.trigger.window
+        if now > _LAST_DAY:
+            raise CannotJudgeError(
+                f"{line.where}: lines without a time are taken to be trigger.window {policy.length(config.trigger.window)} "
+                f"apart, which reaches beyond the year {_LAST_DAY.year} here; write times, or set a shorter trigger.window"
+            )
         ends[line.file] = line.end
         yield _Moment(now, line.where, line.at, Observed(measurements=log.until(place)), Mark(line.at, ends))
 
