@@ -1,7 +1,6 @@
 """Sequential evidence of decay: whether a metric has fallen under its threshold, however often one looks."""
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -71,7 +70,7 @@ class Detector:
 
     A window alerts where it alone, without C and without earlier windows, is evidence of max(A, 1000)^2, and the window
     before it was not: `alone` is the log of the mean of E_w^(1/D) over the bets. `last_alert` is kept, so that it can be
-    told where several windows are judged at once. An alert never retrains. `overdispersion` is the D of the next window.
+    told where several windows are judged at once. An alert never retrains.
 
     Proved: where the metric is at t or better in every window, and rows are independent given the past, the expected
     number of windows to an alarm is at least A, however often one looks (M_w less w is then a supermartingale, and
@@ -95,10 +94,8 @@ class Detector:
     false_alarm_every: float
     cost: tuple[float, float]
     logs: tuple[float, ...]
-    log_evidence: float = -math.inf
     windows: int = 0
     swings: tuple[float, ...] = ()
-    overdispersion: float = 1.0
     alone: float = -math.inf
     last_alert: Alert | None = None
     latest: Counts = (0, 0, 0, 0)
@@ -136,7 +133,7 @@ class Detector:
             return self
         temper = self.overdispersion
         won = [_dot(factors, counts) / temper for factors in game.factors]
-        alone, limit, logs = _log_mean(won), math.log(self.alert_limit), self._bet(won)
+        alone, limit = _log_mean(won), math.log(self.alert_limit)
         found = swing_between(game.ratio, self.threshold, self.latest, counts)
         swings = self.swings if found is None else (*self.swings, found)[-LATEST_PAIRS:]
         stretch = _added(self.stretch, counts)
@@ -146,11 +143,9 @@ class Detector:
             threshold=self.threshold,
             false_alarm_every=self.false_alarm_every,
             cost=self.cost,
-            logs=logs,
-            log_evidence=_log_mean(logs),
+            logs=self._bet(won),
             windows=self.windows + 1,
             swings=swings,
-            overdispersion=temper if found is None else overdispersion(swings),
             alone=alone,
             last_alert=Alert(self.windows + 1, alone, counts) if alone >= limit > self.alone else self.last_alert,
             latest=counts,
@@ -161,7 +156,12 @@ class Detector:
     @property
     def evidence(self) -> float:
         """The mean of M over the bets, at most MOST_EVIDENCE; 0 before the first window."""
-        return _finite(self.log_evidence) if self.windows else 0.0
+        return _finite(_mean_of_bets(self.logs)) if self.windows else 0.0
+
+    @property
+    def overdispersion(self) -> float:
+        """D: how many times more than their rows explain the windows differ from their neighbours; at least 1."""
+        return _tempering(self.swings)
 
     @property
     def alarms(self) -> bool:
@@ -228,7 +228,7 @@ class Detector:
     def _bet(self, won: Sequence[float]) -> tuple[float, ...]:
         cap = self._cap
         capped = won if max(won) <= cap else [min(each, cap) for each in won]
-        return tuple(map(operator.add, capped, map(_log_one_plus, self.logs)))
+        return tuple([each + _log_one_plus(log) for each, log in zip(capped, self.logs, strict=True)])
 
 
 Memo = dict[tuple[str, ...], tuple[Detector, Sequence[Measurement], Detector]]
@@ -333,6 +333,10 @@ class _Game(NamedTuple):
     factors: tuple[Cells, ...]
 
 
+_tempering = lru_cache(maxsize=64)(overdispersion)
+"""A window asks for D many times: for its evidence, its sentence, and how many more like it would alarm."""
+
+
 @lru_cache(maxsize=64)
 def _game(metric: str, threshold: float, cost: tuple[float, float]) -> _Game:
     ratio = ratio_of(metric, cost)
@@ -386,6 +390,10 @@ def _log_mean(logs: Sequence[float]) -> float:
     """Return the log of the mean of exp(logs) without overflow."""
     top = max(logs)
     return top + math.log(sum([math.exp(log - top) for log in logs]) / len(logs))
+
+
+_mean_of_bets = lru_cache(maxsize=64)(_log_mean)
+"""A window asks for its evidence many times."""
 
 
 def _finite(log: float) -> float:
