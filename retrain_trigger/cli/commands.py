@@ -147,9 +147,11 @@ def simulate(
     sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs]
     found = replayed(config, sources)
     show.notes(found.notes)
-    document = {"steps": [step.to_json() for step in found.steps], "would_retrain_now": found.would_retrain_now}
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    show.result(document, printing.replay_lines(found, config, verbose=show.verbose, encoding=encoding))
+    if show.form == "json":
+        show.result(found.to_json(), [])
+    else:
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        show.result(None, printing.replay_lines(found, config, verbose=show.verbose, encoding=encoding))
     if exit_code and found.would_retrain_now:
         raise SystemExit(ExitCode.WOULD_ACT)
 

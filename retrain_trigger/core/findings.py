@@ -151,5 +151,5 @@ def noted(sentence: str, note: str) -> str:
 
 
 def _shortened(value: float, decimals: int) -> str:
-    text = f"{value:.{decimals}f}"
+    text = "%.*f" % (decimals, value)  # noqa: UP031  (twice as fast, and a replay writes millions)
     return text.rstrip("0").rstrip(".") if "." in text else text

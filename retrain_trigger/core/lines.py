@@ -68,7 +68,7 @@ class Lines(Sequence[Measurement]):
         if isinstance(place, slice):
             start, stop, step = place.indices(count)
             if step == 1:
-                return Lines(self.log, self.first + start, self.first + max(start, stop))
+                return self.log.all[self.first + start : self.first + stop]
             return [self.log.all[self.first + at] for at in range(start, stop, step)]
         if not -count <= place < count:
             raise IndexError(place)
@@ -97,8 +97,8 @@ def only(measurements: Sequence[Measurement], asked: Asked) -> Sequence[Measurem
 def since(observed: Sequence[Observed], mark: Mark) -> Sequence[Observed]:
     """Return the last ones of which each was logged after a mark, however long the log before them is."""
     if isinstance(observed, Lines):
-        place = observed.log.since(mark, observed.end)
-        return cast("Sequence[Observed]", observed[max(0, place - observed.first) :])
+        place = max(observed.first, observed.log.since(mark, observed.end))
+        return cast("Sequence[Observed]", Lines(observed.log, place, observed.end))
     return observed[len(observed) - sum(1 for _ in takewhile(mark.is_before, reversed(observed))) :]
 
 

@@ -103,7 +103,7 @@ def explained_log(config: Config, finding: Finding, measurements: Sequence[Measu
     return _named(finding, [name for name in named if all(_breaches(each, name, config) for each in lines)], [])
 
 
-def month(config: Config, seen: Sequence[Seen]) -> Sequence[Seen]:
+def month(config: Config, seen: Sequence[Seen]) -> list[Seen]:
     """Return windows of the last month, the latest first; none if they do not reach over a whole one.
 
     `seen` are in order of time, oldest first.
@@ -115,7 +115,7 @@ def month(config: Config, seen: Sequence[Seen]) -> Sequence[Seen]:
     first = before - (_time(seen[before - 1]) == begin)
     count = len(seen) - first
     every = -(-count // MOST_WINDOWS)
-    return seen[first:][::-every] if count >= LEAST_WINDOWS else []
+    return [seen[place] for place in range(len(seen) - 1, first - 1, -every)] if count >= LEAST_WINDOWS else []
 
 
 def _time(seen: Measurement | WindowCounts) -> datetime:

@@ -72,6 +72,10 @@ class Replay:
     steps: tuple[Step, ...]
     notes: tuple[str, ...] = field(default=())
 
+    def to_json(self) -> dict[str, Json]:
+        """Return the replay as a JSON object."""
+        return {"steps": [step.to_json() for step in self.steps], "would_retrain_now": self.would_retrain_now}
+
     def count(self, action: Action) -> int:
         """Count the steps that came to an action."""
         return sum(step.decision.action is action for step in self.steps)

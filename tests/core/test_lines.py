@@ -34,7 +34,7 @@ def test_they_are_what_a_slice_of_a_list_is(
     log: list[Measurement], end: int, first: int, start: int | None, stop: int | None, step: int | None
 ) -> None:
     plain = log[:end][first:]
-    lines = Log(log).until(min(end, len(log)))[first:]
+    lines = Lines(Log(log), min(first, end, len(log)), min(end, len(log)))
     assert list(lines) == plain
     assert list(reversed(lines)) == plain[::-1]
     assert list(lines[start:stop:step]) == plain[start:stop:step]
@@ -57,7 +57,7 @@ def test_what_came_after_a_mark_is_the_same_in_whichever_order_it_is_asked(
         assert list(map(eq, lines, newest)) == [True] * len(newest)
         assert len(lines) == len(newest) == len(since(plain, mark))
         assert (
-            list(since(whole.until(min(end, len(log)))[2:], mark))
+            list(since(Lines(whole, min(2, end, len(log)), min(end, len(log))), mark))
             == newest[-max(len(plain) - 2, 0) :][: len(plain[2:])]
         )
 
@@ -69,4 +69,3 @@ def test_the_same_lines_and_more_go_on_and_others_do_not() -> None:
     assert not Lines(log, 1, 3).goes_on(log.until(2))
     assert not log.until(3).goes_on(Log(log.all).until(2))
     assert not log.until(3).goes_on(list(log.until(2)))
-    assert isinstance(log.until(3)[1:], Lines)

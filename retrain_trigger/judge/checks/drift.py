@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from retrain_trigger.core.findings import Finding, Verdict, below, figures, unknown
+from retrain_trigger.core.findings import Finding, Verdict, below, figures, noted, unknown
 from retrain_trigger.core.lines import carries_drift, only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Document, Json
@@ -77,14 +77,20 @@ def check_logged(
     labelled rows, or if a feature's drift is no finite number and no other feature breaches.
     """
 
-    def judge(measurement: Measurement) -> tuple[Finding, str]:
+    def judge(measurement: Measurement, note: str, evidence: Document) -> Finding:
         rows = stated_rows(measurement)
         if rows is not None and rows < min_rows:
-            return too_few_rows("drift", rows, min_rows, limit=threshold), ""
-        return _furthest(measurement.drift, threshold)
+            return too_few_rows("drift", rows, min_rows, limit=threshold, note=note, evidence=evidence)
+        return _furthest(measurement.drift, threshold, note, evidence)
+
+    def breaches(measurement: Measurement) -> bool:
+        rows = stated_rows(measurement)
+        return (rows is None or rows >= min_rows) and any(
+            value is not None and math.isfinite(value) and value >= threshold for value in measurement.drift.values()
+        )
 
     carrying = only(measurements, carries_drift)[-patience.of :]
-    return point_rule("drift", carrying, judge, patience=patience) if carrying else None
+    return point_rule("drift", carrying, judge, breaches, patience=patience) if carrying else None
 
 
 def psi(reference: Histogram, window: Histogram, bins: Bins) -> float:
@@ -265,17 +271,22 @@ def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Do
     )
 
 
-def _furthest(drift: Mapping[str, float | None], threshold: float) -> tuple[Finding, str]:
-    """Judge the feature that moved furthest; beside the finding, name those that reach the threshold."""
+def _furthest(drift: Mapping[str, float | None], threshold: float, note: str, evidence: Document) -> Finding:
     known = {feature: value for feature, value in drift.items() if value is not None and math.isfinite(value)}
     moved = sorted(((-value, feature) for feature, value in known.items() if value >= threshold))
     lost = sorted(drift.keys() - known.keys())
     if lost and not moved:
-        return unknown("drift", f"drift{_of(lost)} is not a number", limit=threshold), ""
+        because = noted(f"drift{_of(lost)} is not a number", note)
+        return unknown("drift", because, limit=threshold, evidence=evidence)
     named = _named([(feature, -value) for value, feature in moved if feature], threshold)
-    evidence = {"features": [feature for _, feature in moved if feature]}
-    finding = below("drift", max(known.values()), threshold, limit_name="drift_threshold", evidence=evidence)
-    return finding, f"{named}; " if named else ""
+    return below(
+        "drift",
+        max(known.values()),
+        threshold,
+        limit_name="drift_threshold",
+        note="; ".join(part for part in (named, note) if part),
+        evidence={"features": [feature for _, feature in moved if feature], **evidence},
+    )
 
 
 def _of(features: Sequence[str]) -> str:
