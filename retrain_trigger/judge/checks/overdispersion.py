@@ -1,6 +1,7 @@
 """Overdispersion: how many times more windows differ from their neighbours than their rows explain."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 PRIOR_PAIRS = 5
@@ -58,11 +59,13 @@ def overdispersion(swings: Sequence[float]) -> float:
     >>> round(overdispersion([4000.0] * 20))
     3200
     """
-    latest = swings[-LATEST_PAIRS:]
-    ordered = sorted((*latest, *(MEDIAN,) * PRIOR_PAIRS))
+    latest = sorted(swings[-LATEST_PAIRS:])
+    place = bisect_left(latest, MEDIAN)
+    ordered = [*latest[:place], *(MEDIAN,) * PRIOR_PAIRS, *latest[place:]]
     middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
     farthest = FARTHEST * max(1.0, middle / MEDIAN)
-    total = math.fsum(latest if ordered[-1] <= farthest else [min(each, farthest) for each in latest])
+    usual = latest[: bisect_right(latest, farthest)]
+    total = math.fsum([*usual, *(farthest,) * (len(latest) - len(usual))])
     return max(1.0, (PRIOR_PAIRS + total) / (PRIOR_PAIRS + len(latest)))
 
 
