@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from retrain_trigger.logs.confusions import is_table
 from retrain_trigger.logs.readings import is_date, is_empty, is_number, moment
 from retrain_trigger.logs.record import TIMES, TWICE, Record, normal
 
@@ -215,7 +216,7 @@ def _flatten(document: dict[str, object], record: Record, *, prefix: str, depth:
         inner = value
         if isinstance(value, list) and any(isinstance(each, dict) for each in value):
             inner = {str(place): each for place, each in enumerate(value)}
-        if not isinstance(inner, dict):
+        if not isinstance(inner, dict) or (name.rpartition(".")[2] == "confusion" and is_table(inner)):
             record[name] = TWICE if name in record else value
         elif depth < DEEPEST:
             _flatten(inner, record, prefix=name + ".", depth=depth + 1)
