@@ -290,8 +290,8 @@ def _pairs_of(names: tuple[str, ...]) -> Callable[[str], Sequence[Record]]:
     spaced = re.compile(rf"(?<![\w.\-/])({spelled})[ \t]+(?=[-+]?[0-9]*[.,][0-9])", re.IGNORECASE)
 
     def parse(line: str) -> Sequence[Record]:
-        record: Record = {}
-        position, line = 0, _COMMENT.sub("", line)
+        record, line = _json_in(_COMMENT.sub("", line))
+        position = 0
         while found := key.search(line, position):
             start, position = found.start(), found.end()
             value = _VALUE.match(line, position)
@@ -320,6 +320,20 @@ def _pairs_of(names: tuple[str, ...]) -> Callable[[str], Sequence[Record]]:
         return [record] if record else []
 
     return parse
+
+
+def _json_in(line: str) -> tuple[Record, str]:
+    """Return what a line holds as JSON, such as `confusion={"a": {"a": 8}}`, and the rest of the line."""
+    record: Record = {}
+    while found := _AS_JSON.search(line):
+        try:
+            value, end = _DECODE(line, found.end())
+        except (ValueError, RecursionError):
+            value, end = line[found.end() :][:_LONGEST_REST], len(line)
+        name = normal(found[1])
+        record[name] = TWICE if name in record else value
+        line = line[: found.start()] + line[end:]
+    return record, line
 
 
 def _words_before(line: str, start: int) -> str:
@@ -381,6 +395,8 @@ _NO_WORDS = frozenset(
     }
 )
 _LONGEST_REST = 100
+_AS_JSON = re.compile(r"(?<![\w.\-/])((?:[\w.]+\.)?(?:confusion|classes))\s*[=:]\s*(?=[\[{])", re.IGNORECASE)
+"""Names whose value is JSON, in text too."""
 
 FORMATS: dict[str, Callable[[Opening], Format | None]] = {
     "jsonl": json_lines,

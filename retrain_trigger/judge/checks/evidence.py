@@ -190,10 +190,13 @@ def _short(detector: AnyDetector, table: Confusion) -> str:
     short = detector.game.short(table)
     if not short:
         return f"all rows are of class {min(table.classes)!r}"
-    named = sorted(short, key=lambda name: (short[name], name))[:NAMED]
-    more = f" and {len(short) - NAMED} more classes" if len(short) > NAMED else ""
-    counts = ", ".join(f"class {name!r} has {short[name]}" for name in named)
-    return f"{counts}{more} of {FEWEST_ROWS} labelled rows"
+    named = [f"{name!r} ({short[name]})" for name in sorted(short, key=lambda name: (short[name], name))]
+    if len(named) == 1:
+        ((name, rows),) = short.items()
+        return f"class {name!r} has {rows} of {FEWEST_ROWS} labelled rows"
+    more = [f"{len(named) - NAMED} more"] if len(named) > NAMED else []
+    *first, last = (*named[:NAMED], *more)
+    return f"classes {', '.join(first)} and {last} have fewer than {FEWEST_ROWS} labelled rows"
 
 
 def _windows(number: int) -> str:

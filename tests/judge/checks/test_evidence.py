@@ -321,9 +321,9 @@ def test_what_cannot_be_judged_is_refused_at_once(threshold: float, alarm: float
         begun("f1", threshold, alarm)
 
 
-def test_a_metric_without_a_ratio_is_refused_at_once() -> None:
+def test_a_metric_that_no_counts_give_is_refused_at_once() -> None:
     with pytest.raises(KeyError):
-        begun("f1_macro")
+        begun("roc_auc")
     with pytest.raises(ValueError, match="says nothing about any row"):
         begun("cost", 0.0, fp=0, fn=0)
 
