@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from retrain_trigger.core.findings import Verdict
 from retrain_trigger.core.records import encoded
 from retrain_trigger.counts.confusion import Confusion
-from retrain_trigger.judge.checks.classes import FALLS, OfClasses, estimate, influence, shares
+from retrain_trigger.judge.checks.classes import FALLS, Influences, OfClasses, estimate, margins, shares
 from retrain_trigger.judge.checks.detector import MOST_EVIDENCE, MOST_POOLED, Detector
 from retrain_trigger.judge.checks.evidence import alert, begin, check
 from retrain_trigger.judge.metrics import METRICS, score
@@ -90,21 +90,23 @@ def test_the_influence_of_a_row_is_the_derivative_of_the_metric(metric: str, dat
     label, said = (data.draw(st.integers(0, classes - 1)) for _ in range(2))
     many = 10**7
     table = square([[many * count for count in row] for row in cells])
-    own = shares(metric, table, table.classes)
+    own = Influences.on(metric, shares(metric, margins(table), table.classes))
     moved = table + Confusion({("abcd"[label], "abcd"[said]): many // 1000})
     change = score(moved, metric, "a") - score(table, metric, "a")
-    found = influence(metric, own, ("abcd"[label], "abcd"[said]))
+    found = own.of(("abcd"[label], "abcd"[said]))
     assert found * (many // 1000) == pytest.approx(change, rel=0.01, abs=1e-12)
     # The rows themselves pull in all directions: together they change nothing.
     rows = table.cells.items()
-    assert math.fsum(count * influence(metric, own, cell) for cell, count in rows) == pytest.approx(0, abs=1e-9)
+    assert math.fsum(count * own.of(cell) for cell, count in rows) == pytest.approx(0, abs=1e-9)
 
 
 def test_a_class_that_is_left_out_moves_nothing_and_mistakes_for_it_count_still() -> None:
-    own = shares("f1_macro", square([[30, 5, 5], [4, 30, 6], [0, 3, 4]]), {"a", "b"})
-    assert influence("f1_macro", own, ("c", "c")) == 0
-    assert influence("f1_macro", own, ("c", "b")) < 0
-    assert influence("f1_macro", own, ("a", "c")) < 0
+    rows = margins(square([[30, 5, 5], [4, 30, 6], [0, 3, 4]]))
+    own = Influences.on("f1_macro", shares("f1_macro", rows, rows.kept))
+    assert rows.kept == {"a", "b"}
+    assert own.of(("c", "c")) == 0
+    assert own.of(("c", "b")) < 0
+    assert own.of(("a", "c")) < 0
 
 
 def test_the_formulas_by_hand() -> None:
@@ -114,17 +116,17 @@ def test_the_formulas_by_hand() -> None:
     first, second = 81 / 97, 91 / 107
     right = 40 * ((2 - 2 * first) / (2 * 97)) ** 2 + 45 * ((2 - 2 * second) / (2 * 107)) ** 2
     wrong = 15 * ((first / 97 + second / 107) / 2) ** 2
-    value, spread = estimate("f1_macro", table, table.classes)
+    value, spread = estimate("f1_macro", table)
     assert (value, spread) == pytest.approx(((80 / 95 + 90 / 105) / 2, right + wrong))
     recalls = [40.5 / 51, 45.5 / 51]
-    balanced, variance = estimate("balanced_accuracy", table, table.classes)
+    balanced, variance = estimate("balanced_accuracy", table)
     assert (balanced, variance) == pytest.approx((0.85, sum(r * (1 - r) / 50 for r in recalls) / 4))
     won = OfClasses("f1_macro", 0.9).won(table)
     assert (FALLS[0], FALLS[-1], len(FALLS)) == (0.004, pytest.approx(0.4), 12)
     assert won == pytest.approx([(fall * (0.9 - value) - fall**2 / 2) / spread for fall in FALLS])
     other = square([[48, 2], [3, 47]])
     twice = after(begun(threshold=0.9), [table, other])
-    theta, v = estimate("f1_macro", other, other.classes)
+    theta, v = estimate("f1_macro", other)
     assert twice.swings == pytest.approx(((theta - value) ** 2 / (v + spread),))
     assert begun(threshold=0.9).after(table).evidence == pytest.approx(np.exp(won).mean())
 
