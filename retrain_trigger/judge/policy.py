@@ -208,9 +208,10 @@ def _quiet(findings: Sequence[Finding]) -> Decision:
     unknown = [finding for finding in judging if finding.verdict is Verdict.UNKNOWN]
     if unknown or not judging:
         because = "; ".join(finding.because for finding in unknown) or "nothing was measured"
-        awaited = [datetime.fromisoformat(f.evidence["until"]) for f in unknown if "until" in f.evidence]
+        awaited = [finding.evidence["until"] for finding in unknown if "until" in finding.evidence]
         if unknown and len(awaited) == len(unknown):
-            return Decision(Action.WAIT, because, max(awaited))
+            times = [datetime.fromisoformat(until) for until in awaited if until]
+            return Decision(Action.WAIT, because, max(times, default=None))
         return Decision(Action.UNKNOWN, because)
     seen = "; ".join(finding.because for finding in judging)
     if any(finding.evidence.get("watching") for finding in judging):

@@ -7,10 +7,8 @@ from functools import partial
 from itertools import takewhile
 
 from retrain_trigger.config.load import Config
-from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.events import Said
 from retrain_trigger.core.findings import Finding, Verdict, unknown
-from retrain_trigger.core.lines import only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.cells import summed
 from retrain_trigger.counts.histograms import Histogram, Reference, Watched
@@ -19,11 +17,12 @@ from retrain_trigger.counts.unusable import NOTHING_ASIDE, Aside
 from retrain_trigger.counts.windows import Cells, WindowCounts
 from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.checks import drift, estimate, evidence, feedback
+from retrain_trigger.judge.checks.detector import AnyDetector
 from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.checks.windows import measured
 from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Memory
-from retrain_trigger.judge.metrics import METRICS, RATIOS
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.pipeline import detection, drifting, usable
 from retrain_trigger.pipeline.sliced import sliced
@@ -55,7 +54,7 @@ class Observed:
     and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
     newest record that is there, also one later than that moment. `reference` is what drift is measured from, `aside`
     what of the prediction log is in none of the windows. `labelled` says whether that log has a column for labels, be
-    they there yet or not. `delay` is how long labels take, None if that is not known.
+    they there yet or not, `classes` are those that the champion knows. `delay` is how long labels take, None if that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
@@ -63,6 +62,7 @@ class Observed:
     reference: Reference = field(default_factory=dict)
     labelled: bool = False
     positive: str = "1"
+    classes: Sequence[str] = ()
     newest: datetime | None = None
     newest_label: datetime | None = None
     aside: Aside = NOTHING_ASIDE
@@ -183,6 +183,7 @@ def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
         usable.usable(config, observed.windows or ()),
         config.measure(observed.positive),
         coverage=config.trigger.label_coverage,
+        classes=observed.classes,
     )
 
 
@@ -221,7 +222,7 @@ def served(observed: Observed, past: Memory) -> Said | None:
 def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
     """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
-    sequential = bool(case.measurements) and _sequential(config, case.measurements)
+    sequential = bool(case.measurements) and detection.is_sequential(config, case.measurements[-1])
     alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
     if observed.windows is None:
         return () if alert is None else (alert,)
@@ -275,7 +276,7 @@ def _performed(case: _Case) -> Finding:
         return unknown(config.metric, f"no label has come since {policy.stamp(newest)}; {_waiting(config, waiting)}")
     if not measurements:
         return _unlabelled(case, waiting) if waiting else unknown(config.metric, f"no {config.metric} was measured")
-    if _sequential(config, measurements):
+    if detection.is_sequential(config, measurements[-1]):
         finding = _evidence(config, measurements, case.memo.folds)
     else:
         finding = detection.by_point(config, measurements, config.trigger.patience)
@@ -302,26 +303,22 @@ def _waiting(config: Config, waiting: Sequence[WindowCounts]) -> str:
     )
 
 
-def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
-    asked = config.trigger.evidence
-    return asked is not Evidence.POINT and config.metric in RATIOS and measurements[-1].counts is not None
-
-
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidence.Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
-    newest = measurements[-1]
-    latest = (_looked_at(config, measurements) or [newest])[-1]
-    detector = evidence.folded(detection.begin(config), measurements, memo)
+    newest, detector = measurements[-1], evidence.folded(detection.begin(config), measurements, memo)
+    looked_at, waiting = detection.looked_at(config, measurements), _unjudged(detector)
+    latest = looked_at[-1 - waiting] if len(looked_at) > waiting else newest
     at = latest.at.isoformat() if latest.at else None
-    note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
-    if latest is not newest:
+    rows = detector.game.rows(detector.latest if detector.latest_windows else detector.pool)
+    note = f"{rows:,} labelled rows, {latest.where}"
+    if latest is not newest and not detector.pooled:
         note += f"; {newest.where} has no {config.metric}: {METRICS[config.metric].undefined}"
     return evidence.check(detector, note=note, more={"where": latest.where, "at": at, "windows": [at or latest.where]})
 
 
-def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Sequence[Measurement]:
-    """Return the measurements in which the metric has a value."""
-    return only(measurements, evidence.looking(config.metric))
+def _unjudged(detector: AnyDetector) -> int:
+    """Return how many of the latest windows wait in a pool, after some that were judged."""
+    return detector.pooled if detector.latest_windows else 0
 
 
 def _moved(case: _Case) -> Finding | None:
@@ -401,8 +398,9 @@ def _began(case: _Case, finding: Finding) -> datetime | None:
     """Return the start of the first window of a breach; None if it has no time."""
     config = case.config
     if finding.evidence.get("rule") == "sequential":
-        stretch = evidence.folded(detection.begin(config), case.measurements, case.memo.folds).stretch_windows
-        return _looked_at(config, case.measurements)[-stretch].at
+        detector = evidence.folded(detection.begin(config), case.measurements, case.memo.folds)
+        first = detector.pooled + detector.stretch_windows
+        return detection.looked_at(config, case.measurements)[-first].at
     if finding.evidence.get("rule") == "point":
         carrying = [each for each in case.measurements if each.drift or finding.name != "drift"]
         breaches = detection.drifts if finding.name == "drift" else detection.misses

@@ -238,6 +238,7 @@ def _observed(
         reference=found,
         labelled=seen.labelled,
         positive=positive,
+        classes=tuple(plan.classes or ()),
         newest=seen.newest or log.newest,
         newest_label=seen.newest_label,
         aside=seen.aside,

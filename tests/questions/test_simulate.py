@@ -199,6 +199,50 @@ def test_a_replay_comes_to_what_is_judged_from_scratch_at_any_of_its_moments(
             past = past.attempted(Attempt(now, Mark(line.at, dict(ends))))
 
 
+def tables(*days: tuple[int, int, int]) -> str:
+    """Log a table a day: right and wrong rows of each of two classes, and rows of a rare one, which are right."""
+    return "".join(
+        json.dumps(
+            {
+                "timestamp": (START + timedelta(days=day)).isoformat(),
+                "confusion": {"a": {"a": right, "b": wrong}, "b": {"b": right, "a": wrong}, "rare": {"rare": rare}},
+            }
+        )
+        + "\n"
+        for day, (right, wrong, rare) in enumerate(days)
+    )
+
+
+def test_a_log_of_tables_is_judged_by_evidence_over_pooled_windows() -> None:
+    replay = replayed(tables(*[(90, 10, 4)] * 6, *[(60, 40, 4)] * 6), "metric=f1_macro")
+    assert triggers(replay) == [12]
+    actions = [step.decision.action for step in replay.steps]
+    assert actions[:2] == [Action.WAIT] * 2
+    assert actions[2:8] == [Action.HEALTHY] * 6
+    assert actions[8:11] == [Action.WATCH] * 3
+    said = [step.decision.because for step in replay.steps]
+    assert said[0] == (
+        "f1_macro waits for rows: class 'rare' has 4 of 10 labelled rows in 1 window; windows are pooled until each class has "
+        "so many, at most 9 more windows (204 labelled rows, stdin:1)"
+    )
+    assert said[2] == (
+        "f1_macro 0.93 over 3 windows is at or above performance_threshold 0.85: evidence 0 of 1,000 that it is under it "
+        "(612 labelled rows, stdin:3)"
+    )
+    assert said[7].endswith(
+        "(612 labelled rows, stdin:6; 2 later windows are pooled with the next: class 'rare' has 8 of 10 labelled rows)"
+    )
+    assert said[8].startswith(
+        "f1_macro 0.73 over 3 windows is under performance_threshold 0.85, not proven yet: evidence "
+    )
+    assert said[8].endswith("about 3 more such windows would prove it (612 labelled rows, stdin:9)")
+    assert said[11].startswith("f1_macro 0.73 over the last 6 windows is under performance_threshold 0.85: evidence ")
+    # From the same tables, the point rule looks at each window alone.
+    point = replayed(tables(*[(90, 10, 4)] * 3, (60, 40, 4)), "metric=f1_macro", "trigger.evidence=point")
+    assert [step.findings[0].value for step in point.steps] == pytest.approx([0.933, 0.933, 0.933, 0.733], abs=0.001)
+    assert triggers(point) == [4]
+
+
 class Said(NamedTuple):
     """What a command printed."""
 

@@ -95,8 +95,10 @@ def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float, note: str
 
 
 def value_of(measurement: Measurement, measure: Measure) -> float | None:
-    """Return the logged value, else the one that follows from tp, fp, fn, tn as a table of two classes."""
+    """Return the logged value, else that of the confusion table, else of tp, fp, fn, tn as a table of two classes."""
     value = measurement.value
+    if value is None and measurement.confusion is not None:
+        value = measure.score(measurement.confusion)
     if value is None and measurement.counts is not None and measure.metric in METRICS:
         tp, fp, fn, tn = measurement.counts
         by_class = {"positive": OneVsRest(tp, fp, fn, tn), "rest": OneVsRest(tn, fn, fp, tp)}

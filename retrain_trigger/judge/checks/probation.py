@@ -13,8 +13,10 @@ from typing import NamedTuple
 from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Finding, Verdict, figures, unknown
 from retrain_trigger.core.records import Json
-from retrain_trigger.judge.checks.evidence import DIGITS_END, Counts, Detector, ratio_of, swing_between
+from retrain_trigger.judge.checks import evidence
+from retrain_trigger.judge.checks.evidence import DIGITS_END
 from retrain_trigger.judge.checks.overdispersion import FARTHEST, PRIOR_PAIRS, overdispersion
+from retrain_trigger.judge.checks.ratios import Counts, ratio_of, swing_between
 from retrain_trigger.judge.metrics import RATIOS, Measure, Ratio
 
 ONE_PERCENT = 100.0
@@ -63,7 +65,7 @@ def standing(
     metric, cost = measure.metric, measure.cost
     if _counted(metric, kept):
         kept = _usual(kept, ratio_of(metric, cost))
-        detector = Detector.begin(metric, threshold=threshold, false_alarm_every=FOUND_BAD, cost=cost)
+        detector = evidence.begin(metric, threshold=threshold, false_alarm_every=FOUND_BAD, cost=cost)
         for window in kept:
             detector = detector.after(window.counts or (0, 0, 0, 0))
         stretch = detector.stretch_windows if detector.alarms else 0
