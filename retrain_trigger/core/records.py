@@ -129,7 +129,7 @@ def _plain_reader(kind: object) -> Reader:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
     if isinstance(kind, type) and issubclass(kind, tuple):  # a named tuple
-        return partial(_read_tuple, kind._make, tuple(_reader(hint) for hint in _hints(kind).values()))  # type: ignore[attr-defined]
+        return partial(_read_named, kind, tuple(_reader(hint) for hint in _hints(kind).values()))
     return _as_it_is
 
 
@@ -165,6 +165,13 @@ def _lacking(kind: Value, values: Document) -> list[str]:
 
 def _read_tuple(made: Reader, parts: Sequence[Reader], document: Json) -> Value:
     return made([read(value) for read, value in zip(parts, document, strict=True)])
+
+
+def _read_named(kind: Callable[..., Value], parts: Sequence[Reader], document: Sequence[Json]) -> Value:
+    """Read a named tuple, in which an earlier version may not have written the last fields."""
+    if len(document) > len(parts):
+        raise ValueError(f"{document!r} has more than {len(parts)} values")
+    return kind(*(read(value) for read, value in zip(parts, document, strict=False)))
 
 
 def _read_all(made: Reader, read: Reader, document: Json) -> Value:
