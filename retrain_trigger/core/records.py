@@ -30,10 +30,10 @@ SPARSE: Final = types.MappingProxyType({"sparse": True})
 def encoded(value: Value) -> Json:
     """Return a record, or what it is made of, as plain JSON.
 
-    Dataclasses become objects, named tuples and other sequences arrays, times ISO 8601, and the members of an
-    enumeration their values. A mapping whose keys are tuples becomes a sorted array of [*key, value], and a `float`
-    that is not a number null. What a class names in `also_written` stands beside its fields, and is not read back.
-    What is plain already stays as it is.
+    Dataclasses become objects, named tuples (without the last fields that have their defaults) and other sequences
+    arrays, times ISO 8601, and the members of an enumeration their values. A mapping whose keys are tuples becomes a
+    sorted array of [*key, value], and a `float` that is not a number null. What a class names in `also_written` stands
+    beside its fields, and is not read back. What is plain already stays as it is.
 
     >>> from retrain_trigger.core.measurements import Mark
     >>> encoded(Mark(at=datetime(2026, 1, 5), ends={"log": 120}))
@@ -48,7 +48,7 @@ def encoded(value: Value) -> Json:
     if isinstance(value, Mapping):
         return {key: encoded(each) for key, each in value.items()}
     if isinstance(value, list | tuple | frozenset):
-        return [encoded(each) for each in value]
+        return [encoded(each) for each in _without_defaults(value)]
     if isinstance(value, datetime):
         return value.isoformat()
     return value.value if isinstance(value, Enum) else value
@@ -67,6 +67,16 @@ def decoded(kind: type[Record], document: Json) -> Record:
     """
     read: Record = _reader(cast("Hashable", kind))(document)
     return read
+
+
+def _without_defaults(values: Value) -> Value:
+    """Leave out the last fields of a named tuple that have their defaults: earlier versions did not know them."""
+    kept, defaults = values, getattr(values, "_field_defaults", {})
+    for name in reversed(defaults):
+        if getattr(values, name) != defaults[name]:
+            break
+        kept = kept[:-1]
+    return kept
 
 
 @cache

@@ -78,6 +78,7 @@ def test_what_an_earlier_version_did_not_write_has_its_default_and_what_nobody_r
 def test_a_window_of_an_earlier_ledger_has_no_confusion_table() -> None:
     written = {"version": "v1", "windows": [[0.9, 500, [1, 2, 3, 4]]], "level": 1}
     assert decoded(Standing, written).windows == (Window(0.9, 500, (1, 2, 3, 4), None),)
+    assert encoded(decoded(Standing, written)) == written
     for window in ([0.9, 500], [0.9, 500, None, None, "more"]):
         with pytest.raises((TypeError, ValueError)):
             decoded(Standing, {**written, "windows": [window]})
