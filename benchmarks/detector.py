@@ -12,7 +12,7 @@ import click
 import numpy as np
 from false_alarms import FRESH, HEALTHY, THRESHOLD, Stream, drawn
 
-from retrain_trigger.judge.checks.evidence import Counts
+from retrain_trigger.judge.checks.ratios import Counts
 
 OUTAGE = 0.4
 BEFORE_THE_FALL = 8

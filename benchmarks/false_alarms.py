@@ -24,6 +24,7 @@ import numpy.typing as npt
 from retrain_trigger.core.findings import Verdict
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.judge.checks import evidence, point
+from retrain_trigger.judge.checks.ratios import Counts
 from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.judge.policy import Patience
 
@@ -40,7 +41,7 @@ CHECKED_WINDOWS = 60
 FALLS_PER_YEAR = 5
 """River sees so many times more falls than years: they end with the alarm, and a median needs more than a rate."""
 
-FRESH = evidence.Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY)
+FRESH = evidence.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,7 @@ def check_twin(windows: Table) -> None:
             raise RuntimeError(f"the twin of the point rule, {patience}, is not the product's")
 
 
-def _point(counts: Sequence[evidence.Counts], patience: Patience) -> Iterator[bool]:
+def _point(counts: Sequence[Counts], patience: Patience) -> Iterator[bool]:
     """Yield whether the product's point rule breaches at each window, beginning anew after a breach."""
     seen: list[Measurement] = []
     for number, window in enumerate(counts):

@@ -18,8 +18,8 @@ import numpy as np
 
 from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Verdict
-from retrain_trigger.judge.checks import probation
-from retrain_trigger.judge.checks.evidence import Counts, Detector
+from retrain_trigger.judge.checks import evidence, probation
+from retrain_trigger.judge.checks.ratios import Counts
 from retrain_trigger.judge.metrics import Measure
 
 THRESHOLD = 0.85
@@ -129,7 +129,7 @@ def ended(was: Standing, own: Sequence[Window]) -> int | None:
 def predecessor(generator: np.random.Generator, world: World, *, fallen: bool, counted: bool) -> Standing:
     """Let a champion serve, and fall until the evidence alarms where it is `fallen`."""
     before = [world.day(generator, HEALTHY) for _ in range(TENURE)]
-    detector = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=1000)
+    detector = evidence.begin("f1", threshold=THRESHOLD, false_alarm_every=1000)
     for counts in before:
         detector = detector.after(counts)
     while fallen and not detector.alarms:

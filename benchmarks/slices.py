@@ -14,8 +14,7 @@ import numpy.typing as npt
 from false_alarms import FALSE_ALARM_EVERY, HEALTHY, THRESHOLD, Table
 
 from retrain_trigger.core.findings import Verdict
-from retrain_trigger.judge.checks import slices
-from retrain_trigger.judge.checks.evidence import Detector
+from retrain_trigger.judge.checks import evidence, slices
 from retrain_trigger.judge.checks.slices import Slice, Slices
 
 POSITIVE = 0.3
@@ -78,7 +77,7 @@ def _first(counts: Table, *, since: int = 0) -> npt.NDArray[np.float64]:
 
 
 def _warned(stream: Sequence[Sequence[Sequence[int]]], since: int) -> float:
-    begin = Detector.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY * len(stream[0]))
+    begin = evidence.begin("f1", threshold=THRESHOLD, false_alarm_every=FALSE_ALARM_EVERY * len(stream[0]))
     detectors = {Slice("region", str(place)): begin for place in range(len(stream[0]))}
     for day, window in enumerate(stream):
         for each, (tp, fp, fn, tn) in zip(detectors, window, strict=True):

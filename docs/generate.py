@@ -74,11 +74,11 @@ def metric_table() -> str:
             f"`{name}`",
             _first_sentence(metric.of, metrics).removeprefix("Return ").removesuffix("."),
             "lower" if metric.lower_is_better else "higher",
-            "sequential" if metric.ratio else "point",
+            "tp, fp, fn, tn" if metric.ratio else "the confusion table",
         )
         for name, metric in metrics.METRICS.items()
     ]
-    return _table(("metric", "is", "better when", "rule of `trigger.evidence: auto`, if counts are known"), rows)
+    return _table(("metric", "is", "better when", "sequential evidence needs"), rows)
 
 
 def gate_table() -> str:

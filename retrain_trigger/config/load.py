@@ -47,7 +47,7 @@ from retrain_trigger.config.sections import (
 from retrain_trigger.config.values import WrongError, seen
 from retrain_trigger.core.errors import ConfigError, UsageError
 from retrain_trigger.core.records import Json
-from retrain_trigger.judge.metrics import METRICS, RATIOS, Measure
+from retrain_trigger.judge.metrics import METRICS, Measure
 from retrain_trigger.logs.record import Wanted, normal
 
 LARGEST: Final = 1024 * 1024
@@ -180,9 +180,9 @@ class Config(Section):
     @classmethod
     def _can_be_sequential(cls, value: Trigger, info: ValidationInfo) -> Trigger:
         metric = info.data.get("metric", "f1")
-        if value.evidence is Evidence.SEQUENTIAL and metric not in RATIOS:
+        if value.evidence is Evidence.SEQUENTIAL and metric not in METRICS:
             raise WrongError(
-                f"with evidence: sequential is for {', '.join(RATIOS)}, not {metric}; write evidence: auto"
+                f"with evidence: sequential is for {', '.join(METRICS)}, not {metric}; write evidence: auto"
             )
         return value
 

@@ -323,7 +323,7 @@ class Trigger(Section):
     max_age: Duration = default("3d")
     """If the newest record is older, nothing is judged (exit 3)."""
     evidence: Annotated[Evidence, values.one_of(Evidence)] = default("auto")
-    """The rule that finds decay: sequential adds up evidence over windows, point compares each window alone. auto: sequential if counts are known."""
+    """The rule that finds decay: sequential adds up evidence over windows, point compares each window alone. auto: sequential if counts are known (for f1_macro and balanced_accuracy, the confusion table)."""
     false_alarm_every: Count = default(1000)
     """Sequential rule: on average, at most one false alarm in this many windows, however often cron runs."""
     patience: Annotated[Patience, values.PATIENCE] = default("1 of 1")

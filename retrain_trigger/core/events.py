@@ -10,16 +10,21 @@ from retrain_trigger.core.findings import Finding
 from retrain_trigger.core.measurements import Mark
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.core.records import SPARSE
+from retrain_trigger.counts.confusion import Confusion
 
 Promotion = TypeVar("Promotion", bound="Grounds")
 
 
 class Window(NamedTuple):
-    """One window of a champion: the metric, the labelled rows, and tp, fp, fn, tn; None if the log does not say."""
+    """One window of a champion: the metric, the labelled rows, and tp, fp, fn, tn; None if the log does not say.
+
+    `confusion` is the whole table, where the metric is one of several classes.
+    """
 
     value: float | None
     rows: int | None
     counts: tuple[int, int, int, int] | None
+    confusion: Confusion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from retrain_trigger.counts.confusion import Confusion
+
 PREDICTIONS = "predictions"
 """The `file` of what was measured by the labels of a prediction log."""
 
@@ -17,7 +19,8 @@ class Measurement:
     `value` is the metric, None if the line holds it but it is not a finite number. `at` is the start of what was
     measured (UTC), None if the line has no time. `where` is `file:line`, for messages. `file` identifies the file
     (it survives growth, not rotation) and `end` is the byte offset just after the line. `rows` is the number of
-    labelled rows, None if the line does not say; `counts` is (tp, fp, fn, tn). `drift` maps a feature to its
+    labelled rows, None if the line does not say; `counts` is (tp, fp, fn, tn), `confusion` the whole table, which only
+    metrics of several classes need. `drift` maps a feature to its
     distance; a bare number has the key "" .
     """
 
@@ -28,6 +31,7 @@ class Measurement:
     at: datetime | None = None
     rows: int | None = None
     counts: tuple[int, int, int, int] | None = None
+    confusion: Confusion | None = None
     model: str | None = None
     drift: Mapping[str, float | None] = field(default_factory=dict)
 

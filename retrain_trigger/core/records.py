@@ -30,10 +30,10 @@ SPARSE: Final = types.MappingProxyType({"sparse": True})
 def encoded(value: Value) -> Json:
     """Return a record, or what it is made of, as plain JSON.
 
-    Dataclasses become objects, named tuples and other sequences arrays, times ISO 8601, and the members of an
-    enumeration their values. A mapping whose keys are tuples becomes a sorted array of [*key, value], and a `float`
-    that is not a number null. What a class names in `also_written` stands beside its fields, and is not read back.
-    What is plain already stays as it is.
+    Dataclasses become objects, named tuples (without the last fields that have their defaults) and other sequences
+    arrays, times ISO 8601, and the members of an enumeration their values. A mapping whose keys are tuples becomes a
+    sorted array of [*key, value], and a `float` that is not a number null. What a class names in `also_written` stands
+    beside its fields, and is not read back. What is plain already stays as it is.
 
     >>> from retrain_trigger.core.measurements import Mark
     >>> encoded(Mark(at=datetime(2026, 1, 5), ends={"log": 120}))
@@ -48,7 +48,7 @@ def encoded(value: Value) -> Json:
     if isinstance(value, Mapping):
         return {key: encoded(each) for key, each in value.items()}
     if isinstance(value, list | tuple | frozenset):
-        return [encoded(each) for each in value]
+        return [encoded(each) for each in _without_defaults(value)]
     if isinstance(value, datetime):
         return value.isoformat()
     return value.value if isinstance(value, Enum) else value
@@ -67,6 +67,16 @@ def decoded(kind: type[Record], document: Json) -> Record:
     """
     read: Record = _reader(cast("Hashable", kind))(document)
     return read
+
+
+def _without_defaults(values: Value) -> Value:
+    """Leave out the last fields of a named tuple that have their defaults: earlier versions did not know them."""
+    kept, defaults = values, getattr(values, "_field_defaults", {})
+    for name in reversed(defaults):
+        if getattr(values, name) != defaults[name]:
+            break
+        kept = kept[:-1]
+    return kept
 
 
 @cache
@@ -129,7 +139,7 @@ def _plain_reader(kind: object) -> Reader:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind
     if isinstance(kind, type) and issubclass(kind, tuple):  # a named tuple
-        return partial(_read_tuple, kind._make, tuple(_reader(hint) for hint in _hints(kind).values()))  # type: ignore[attr-defined]
+        return partial(_read_named, kind, tuple(_reader(hint) for hint in _hints(kind).values()))
     return _as_it_is
 
 
@@ -165,6 +175,13 @@ def _lacking(kind: Value, values: Document) -> list[str]:
 
 def _read_tuple(made: Reader, parts: Sequence[Reader], document: Json) -> Value:
     return made([read(value) for read, value in zip(parts, document, strict=True)])
+
+
+def _read_named(kind: Callable[..., Value], parts: Sequence[Reader], document: Sequence[Json]) -> Value:
+    """Read a named tuple, in which an earlier version may not have written the last fields."""
+    if len(document) > len(parts):
+        raise ValueError(f"{document!r} has more than {len(parts)} values")
+    return kind(*(read(value) for read, value in zip(parts, document, strict=False)))
 
 
 def _read_all(made: Reader, read: Reader, document: Json) -> Value:

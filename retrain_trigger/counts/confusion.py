@@ -23,6 +23,8 @@ class OneVsRest(NamedTuple):
 class Confusion:
     """How often each (label, prediction) occurred; labels are canonical text.
 
+    A class that is known without having occurred has a cell of no rows.
+
     >>> monday, tuesday = Confusion({("1", "1"): 8, ("0", "1"): 2}), Confusion({("1", "0"): 1, ("1", "1"): 1})
     >>> (monday + tuesday).one_vs_rest("1")
     OneVsRest(tp=9, fp=2, fn=1, tn=0)
@@ -33,10 +35,25 @@ class Confusion:
     def __add__(self, other: "Confusion") -> "Confusion":
         return Confusion(summed((*self.cells.items(), *other.cells.items())))
 
+    @classmethod
+    def naming(cls, cells: Mapping[tuple[str, str], int], classes: Iterable[str]) -> "Confusion":
+        """Return a table that names these classes as well, whether they occur or not; of the others only what occurs.
+
+        >>> Confusion.naming({("1", "0"): 2, ("0", "1"): 0}, ["0", "1"]).cells
+        {('1', '0'): 2, ('0', '0'): 0, ('1', '1'): 0}
+        """
+        occurring = {cell: count for cell, count in cells.items() if count or cell[0] == cell[1]}
+        return cls({**occurring, **{(name, name): 0 for name in classes if (name, name) not in occurring}})
+
     @property
     def rows(self) -> int:
         """Number of rows counted."""
         return sum(self.cells.values())
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The classes that occur or are known."""
+        return frozenset(name for pair in self.cells for name in pair)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -80,7 +80,9 @@ class Stream:
             bounds = ", ".join(str(end) for end in self.ends)
             number = f"len(list_filter([{bounds}], lambda bound: bound <= place))"
             numbered = f"SELECT {truth} AS truth, p.prediction AS said, row_number() OVER () - 1 AS place FROM {self._joined(said)}"
-            query = f"SELECT {number}, truth, said, count(*) FROM ({numbered}) GROUP BY ALL"
+            query = (
+                f"SELECT {number}, truth, said, count(*) FROM ({numbered}) WHERE place < {self.ends[-1]} GROUP BY ALL"
+            )
             cells: list[dict[tuple[str, str], int]] = [{} for _ in self.ends]
             for window, truth, answer, count in connection.execute(query).fetchall():
                 cells[window][truth, answer] = count

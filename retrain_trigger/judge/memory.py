@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import TypeVar
 
 from retrain_trigger.core.comparisons import Comparison
@@ -26,6 +25,7 @@ from retrain_trigger.core.events import (
     Training,
 )
 from retrain_trigger.core.findings import drifted_alone
+from retrain_trigger.core.lines import since
 from retrain_trigger.core.measurements import Located, Mark
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.judge import clock
@@ -64,12 +64,14 @@ class Champion:
 class Attempt:
     """One training that a decision started; `mark` is the evidence it used up.
 
-    `drifted` are the columns whose drift alone started it: none if anything else did.
+    `drifted` are the columns whose drift alone started it: none if anything else did. `saved` is what the budget had saved
+    up just before it, where earlier attempts are not remembered.
     """
 
     at: datetime
     mark: Mark
     drifted: frozenset[str] = frozenset()
+    saved: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +180,7 @@ def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
     returned = memory.champion is not None and memory.champion.earlier is not None
     if not memory.attempts or not (memory.refusals or returned):
         return observed
-    newer = list(takewhile(memory.attempts[-1].mark.is_before, reversed(observed)))
-    return newer[::-1]
+    return since(observed, memory.attempts[-1].mark)
 
 
 def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:

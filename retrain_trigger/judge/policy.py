@@ -1,6 +1,6 @@
 """Patience, cooldown, budget and probe: from findings and the past to one decision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from retrain_trigger.core.findings import Finding, Verdict, drifted_alone, figures
-from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.memory import Attempt, Memory
 
 LONGEST_COOLDOWN = timedelta(days=30)
 """Where the doubling of the cooldown after refused challengers stops."""
@@ -82,7 +82,7 @@ class Decision:
 
 def decide(
     findings: Sequence[Finding],
-    fresh: Sequence[Finding],
+    fresh: Iterable[Finding],
     memory: Memory,
     *,
     now: datetime,
@@ -93,7 +93,8 @@ def decide(
 
     A breach acts only where the fresh evidence breaches too, the cooldown is over and the budget is not used up; an
     UNKNOWN never acts and is never healthy. What only warns decides nothing. Without a breach, a probe is due after so
-    many `quiet` windows: those judged since the last training, or since the champion went live.
+    many `quiet` windows: those judged since the last training, or since the champion went live. `fresh` is asked for only
+    where it matters.
     """
     acting = [finding for finding in findings if finding.acts]
     alone = bool(drifted_alone(acting))
@@ -103,8 +104,9 @@ def decide(
     seen = "; ".join(finding.because for finding in acting)
     if held is not None:
         return replace(held, because=f"{seen}; {held.because}")
-    if not any(finding.acts for finding in fresh):
-        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(fresh)}")
+    unspent = tuple(fresh)
+    if not any(finding.acts for finding in unspent):
+        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(unspent)}")
     return Decision(Action.RETRAIN, seen)
 
 
@@ -143,6 +145,21 @@ def budget_left(memory: Memory, *, budget: Budget, now: datetime) -> int:
     return max(0, budget.trainings - len(_recent(memory, budget=budget, now=now)))
 
 
+def replayed(memory: Memory, attempt: Attempt, *, budget: Budget) -> Memory:
+    """Return the memory after one more attempt, without those that no later decision looks at.
+
+    A replay of a long log makes thousands of attempts, and each of its decisions would look at all of them.
+    """
+    if attempt.drifted:
+        return memory.attempted(attempt)
+    if budget.saving:
+        free = tuple(each for each in memory.attempts if each.drifted)
+        attempt = replace(attempt, saved=_saved(memory, budget=budget, now=attempt.at))
+        return replace(memory.attempted(attempt), attempts=(*free, attempt))
+    kept = tuple(each for each in memory.attempts if each.drifted or each.at > attempt.at - budget.period)
+    return replace(memory, attempts=kept).attempted(attempt)
+
+
 def stamp(at: datetime) -> str:
     """Write a UTC time for a person.
 
@@ -171,19 +188,21 @@ _WHOLE = 1e-9
 """What a training that was saved up over days may lack, whatever binary fractions make of it."""
 
 
-def _costly(memory: Memory) -> list[datetime]:
-    """Return when there were trainings that the budget pays for: drift alone starts but one for each column, and is free."""
-    return [attempt.at for attempt in memory.attempts if not attempt.drifted]
+def _costly(memory: Memory) -> list[Attempt]:
+    """Return the trainings that the budget pays for: drift alone starts but one for each column, and is free."""
+    return [attempt for attempt in memory.attempts if not attempt.drifted]
 
 
 def _recent(memory: Memory, *, budget: Budget, now: datetime) -> list[datetime]:
-    return [at for at in _costly(memory) if at > now - budget.period]
+    return [attempt.at for attempt in _costly(memory) if attempt.at > now - budget.period]
 
 
 def _saved(memory: Memory, *, budget: Budget, now: datetime) -> float:
     """Return the trainings that are saved up at a time, a part of one too: at most all, one less after each attempt."""
-    each, saved = budget.period / budget.trainings, float(budget.trainings)
-    for spent, until in pairwise([*_costly(memory), now]):
+    costly = _costly(memory)
+    known = costly[0].saved if costly else None
+    each, saved = budget.period / budget.trainings, float(budget.trainings) if known is None else known
+    for spent, until in pairwise([*(attempt.at for attempt in costly), now]):
         saved = min(budget.trainings, max(0.0, saved - 1) + (until - spent) / each)
     return saved
 
@@ -239,9 +258,10 @@ def _quiet(findings: Sequence[Finding]) -> Decision:
     unknown = [finding for finding in judging if finding.verdict is Verdict.UNKNOWN]
     if unknown or not judging:
         because = "; ".join(finding.because for finding in unknown) or "nothing was measured"
-        awaited = [datetime.fromisoformat(f.evidence["until"]) for f in unknown if "until" in f.evidence]
+        awaited = [finding.evidence["until"] for finding in unknown if "until" in finding.evidence]
         if unknown and len(awaited) == len(unknown):
-            return Decision(Action.WAIT, because, max(awaited))
+            times = [datetime.fromisoformat(until) for until in awaited if until]
+            return Decision(Action.WAIT, because, max(times, default=None))
         return Decision(Action.UNKNOWN, because)
     seen = "; ".join(finding.because for finding in judging)
     if any(finding.evidence.get("watching") for finding in judging):

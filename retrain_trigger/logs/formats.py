@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from retrain_trigger.logs.confusions import is_table
 from retrain_trigger.logs.readings import is_date, is_empty, is_number, moment
 from retrain_trigger.logs.record import TIMES, TWICE, Record, normal
 
@@ -179,6 +180,8 @@ def _is_object(line: str) -> bool:
 
 def _series(document: dict[str, object]) -> list[dict[str, object]]:
     """Return the objects of a history that the document holds, each with what stands beside it; else the document."""
+    if not any(isinstance(each, dict | list) for each in document.values()):
+        return [document]
     days = {key: each for key, each in document.items() if isinstance(each, dict) and is_date(key)}
     if days and len(days) == len(document):
         return [{"timestamp": key, **each} for key, each in days.items()]
@@ -215,7 +218,7 @@ def _flatten(document: dict[str, object], record: Record, *, prefix: str, depth:
         inner = value
         if isinstance(value, list) and any(isinstance(each, dict) for each in value):
             inner = {str(place): each for place, each in enumerate(value)}
-        if not isinstance(inner, dict):
+        if not isinstance(inner, dict) or (name.rpartition(".")[2] == "confusion" and is_table(inner)):
             record[name] = TWICE if name in record else value
         elif depth < DEEPEST:
             _flatten(inner, record, prefix=name + ".", depth=depth + 1)
@@ -289,8 +292,8 @@ def _pairs_of(names: tuple[str, ...]) -> Callable[[str], Sequence[Record]]:
     spaced = re.compile(rf"(?<![\w.\-/])({spelled})[ \t]+(?=[-+]?[0-9]*[.,][0-9])", re.IGNORECASE)
 
     def parse(line: str) -> Sequence[Record]:
-        record: Record = {}
-        position, line = 0, _COMMENT.sub("", line)
+        record, line = _json_in(_COMMENT.sub("", line))
+        position = 0
         while found := key.search(line, position):
             start, position = found.start(), found.end()
             value = _VALUE.match(line, position)
@@ -319,6 +322,20 @@ def _pairs_of(names: tuple[str, ...]) -> Callable[[str], Sequence[Record]]:
         return [record] if record else []
 
     return parse
+
+
+def _json_in(line: str) -> tuple[Record, str]:
+    """Return what a line holds as JSON, such as `confusion={"a": {"a": 8}}`, and the rest of the line."""
+    record: Record = {}
+    while found := _AS_JSON.search(line):
+        try:
+            value, end = _DECODE(line, found.end())
+        except (ValueError, RecursionError):
+            value, end = line[found.end() :][:_LONGEST_REST], len(line)
+        name = normal(found[1])
+        record[name] = TWICE if name in record else value
+        line = line[: found.start()] + line[end:]
+    return record, line
 
 
 def _words_before(line: str, start: int) -> str:
@@ -380,6 +397,8 @@ _NO_WORDS = frozenset(
     }
 )
 _LONGEST_REST = 100
+_AS_JSON = re.compile(r"(?<![\w.\-/])((?:[\w.]+\.)?(?:confusion|classes))\s*[=:]\s*(?=[\[{])", re.IGNORECASE)
+"""Names whose value is JSON, in text too."""
 
 FORMATS: dict[str, Callable[[Opening], Format | None]] = {
     "jsonl": json_lines,

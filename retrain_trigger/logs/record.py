@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.logs.confusions import confusion
 from retrain_trigger.logs.readings import Cell, Kind, Reading, is_empty
 
 Record = dict[str, object]
@@ -33,6 +34,11 @@ class Wanted:
         """Whether the metric is from 0 to 1."""
         return built_in(self.metric.rpartition(".")[2]) is not None
 
+    @property
+    def of_classes(self) -> bool:
+        """Whether the metric looks at several classes: it can be told from a confusion table."""
+        return built_in(self.metric.rpartition(".")[2]) in _OF_CLASSES
+
 
 class Draft(NamedTuple):
     """What one record states, as it is written."""
@@ -42,6 +48,8 @@ class Draft(NamedTuple):
     file: str
     metric: Cell | None
     counts: tuple[Cell, ...]
+    confusion: Cell | None
+    classes: Cell | None
     rows: Cell | None
     time: Cell | None
     model: str | None
@@ -49,7 +57,7 @@ class Draft(NamedTuple):
 
     @property
     def numbers(self) -> list[Cell]:
-        """All its numbers."""
+        """All its numbers, but those of the confusion table."""
         return [cell for cell in (self.metric, *self.counts, self.rows, *self.drift) if cell is not None]
 
 
@@ -117,7 +125,8 @@ def draft(record: Record, wanted: Wanted, *, number: int, end: int, file: str) -
     counts = tuple(cell for name in roles.counts if (cell := _cell(record, name, Kind.COUNT)) is not None)
     if len(counts) < len(_CONFUSION):
         counts = ()
-    if metric is None and not counts:
+    table = _cell(record, roles.confusion, Kind.COUNT) if wanted.of_classes else None
+    if metric is None and not counts and table is None:
         return None
     return Draft(
         number=number,
@@ -125,6 +134,8 @@ def draft(record: Record, wanted: Wanted, *, number: int, end: int, file: str) -
         file=file,
         metric=metric,
         counts=counts,
+        confusion=table,
+        classes=_cell(record, roles.classes, Kind.ANY),
         rows=_cell(record, roles.rows, Kind.COUNT),
         time=_time(record, roles.at),
         model=_model(record, roles.model),
@@ -139,15 +150,19 @@ def measurement(draft: Draft, reading: Reading, *, where: str) -> Measurement:
     """
     counts = [reading.number(cell) for cell in draft.counts]
     tp, fp, fn, tn = (int(count or 0) for count in counts) if counts else (0, 0, 0, 0)
+    table = confusion(draft.confusion, draft.classes, reading) if draft.confusion else None
     rows = None if draft.rows is None else reading.number(draft.rows)
+    if rows is None:
+        rows = table.rows if table else tp + fp + fn + tn if counts else None
     return Measurement(
         value=None if draft.metric is None else reading.number(draft.metric),
         where=where,
         file=draft.file,
         end=draft.end,
         at=None if draft.time is None else reading.time(draft.time),
-        rows=int(rows) if rows is not None else tp + fp + fn + tn if counts else None,
+        rows=None if rows is None else int(rows),
         counts=(tp, fp, fn, tn) if counts else None,
+        confusion=table,
         model=draft.model,
         drift={cell.name[len("drift.") :]: reading.number(cell) for cell in draft.drift},
     )
@@ -161,6 +176,8 @@ class _Roles(NamedTuple):
     rows: str | None
     model: str | None
     counts: tuple[str, ...]
+    confusion: str | None
+    classes: str | None
     drift: tuple[str, ...]
 
 
@@ -177,6 +194,8 @@ def _roles(held: tuple[str, ...], wanted: Wanted) -> _Roles:
         rows=_near(held, around, _ROWS),
         model=_near(held, around, (normal(wanted.model), *_MODELS)),
         counts=counts,
+        confusion=_near(held, around, ("confusion",)),
+        classes=_near(held, around, ("classes",)),
         drift=tuple(name for name in held if _is_drift(name)),
     )
 
@@ -295,6 +314,7 @@ TIMES = (
 """Names under which a log may hold its times, the best first."""
 _CLOCKS = {"time": ("date", "day", "datum"), "uhrzeit": ("datum", "date")}
 _ROWS = ("n", "rows", "count", "support")
+_OF_CLASSES = frozenset({"f1_macro", "balanced_accuracy"})
 _CONFUSION = ("tp", "fp", "fn", "tn")
 _MODELS = ("model", "model_version", "version")
 _ROLES = frozenset(above + name for name in TIMES + _ROWS + _MODELS for above in ("", "metrics."))

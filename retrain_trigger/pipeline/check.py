@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from retrain_trigger.config.load import Config
-from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.events import Said
 from retrain_trigger.core.findings import DRIFT, Finding, Verdict, unknown
 from retrain_trigger.core.measurements import Measurement
@@ -18,11 +17,12 @@ from retrain_trigger.counts.unusable import NOTHING_ASIDE, Aside
 from retrain_trigger.counts.windows import Cells, WindowCounts
 from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.checks import drift, estimate, evidence, feedback
+from retrain_trigger.judge.checks.detector import AnyDetector
 from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
 from retrain_trigger.judge.checks.windows import measured
 from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Memory
-from retrain_trigger.judge.metrics import METRICS, RATIOS
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.pipeline import detection, drifting, threshold, usable
 from retrain_trigger.pipeline.sliced import sliced
@@ -36,9 +36,13 @@ STANDING = 1000
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved."""
+    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved.
+
+    `fresh` is the evidence of those that no attempt has used up.
+    """
 
     folds: evidence.Memo = field(default_factory=dict)
+    fresh: evidence.Memo = field(default_factory=dict)
     moves: dict[datetime, tuple[Reference, Mapping[str, Histogram], Finding]] = field(default_factory=dict)
 
 
@@ -50,7 +54,7 @@ class Observed:
     and of the newest label, None in a replay, where each moment is judged at its own time. `latest` is the time of the
     newest record that is there, also one later than that moment. `reference` is what drift is measured from, `aside`
     what of the prediction log is in none of the windows. `labelled` says whether that log has a column for labels, be
-    they there yet or not. `delay` is how long labels take, None if that is not known.
+    they there yet or not, `classes` are those that the champion knows. `delay` is how long labels take, None if that is not known.
     """
 
     measurements: Sequence[Measurement] = ()
@@ -58,6 +62,7 @@ class Observed:
     reference: Reference = field(default_factory=dict)
     labelled: bool = False
     positive: str = "1"
+    classes: Sequence[str] = ()
     newest: datetime | None = None
     newest_label: datetime | None = None
     aside: Aside = NOTHING_ASIDE
@@ -124,26 +129,37 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         spoilt=usable.newest_spoilt(config, windows),
     )
     findings = (*_checked(case), *_warned(case))
-    fresh: tuple[Finding, ...] = ()
-    spare = case
-    if any(finding.verdict is Verdict.BREACH for finding in findings):
-        spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
-        fresh = _checked(spare)
     decision = policy.decide(
         findings,
-        fresh,
+        _fresh(case),
         past,
         now=now,
         schedule=config.trigger.schedule,
         quiet=len(memory.unspent(measurements, past)) if config.trigger.probe else 0,
     )
-    acting, acting_still = ([each for each in found if each.acts] for found in (findings, fresh))
-    proved = [each for each in acting if each.evidence.get("rule") == "sequential"]
 
     def breach() -> Breach:
+        spare = _spare(case)
+        proved = [each for each in findings if each.acts and each.evidence.get("rule") == "sequential"]
+        acting_still = [each for each in _checked(spare) if each.acts]
         return Breach(_breached(spare, acting_still), min(_begun(case, proved), default=None))
 
     return Judgement(findings, decision, breach)
+
+
+def _fresh(case: _Case) -> Iterator[Finding]:
+    """Judge what no attempt has used up, if anybody asks."""
+    yield from _checked(_spare(case))
+
+
+def _spare(case: _Case) -> _Case:
+    """Return the case of what no attempt has used up."""
+    return replace(
+        case,
+        measurements=memory.unspent(case.measurements, case.past),
+        windows=memory.unspent(case.windows, case.past),
+        memo=replace(case.memo, folds=case.memo.fresh),
+    )
 
 
 def counts_judge(config: Config) -> bool:
@@ -170,6 +186,7 @@ def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
         usable.usable(config, observed.windows or ()),
         config.measure(observed.positive),
         coverage=config.trigger.label_coverage,
+        classes=observed.classes,
     )
 
 
@@ -207,14 +224,17 @@ def served(observed: Observed, past: Memory) -> Said | None:
 def _warned(case: _Case) -> tuple[Finding, ...]:
     """Look for what may only warn: an alert, signs of a feedback loop, an estimate of labels still to come, slices."""
     config, observed = case.config, case.observed
+    known = config.performance_threshold is not None
+    sequential = bool(case.measurements) and known and detection.is_sequential(config, case.measurements[-1])
+    alert = detection.alert(config, case.measurements, case.past, case.memo.folds) if sequential else None
+    if observed.windows is None:
+        return () if alert is None else (alert,)
     exposed = ExposureCounts(_added(window.exposed for window in case.windows))
     loops = feedback.check(
         exposed, _champions(observed, case.past), positive=observed.positive, min_rows=config.trigger.min_rows
     )
-    if config.performance_threshold is None:
+    if not known:
         return tuple(loops)
-    sequential = bool(case.measurements) and _sequential(config, case.measurements)
-    alert = detection.alert(config, case.measurements, case.past, case.memo.folds) if sequential else None
     judges = counts_judge(config)
     slices = sliced(config, case.windows, positive=observed.positive, memo=case.memo.folds) if judges else None
     return tuple(finding for finding in (alert, *loops, _estimated(case), slices) if finding is not None)
@@ -266,7 +286,7 @@ def _performed(case: _Case) -> Finding:
         return _unlabelled(case, waiting) if waiting else unknown(config.metric, f"no {config.metric} was measured")
     if config.performance_threshold is None:
         return threshold.awaited(config, case.past, measurements, now=case.now)
-    if _sequential(config, measurements):
+    if detection.is_sequential(config, measurements[-1]):
         finding = _evidence(config, measurements, case.memo.folds)
     else:
         finding = detection.by_point(config, measurements, config.trigger.patience)
@@ -293,28 +313,22 @@ def _waiting(config: Config, waiting: Sequence[WindowCounts]) -> str:
     )
 
 
-def _sequential(config: Config, measurements: Sequence[Measurement]) -> bool:
-    asked = config.trigger.evidence
-    return asked is not Evidence.POINT and config.metric in RATIOS and measurements[-1].counts is not None
-
-
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidence.Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
-    newest = measurements[-1]
-    latest = next(_looked_at(config, measurements), newest)
-    detector = evidence.folded(detection.begin(config), measurements, memo)
+    newest, detector = measurements[-1], evidence.folded(detection.begin(config), measurements, memo)
+    looked_at, waiting = detection.looked_at(config, measurements), _unjudged(detector)
+    latest = looked_at[-1 - waiting] if len(looked_at) > waiting else newest
     at = latest.at.isoformat() if latest.at else None
-    note = f"{sum(latest.counts or ()):,} labelled rows, {latest.where}"
-    if latest is not newest:
+    rows = detector.game.rows(detector.latest if detector.latest_windows else detector.pool)
+    note = f"{rows:,} labelled rows, {latest.where}"
+    if latest is not newest and not detector.pooled:
         note += f"; {newest.where} has no {config.metric}: {METRICS[config.metric].undefined}"
-    finding = evidence.check(detector, note=note)
-    more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
-    return replace(finding, evidence={**finding.evidence, **more})
+    return evidence.check(detector, note=note, more={"where": latest.where, "at": at, "windows": [at or latest.where]})
 
 
-def _looked_at(config: Config, measurements: Sequence[Measurement]) -> Iterator[Measurement]:
-    """Yield the measurements in which the metric has a value, the latest first."""
-    return (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
+def _unjudged(detector: AnyDetector) -> int:
+    """Return how many of the latest windows wait in a pool, after some that were judged."""
+    return detector.pooled if detector.latest_windows else 0
 
 
 def _moved(case: _Case) -> Finding | None:
@@ -326,7 +340,7 @@ def _moved(case: _Case) -> Finding | None:
     finding = _moved_in(case, case.windows[-1])
     if finding is None or finding.verdict is not Verdict.BREACH:
         return finding
-    month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
+    month = (_moved_in(case, window) for window in drifting.month(case.config, case.baseline))
     return drifting.explained(finding, case.observed.reference, month)
 
 
@@ -394,8 +408,9 @@ def _began(case: _Case, finding: Finding) -> datetime | None:
     """Return the start of the first window of a breach; None if it has no time."""
     config = case.config
     if finding.evidence.get("rule") == "sequential":
-        stretch = evidence.folded(detection.begin(config), case.measurements, case.memo.folds).stretch_windows
-        return next(islice(_looked_at(config, case.measurements), stretch - 1, None)).at
+        detector = evidence.folded(detection.begin(config), case.measurements, case.memo.folds)
+        first = detector.pooled + detector.stretch_windows
+        return detection.looked_at(config, case.measurements)[-first].at
     if finding.evidence.get("rule") == "point":
         carrying = [each for each in case.measurements if each.drift or finding.name != DRIFT]
         breaches = detection.drifts if finding.name == DRIFT else detection.misses

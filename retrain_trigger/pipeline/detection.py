@@ -3,20 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 
 from retrain_trigger.config.load import Config
+from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.findings import ALERT, Finding, Verdict
+from retrain_trigger.core.lines import only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.judge.checks import drift, evidence, point
-from retrain_trigger.judge.checks.evidence import Detector, Memo
+from retrain_trigger.judge.checks.detector import AnyDetector
+from retrain_trigger.judge.checks.evidence import Memo
 from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import Patience
 
 
-def begin(config: Config, *, among: int = 1) -> Detector:
+def is_sequential(config: Config, latest: Measurement) -> bool:
+    """Say whether evidence adds up over windows: the settings allow it, and the latest has the counts for it."""
+    counted = config.metric in METRICS and evidence.counts_of(config.metric, latest) is not None
+    return counted and config.trigger.evidence is not Evidence.POINT
+
+
+def begin(config: Config, *, among: int = 1) -> AnyDetector:
     """Return the sequential detector before any window; `among` so many that share the rate of false alarms."""
-    return Detector.begin(
+    return evidence.begin(
         config.metric,
         threshold=config.threshold,
         false_alarm_every=config.trigger.false_alarm_every * among,
@@ -33,15 +42,19 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
     before = past.last_decision.findings if past.last_decision else ()
     if detector.last_alert is None or not (detector.alerts or before):
         return None
-    seen = (each for each in reversed(measurements) if evidence.looks_at(config.metric, each.counts))
-    window = next(islice(seen, detector.windows - detector.last_alert.window, None))
+    window = looked_at(config, measurements)[detector.last_alert.window - 1]
     told = any(each.name == ALERT and each.evidence.get("where") == window.where for each in before)
     if not detector.alerts and (told or not any(_is_older(each, window) for each in before)):
         return None
     at = window.at.isoformat() if window.at else None
-    finding = evidence.alert(detector, note=f"{sum(window.counts or ()):,} labelled rows, {window.where}")
+    finding = evidence.alert(detector, note=f"{detector.last_alert.rows:,} labelled rows, {window.where}")
     more = {"where": window.where, "at": at, "told": told}
     return finding and replace(finding, evidence={**finding.evidence, **more})
+
+
+def looked_at(config: Config, measurements: Sequence[Measurement]) -> Sequence[Measurement]:
+    """Return the measurements in which the metric has a value."""
+    return only(measurements, evidence.looking(config.metric))
 
 
 def _is_older(finding: Finding, window: Measurement) -> bool:

@@ -103,5 +103,5 @@ def _windows(config: Config, measurements: Iterable[Measurement]) -> list[Window
     for each in measurements:
         value = point.value_of(each, config.measure())
         if value is not None or each.counts is not None:
-            windows.append(Window(value, point.stated_rows(each), each.counts))
+            windows.append(Window(value, point.stated_rows(each), each.counts, each.confusion))
     return windows

@@ -9,7 +9,6 @@ from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.checks import evidence, slices
 from retrain_trigger.judge.checks.evidence import Memo
 from retrain_trigger.judge.checks.windows import measured
-from retrain_trigger.judge.metrics import RATIOS
 from retrain_trigger.pipeline import detection
 
 
@@ -25,7 +24,7 @@ def sliced(config: Config, windows: Sequence[WindowCounts], *, positive: str, me
     if not found.windows:
         return slices.nothing(found)
     measurements = {which: measured(own, config.measure(positive), coverage=0) for which, own in found.windows.items()}
-    if config.trigger.evidence is not Evidence.POINT and config.metric in RATIOS:
+    if config.trigger.evidence is not Evidence.POINT:
         begin = detection.begin(config, among=len(measurements))
         detectors = {
             which: evidence.folded(begin, own, memo, ("slice", which.column, str(which.value)))

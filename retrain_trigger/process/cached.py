@@ -6,6 +6,7 @@ A backtest trains on the same rows again and again: for one policy as for anothe
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,13 +28,12 @@ _TOLD = "retrain-check cache: "
 
 def command(cache: Path, asked: str, output: Path | None) -> str:
     """Return the command that asks the cache before it trains; `output` is where the training leaves its model."""
-    parts = [sys.executable, "-m", __name__, str(cache), str(output or ""), asked]
-    return " ".join(_shell(part) for part in parts)
+    return shlex.join([sys.executable, "-m", __name__, str(cache), str(output or ""), asked])
 
 
 def taken(cache: Path, rows: Path, asked: str, folder: Path) -> Path | None:
     """Return the model that a command run in `folder` made of these rows; None if it is not in the cache."""
-    model = cache / f"{_key(rows, asked, folder)}.model"
+    model = cache / f"{key(rows, asked, folder)}.model"
     return model if model.exists() else None
 
 
@@ -50,8 +50,8 @@ def named(log: Path) -> list[str]:
 def main(cache: Path, output: str, asked: str) -> int:
     """Take the model from the cache, or train it and keep it there; return the exit code of the training."""
     target = Path(os.environ["RETRAIN_OUTPUT"])
-    key = _key(Path(os.environ["RETRAIN_TRAIN_DATA"]), asked, Path.cwd())
-    model = cache / f"{key}.model"
+    name = key(Path(os.environ["RETRAIN_TRAIN_DATA"]), asked, Path.cwd())
+    model = cache / f"{name}.model"
     if not model.exists():
         began = time.monotonic()
         code = subprocess.run(["/bin/sh", "-c", asked], check=False).returncode
@@ -59,15 +59,16 @@ def main(cache: Path, output: str, asked: str) -> int:
         if code or not left.is_file():
             return code
         took = {"seconds": round(time.monotonic() - began, 3)}
-        files.write(cache / f"{key}.json", json.dumps(took).encode())
+        files.write(cache / f"{name}.json", json.dumps(took).encode())
         files.write(model, left.read_bytes())
         left.unlink()
     shutil.copyfile(model, target)
-    sys.stdout.write(f"{_TOLD}{key}\n")
+    sys.stdout.write(f"{_TOLD}{name}\n")
     return 0
 
 
-def _key(rows: Path, asked: str, folder: Path) -> str:
+def key(rows: Path, asked: str, folder: Path) -> str:
+    """Return the name in the cache of what a command, run in `folder`, makes of rows: their bytes, and those of the code."""
     digest = hashlib.sha256(asked.encode())
     digest.update(rows.read_bytes())
     for path in _code(folder, DEEP):
@@ -85,10 +86,6 @@ def _code(folder: Path, deep: int) -> Iterator[Path]:
             yield from _code(path, deep - 1)
         elif path.is_file() and (path.suffix in SUFFIXES or path.name == "Makefile") and path.stat().st_size <= LARGEST:
             yield path
-
-
-def _shell(part: str) -> str:
-    return "'" + part.replace("'", "'\\''") + "'"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from retrain_trigger.config import load as settings
 from retrain_trigger.core.errors import UsageError
 from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import Confusion
-from retrain_trigger.judge.metrics import METRICS, Measure
+from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.worth import Gain, gain, pooled, worst
 from retrain_trigger.pipeline.tick import Say
 from retrain_trigger.process import cached
@@ -29,7 +29,7 @@ STRETCH = 10
 """The worst stretch is a part of all windows: one of so many, and at least five windows."""
 
 LEAST_STRETCH = 5
-CUTS = 3
+CUTS = 2
 LEAST_FIRST, SHARE_FIRST = 3, 10
 """The first champion is trained on one window of so many, and on at least so many."""
 
@@ -184,11 +184,10 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
             f"{asked.data} has rows in {windows} windows of {config.trigger.window}; the first {first} train the first "
             f"champion, and at least {LEAST_STRETCH} more must be played: give more rows, or a shorter trigger.window"
         )
+    built_in = asked.baseline or path is None
     own = f"{shlex.quote(sys.executable)} -m retrain_trigger.process.baseline"
     label, names = config.logs.columns.label, json.dumps(stream.features)
-    command = (
-        f"{own} {shlex.quote(label)} {shlex.quote(names)}" if asked.baseline or path is None else config.train.command
-    )
+    command = f"{own} {shlex.quote(label)} {shlex.quote(names)}" if built_in else config.train.command
     for name in ("models", "said", "lives"):
         files.make_folder(cache / name)
     return World(
@@ -199,35 +198,28 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
         file=path.absolute() if path else None,
         overrides=() if path else ("performance_threshold=auto",),
         command=command,
+        output=None if built_in else config.train.output,
     )
 
 
 def _played(world: World, asked: Asked, say: Say) -> Report:
-    tried = choices(asked.tried)
-    policies: dict[str, tuple[str, ...]] = {POLICY: (), **{", ".join(each): each for each in tried}}
-    lives = _all(
-        {
-            **{name: (_policy, (world, name, given)) for name, given in policies.items()},
-            "every window": (_every, (world, "every window")),
-        },
-        asked.jobs,
-        say,
-    )
+    policies: dict[str, tuple[str, ...]] = {POLICY: (), **{", ".join(each): each for each in choices(asked.tried)}}
+    for name, given in policies.items():
+        _player(world, name, given).config  # noqa: B018  (a mistake in a setting is said before anything is played)
+    never = _player(world, "never").never()
+    playing = {name: (_policy, (world, name, given)) for name, given in policies.items()}
+    lives = _all({**playing, "every window": (_every, (world, "every window", never))}, asked.jobs, say)
     live, windows = lives[POLICY], world.windows
-    later = _all(
-        {
-            "periodic": (_periodic, (world, "periodic", len(live.attempts))),
-            "threshold": (_threshold, (world, "threshold", live.threshold, live.measure)),
-        },
-        asked.jobs,
-        say,
-    )
-    never = live.never or live
-    others = [never, later["periodic"], lives["every window"], later["threshold"]]
+    later = {
+        "periodic": (_periodic, (world, "periodic", never, len(live.attempts))),
+        "threshold": (_threshold, (world, "threshold", never, live.threshold)),
+    }
+    lives |= _all(later, asked.jobs, say)
     length = max(LEAST_STRETCH, len(windows) // STRETCH)
     place, least = worst(live.windows, live.measure, length)
     starts = world.stream.starts
     begin, end = starts[windows[place]], world.stream.end(windows[min(place + length, len(windows)) - 1])
+    others = [never, lives["periodic"], lives["every window"], lives["threshold"]]
     return Report(
         metric=live.measure.metric,
         sign=live.measure.sign,
@@ -275,24 +267,25 @@ def _policy(world: World, name: str, given: tuple[str, ...]) -> Life:
     return _player(world, name, given).policy(name)
 
 
-def _every(world: World, name: str) -> Life:
-    return _player(world, name).plain(name, lambda _window, _lived: True)
+def _every(world: World, name: str, never: Life) -> Life:
+    return _player(world, name).plain(name, never, lambda _window, _lived: True)
 
 
-def _periodic(world: World, name: str, attempts: int) -> Life:
+def _periodic(world: World, name: str, never: Life, attempts: int) -> Life:
     """Train as often as the policy, in even steps."""
     number = len(world.windows)
     at = {world.first + (each + 1) * number // (attempts + 1) - 1 for each in range(attempts)}
-    return _player(world, name).plain(name, lambda window, _lived: window in at)
+    return _player(world, name).plain(name, never, lambda window, _lived: window in at)
 
 
-def _threshold(world: World, name: str, threshold: float | None, measure: Measure) -> Life:
+def _threshold(world: World, name: str, never: Life, threshold: float | None) -> Life:
     """Train whenever the metric of a window is on the wrong side of the threshold."""
+    measure = never.measure
 
     def wrong(_window: int, lived: Sequence[Confusion]) -> bool:
         return threshold is not None and measure.sign * (measure.score(lived[-1]) - threshold) < 0
 
-    return _player(world, name).plain(name, wrong)
+    return _player(world, name).plain(name, never, wrong)
 
 
 def _player(world: World, name: str, given: tuple[str, ...] = ()) -> Player:

@@ -42,7 +42,7 @@ class World:
     """What a life goes through: rows in windows, of which the `first` train the first champion.
 
     `cache` keeps trained models, and `said` what models said of these rows. `file` has the settings, None for defaults; `overrides` hold for
-    every life. `command` trains.
+    every life. `command` trains, and leaves its model at `output` if that is not None.
     """
 
     stream: "engines.stream.Stream"
@@ -52,6 +52,7 @@ class World:
     file: Path | None
     overrides: tuple[str, ...]
     command: str
+    output: Path | None = None
 
     @property
     def windows(self) -> range:
@@ -79,8 +80,8 @@ class Attempt:
 class Life:
     """What was live in each window, counted against the truth; the attempts; and what was decided after each window.
 
-    `measure` is the metric, `threshold` what it was held against at first, `never` the life of the first champion alone,
-    `trainings` the models that were trained, by
+    `measure` is the metric, `threshold` what it was held against at first, `said` what the first champion said of all
+    rows, `trainings` the models that were trained, by
     their names in the cache.
     """
 
@@ -90,7 +91,7 @@ class Life:
     attempts: tuple[Attempt, ...] = ()
     decisions: tuple[str, ...] = ()
     threshold: float | None = None
-    never: "Life | None" = None
+    said: Path | None = None
     trainings: tuple[str, ...] = ()
 
 
@@ -119,15 +120,14 @@ class Player:
         chosen = [f"{key}={json.dumps(str(path))}" for key, path in own.items()]
         chosen += ["logs.labels=", "logs.reference=", "data.holdout_file=", "data.command=", "train.output="]
         chosen += ["promotion.shadow=", "promotion.mode=auto", "model.keep=100000"]
-        chosen += [f"train.command={json.dumps(cached.command(world.cache / 'models', world.command, None))}"]
+        chosen += [f"train.command={json.dumps(cached.command(world.cache / 'models', world.command, world.output))}"]
         given = [*world.overrides, *self.overrides, *chosen]
         return settings.load(world.file, given) if world.file else settings.defaults(given)
 
     def policy(self, name: str) -> Life:
         """Live by the settings: the very runs that cron would have started, each a little after its window."""
         world, stream = self.world, self.world.stream
-        first = self._born()
-        born = self._trainings()
+        self._born()
         lived, decisions = [], []
         for window in world.windows:
             said = self._said(self._live())
@@ -151,32 +151,38 @@ class Player:
             decisions=tuple(decisions),
             measure=self._measure(),
             threshold=threshold if threshold is not None else next((limit.threshold for limit in limits), None),
-            never=Life(
-                name="never",
-                windows=self._counts(self._said(first))[world.first :],
-                measure=self._measure(),
-                trainings=born,
-            ),
             trainings=self._trainings(),
         )
 
-    def plain(self, name: str, when: Callable[[int, Sequence[Confusion]], bool]) -> Life:
-        """Live by a plain rule: train on the last REACH windows and promote, whenever it says so after a window."""
-        world = self.world
-        model = self._born()
+    def never(self) -> Life:
+        """Live with the first champion alone."""
+        said = self._said(self._born())
+        lived = self._counts(said)[self.world.first :]
+        return Life(name="never", windows=lived, measure=self._measure(), trainings=self._trainings(), said=said)
+
+    def plain(self, name: str, first: Life, when: Callable[[int, Sequence[Confusion]], bool]) -> Life:
+        """Live by a plain rule: train on the last REACH windows and promote, whenever it says so after a window.
+
+        `first` is the life of the first champion alone.
+        """
+        world, said = self.world, first.said
+        assert said is not None
+        files.remove_folder(self.folder)
+        files.make_folder(self.folder)
         lived: list[Confusion] = []
         attempts = []
         for window in world.windows:
-            lived.append(self._counts(self._said(model))[window])
+            lived.append(self._counts(said)[window])
             if window < world.windows[-1] and when(window, lived):
                 attempts.append(Attempt(window=window - world.first, promoted=True, gain=None, wrong=False))
-                model = self._trained(window) or model
+                model = self._trained(window)
+                said = self._said(model) if model else said
         return Life(
             name=name,
             windows=tuple(lived),
             attempts=tuple(attempts),
-            measure=self._measure(),
-            trainings=self._trainings(),
+            measure=first.measure,
+            trainings=(*first.trainings, *self._trainings()),
         )
 
     def _born(self) -> Path:
@@ -261,9 +267,10 @@ class Player:
         stream, found = self.world.stream, []
         began = [entry for entry in only(entries, Training) if not entry.event.bootstrap]
         ended = [max(window for window in self.world.windows if self._after(window) <= entry.at) for entry in began]
-        for entry, window, following in zip(began, ended, [*ended[1:], len(stream.starts) - 1], strict=True):
+        following = [*ended[1:], len(stream.starts) - 1] if ended else []
+        for entry, window, last in zip(began, ended, following, strict=True):
             own = [each for each in entries if each.run == entry.run]
-            found.append(self._attempt(own, window, slice(window + 1, min(following, window + REACH) + 1)))
+            found.append(self._attempt(own, window, slice(window + 1, min(last, window + REACH) + 1)))
         return found
 
     def _attempt(self, own: Sequence[Entry[Event]], window: int, after: slice) -> Attempt:

@@ -324,6 +324,7 @@ def test_an_override_that_begins_as_no_yaml_value_can_is_a_text() -> None:
 
 def test_a_built_in_metric_is_known_in_any_case() -> None:
     assert defaults(["metric=F1_Macro"]).metric == "f1_macro"
+    assert defaults(["metric=f1_macro", "trigger.evidence=sequential"]).trigger.evidence == "sequential"
     assert defaults(["metric=Revenue"]).metric == "Revenue"
 
 
@@ -360,6 +361,10 @@ def test_settings_that_read_another_path_have_another_digest() -> None:
         (
             "metric: roc_auc\nlogs: {predictions: p.csv}",
             "logs cannot give roc_auc: a prediction log gives only f1, f1_macro, ",
+        ),
+        (
+            "metric: gini\ntrigger: {evidence: sequential}",
+            "sequential is for f1, f1_macro, accuracy, balanced_accuracy, precision, recall, cost, not gini; write evidence: auto",
         ),
         ("logs: {decimal: x}", 'logs.decimal needs "." or ","'),
         ("logs: {date_format: '%d.%m'}", "logs.date_format is `%d.%m`, which leaves out year, month or day"),

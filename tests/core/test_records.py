@@ -75,6 +75,15 @@ def test_what_an_earlier_version_did_not_write_has_its_default_and_what_nobody_r
     assert decoded(Training, written) == Training(champion="v1", served=Said(version="v1", rows=3, positives=1))
 
 
+def test_a_window_of_an_earlier_ledger_has_no_confusion_table() -> None:
+    written = {"version": "v1", "windows": [[0.9, 500, [1, 2, 3, 4]]], "level": 1}
+    assert decoded(Standing, written).windows == (Window(0.9, 500, (1, 2, 3, 4), None),)
+    assert encoded(decoded(Standing, written)) == written
+    for window in ([0.9, 500], [0.9, 500, None, None, "more"]):
+        with pytest.raises((TypeError, ValueError)):
+            decoded(Standing, {**written, "windows": [window]})
+
+
 def test_a_finding_of_an_earlier_ledger_warns_by_its_evidence() -> None:
     document = {"name": "drift", "verdict": "PASS", "value": 0.1, "limit": 0.2, "because": "it is"}
     assert decoded(Finding, {**document, "evidence": {"warns": True}}).warns

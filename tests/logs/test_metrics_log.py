@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.core.errors import CannotJudgeError
 from retrain_trigger.core.measurements import Mark, Measurement
+from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.logs.formats import FORMATS, Opening, recognised
 from retrain_trigger.logs.metrics_log import LONGEST_LINE, MetricsLog, read
 from retrain_trigger.logs.record import Wanted, metric_names
@@ -351,6 +352,101 @@ def test_lines_with_drift_alone_are_counted_in_a_note(tmp_path: Path) -> None:
     found = log(tmp_path, '{"f1": 1}\n{"drift": 0.3}\n')
     assert values(found) == [1.0]
     assert found.notes == (f"{tmp_path}/metrics.log: drift without f1 is left out (lines: 1)",)
+
+
+TABLE = '{"a": {"a": 8, "B-1": 2}, "B-1": {"B-1": 9}, "c": {}}'
+LISTS, CLASSES = "[[8, 2, 0], [0, 9, 0], [0, 0, 0]]", '["a", "B-1", "c"]'
+IN_LISTS = f'"confusion": {LISTS}, "classes": {CLASSES}'
+
+
+def in_csv(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (
+            f'{{"ts": "2026-01-02", "f1_macro": 0.8, "confusion": {TABLE}}}',
+            f'{{"ts": "2026-01-03", "confusion": {TABLE}}}',
+        ),
+        (
+            f'{{"ts": "2026-01-02", "metrics": {{"f1-macro": 0.8, {IN_LISTS}}}}}',
+            f'{{"ts": "2026-01-03", "metrics": {{{IN_LISTS}}}}}',
+        ),
+        (
+            f'[{{"ts": "2026-01-02", "macro_f1": 0.8, "confusion": {TABLE}}},',
+            f'{{"ts": "2026-01-03", "confusion": {TABLE}}}]',
+        ),
+        (
+            f'{{"classes": {CLASSES}, "history": [{{"ts": "2026-01-02", "f1_macro": 0.8, "confusion": {LISTS}}},',
+            f'{{"ts": "2026-01-03", "confusion": {LISTS}}}]}}',
+        ),
+        ("ts,f1_macro,confusion", f"2026-01-02,0.8,{in_csv(TABLE)}", f"2026-01-03,,{in_csv(TABLE)}"),
+        (
+            "ts;f1_macro;confusion;classes",
+            f"2026-01-02;0.8;{LISTS};{in_csv(CLASSES)}",
+            f"2026-01-03;;{LISTS};{in_csv(CLASSES)}",
+        ),
+        (f"2026-01-02 f1_macro=0.8 confusion='{TABLE}'", f"2026-01-03 confusion='{TABLE}'"),
+        (
+            f"2026-01-02 00:00:00,000 INFO eval: f1_macro: 0.8, confusion: {TABLE}",
+            f"2026-01-03 00:00:00,000 INFO eval: confusion={LISTS} classes={CLASSES}",
+        ),
+    ],
+    ids=["jsonl", "jsonl, lists", "document", "history", "csv", "csv, lists", "logfmt", "python"],
+)
+def test_a_confusion_table_is_the_same_in_every_form(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    path = tmp_path / "metrics.log"
+    path.write_text("\n".join(lines) + "\n")
+    found = read([path], wanted=Wanted("f1_macro"), now=None)
+    table = Confusion({("a", "a"): 8, ("a", "B-1"): 2, ("B-1", "B-1"): 9, ("c", "c"): 0})
+    read_of = [(each.at, each.value, each.rows, each.confusion) for each in found.measurements]
+    assert read_of == [
+        (datetime(2026, 1, 2, tzinfo=UTC), 0.8, 19, table),
+        (datetime(2026, 1, 3, tzinfo=UTC), None, 19, table),
+    ]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ('{"a": {"a": 1.5}}', "confusion of label 'a', said to be 'a', is 1.5, not a count"),
+        ('{"a": {"a": -1}}', "confusion of label 'a', said to be 'a', is -1, not a count"),
+        ('{"1": {"a": 1}, "1.0": {"a": 1}}', "confusion of label '1', said to be 'a', stands there twice"),
+        ('{"": {"a": 1}}', "confusion has a class '', which is no name of one"),
+        ('"none today"', "confusion is 'none today', neither {label: {said: rows}} nor a list of lists"),
+        ("[[1, 2], [3, 4]]", "confusion is a list of 2 lists, and no `classes` beside it names so many"),
+        (
+            '[[1, 2], [3, 4]], "classes": ["a"]',
+            "confusion is a list of 2 lists, and no `classes` beside it names so many",
+        ),
+        ('[[1, 2], [3]], "classes": ["a", "b"]', "confusion has 2 rows, and not each of them has 2 values"),
+        ('[[1, 2], [3, 4]], "classes": [1, "1"]', "`classes` names a class twice: [1, '1']"),
+    ],
+)
+def test_a_table_that_cannot_be_read_makes_a_bad_line(tmp_path: Path, table: str, why: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"f1_macro": 0.8, "confusion": {table}}}\n{{"f1_macro": 0.9}}\n')
+    found = read([path], wanted=Wanted("f1_macro"), now=None)
+    assert [each.value for each in found.measurements] == [0.9]
+    assert found.notes == (f"{path}:1: {why}; the line is left out",)
+
+
+def test_a_table_in_text_that_is_not_whole_makes_a_bad_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.log"
+    path.write_text('2026-01-02 f1_macro=0.8 confusion={"a": {"a": 8, ...}}\n2026-01-03 f1_macro=0.9\n')
+    found = read([path], wanted=Wanted("f1_macro"), now=None)
+    assert [each.value for each in found.measurements] == [0.9]
+    assert "neither {label: {said: rows}} nor a list of lists; the line is left out" in found.notes[0]
+
+
+def test_a_metric_of_one_class_looks_at_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"f1": 0.8, "confusion": "of another kind"}\n{"f1": 0.9, "confusion": {"a": {"a": 1.5}}}\n')
+    found = read([path], wanted=Wanted("f1"), now=None)
+    assert [(each.value, each.confusion) for each in found.measurements] == [(0.8, None), (0.9, None)]
 
 
 def test_measurements_are_in_order_of_time_and_the_last_of_a_time_and_model_counts(tmp_path: Path) -> None:

@@ -6,6 +6,12 @@ from typing import Any
 
 from projects import BREAK, Project, day
 
+from retrain_trigger.config import load as settings
+from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.judge.memory import Memory
+from retrain_trigger.pipeline import detection
+
 HEALTHY = {"tp": 132, "fp": 18, "fn": 18, "tn": 332}
 OUTAGE = {"tp": 60, "fp": 90, "fn": 90, "tn": 260}
 
@@ -54,3 +60,20 @@ def test_the_first_run_of_all_does_not_dig_up_old_outages(champion: Project) -> 
     (champion.folder / "logs/metrics.jsonl").unlink()
     logged(champion, [*[HEALTHY] * 5, OUTAGE, *[HEALTHY] * 5])
     assert alerts(champion, on=12) == []
+
+
+def test_windows_that_are_pooled_are_told_of_as_one_when_the_last_of_them_has_come() -> None:
+    good = Confusion({("a", "a"): 60, ("b", "b"): 50, ("a", "b"): 4})
+    bad = Confusion({("a", "a"): 20, ("b", "b"): 4, ("a", "b"): 40, ("b", "a"): 2})
+    measurements = [
+        Measurement(value=None, where=f"log:{number}", file="log", end=number, confusion=each)
+        for number, each in enumerate([good, good, bad, bad])
+    ]
+    config = settings.defaults(["metric=f1_macro"])
+    assert detection.is_sequential(config, measurements[-1])
+    assert detection.alert(config, measurements[:3], Memory(), {}) is None
+    found = detection.alert(config, measurements, Memory(), {})
+    assert found is not None
+    assert found.because.endswith(" from these 2 windows alone, alerts begin at 1,000,000 (132 labelled rows, log:3)")
+    assert (found.evidence["where"], found.evidence["told"]) == ("log:3", False)
+    assert detection.alert(config, [*measurements, measurements[0]], Memory(), {}) is None

@@ -13,9 +13,11 @@ from typing import NamedTuple
 from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Finding, Verdict, figures, unknown
 from retrain_trigger.core.records import Json
-from retrain_trigger.judge.checks.evidence import DIGITS_END, Counts, Detector, ratio_of, swing_between
+from retrain_trigger.judge.checks import evidence, levels
+from retrain_trigger.judge.checks.evidence import DIGITS_END
+from retrain_trigger.judge.checks.levels import Kind, Table
 from retrain_trigger.judge.checks.overdispersion import FARTHEST, PRIOR_PAIRS, overdispersion
-from retrain_trigger.judge.metrics import RATIOS, Measure, Ratio
+from retrain_trigger.judge.metrics import METRICS, Measure
 
 ONE_PERCENT = 100.0
 """An equally good champion may be rolled back in at most one of so many probations."""
@@ -61,12 +63,13 @@ def standing(
     """
     kept = tuple(windows[-MOST_WINDOWS:])
     metric, cost = measure.metric, measure.cost
-    if _counted(metric, kept):
-        kept = _usual(kept, ratio_of(metric, cost))
-        detector = Detector.begin(metric, threshold=threshold, false_alarm_every=FOUND_BAD, cost=cost)
+    if _counted(measure, kept):
+        counted = levels.kind(measure)
+        kept = _usual(kept, counted)
+        detector = evidence.begin(metric, threshold=threshold, false_alarm_every=FOUND_BAD, cost=cost)
         for window in kept:
-            detector = detector.after(window.counts or (0, 0, 0, 0))
-        stretch = detector.stretch_windows if detector.alarms else 0
+            detector = detector.after(counted.of(window))
+        stretch = detector.pooled + detector.stretch_windows if detector.alarms else 0
     else:
         sides = [(each.value - threshold) * measure.sign < 0 for each in kept if each.value is not None]
         stretch = next((place for place, wrong in enumerate(reversed(sides)) if not wrong), len(sides))
@@ -128,11 +131,11 @@ def _seen(before: Standing, now: tuple[Window, ...], measure: Measure) -> "_Seen
     without them.
     """
     groups = (before.windows[: -before.level], before.windows[-before.level :], now)
-    if not _counted(measure.metric, (*before.windows, *now)):
+    if not _counted(measure, (*before.windows, *now)):
         return _from_values(groups, sign=measure.sign)
-    ratio = ratio_of(measure.metric, measure.cost)
-    usual = (*groups[:-1], _usual(now, ratio, settled=False))
-    return min((_from_counts(each, ratio) for each in (groups, usual)), key=lambda found: found.odds)
+    kind = levels.kind(measure)
+    usual = (*groups[:-1], _usual(now, kind, settled=False))
+    return min((_from_counts(each, kind, measure.sign) for each in (groups, usual)), key=lambda found: found.odds)
 
 
 def _lacking(seen: "_Seen", metric: str, min_rows: int) -> str | None:
@@ -168,22 +171,24 @@ class _Seen(NamedTuple):
     windows: int
 
 
-def _counted(metric: str, windows: Sequence[Window]) -> bool:
-    return metric in RATIOS and bool(windows) and all(each.counts is not None for each in windows)
+def _counted(measure: Measure, windows: Sequence[Window]) -> bool:
+    if measure.metric not in METRICS or not windows:
+        return False
+    kind = levels.kind(measure)
+    return all(kind.of(each) is not None for each in windows)
 
 
-def _usual(windows: Sequence[Window], ratio: Ratio, *, settled: bool = True) -> tuple[Window, ...]:
+def _usual(windows: Sequence[Window], kind: Kind[Table], *, settled: bool = True) -> tuple[Window, ...]:
     """Leave out outage days: windows that are far above both neighbours, or far below both.
 
     Far is r^2 > FARTHEST D (judge/checks/overdispersion.py). Of three windows or more, the first is held against the second
     alone. The latest is held against the one before it, until the next one has come, if nothing is `settled` yet, and
     else kept: it may be the first of a fall. A window that the metric does not look at is nobody's neighbour.
     """
-    seen = {
-        place: each.counts for place, each in enumerate(windows) if each.counts and _estimate(each.counts, ratio)[1]
-    }
-    farthest = FARTHEST * overdispersion(_swings(tuple(seen.values()), ratio))
-    inner = [_step(one, other, ratio, farthest) for one, other in pairwise(seen.values())]
+    tables = ((place, kind.of(each)) for place, each in enumerate(windows))
+    seen = {place: table for place, table in tables if table is not None and kind.looks_at(table)}
+    farthest = FARTHEST * overdispersion(_swings(tuple(seen.values()), kind))
+    inner = [_step(one, other, kind, farthest) for one, other in pairwise(seen.values())]
     first = -inner[0] if len(inner) > 1 and not inner[1] else 0
     last = -inner[-1] if inner and not settled and not any(inner[-2:-1]) else 0
     steps = zip(seen, pairwise([first, *inner, last]), strict=False)
@@ -191,47 +196,41 @@ def _usual(windows: Sequence[Window], ratio: Ratio, *, settled: bool = True) -> 
     return tuple(each for place, each in enumerate(windows) if place not in outages)
 
 
-def _step(one: Counts, other: Counts, ratio: Ratio, farthest: float) -> int:
+def _step(one: Table, other: Table, kind: Kind[Table], farthest: float) -> int:
     """Return 1 if the metric rises far from one window to the next, -1 if it falls far, else 0."""
-    (before, _), (after, _) = _estimate(one, ratio), _estimate(other, ratio)
-    return (before < after) - (before > after) if max(_swings((one, other), ratio), default=0.0) > farthest else 0
+    before, after, _ = kind.levels(one, other)
+    return (before < after) - (before > after) if max(_swings((one, other), kind), default=0.0) > farthest else 0
 
 
-def _from_counts(groups: Sequence[Sequence[Window]], ratio: Ratio) -> _Seen:
-    """Compare counts of a metric of RATIOS, N/D.
+def _from_counts(groups: Sequence[Sequence[Window]], kind: Kind[Table], sign: int) -> _Seen:
+    """Compare counts; judge/checks/levels.py says what the variance of a difference is.
 
-    SE^2 = O v (1/D_x + 1/D_y), v = sum over cells of count (n - r d)^2 / D with both champions' rows together (n and d
-    are what a row adds to N and D, r = N/D: as if they were equally good).
-    O is the overdispersion (judge/checks/overdispersion.py) of neighbouring windows of one champion, with g = n - r d, r the
-    metric over both; the pair where the predecessor's level begins is left out, as is the change of champion. P is the
-    normal tail; where O > 1 that of Student's t, with DIFFERENCES degrees of freedom for each pair (Wallace's
-    approximation).
+    SE^2 = O times that variance, O the overdispersion (judge/checks/overdispersion.py) of neighbouring windows of one
+    champion; the pair where the predecessor's level begins is left out, as is the change of champion. P is the normal
+    tail; where O > 1 that of Student's t, with DIFFERENCES degrees of freedom for each pair (Wallace's approximation).
     """
-    tables = [[each.counts for each in group if each.counts is not None] for group in groups]
-    swings = [found for group in tables for found in _swings(group, ratio)]
+    tables = [[table for each in group if (table := kind.of(each)) is not None] for group in groups]
+    swings = [found for group in tables for found in _swings(group, kind)]
     swing = overdispersion(swings)
-    then, now = (_total(group) for group in tables[1:])
-    (before, weight_before), (value, weight) = _estimate(then, ratio), _estimate(now, ratio)
-    fall, error = ratio.sign * (before - value), 0.0
-    if weight and weight_before:
-        error = math.sqrt(swing * _unit_variance(_total((then, now)), ratio) * (1 / weight + 1 / weight_before))
+    then, now = (kind.total(group) for group in tables[1:])
+    before, value, variance = kind.levels(then, now)
+    fall, error = sign * (before - value), math.sqrt(swing * variance)
     return _Seen(
         before,
         value,
         fall,
         _odds(fall, error, freedom=DIFFERENCES * (PRIOR_PAIRS + len(swings)) if swing > 1 else math.inf),
         swing,
-        sum(then),
-        sum(now),
+        kind.rows(then),
+        kind.rows(now),
         len(tables[1]),
         len(tables[2]),
     )
 
 
-def _swings(tables: Sequence[Counts], ratio: Ratio) -> list[float]:
+def _swings(tables: Sequence[Table], kind: Kind[Table]) -> list[float]:
     """Return how far neighbours are apart; those whose rows are all alike say nothing."""
-    pairs = pairwise(table for table in tables if _estimate(table, ratio)[1])
-    found = [swing_between(ratio, _estimate(_total(pair), ratio)[0], *pair) for pair in pairs]
+    found = [kind.swing(*pair) for pair in pairwise(table for table in tables if kind.looks_at(table))]
     return [each for each in found if each is not None]
 
 
@@ -255,30 +254,6 @@ def _from_values(groups: Sequence[Sequence[Window]], *, sign: int) -> _Seen:
         for group in groups[1:]
     )
     return _Seen(before, value, fall, odds, None, rows_before, rows, len(then), len(now))
-
-
-def _estimate(counts: Counts, ratio: Ratio) -> tuple[float, float]:
-    """Return N/D and D; NaN and 0 if no row is looked at."""
-    whole = _dot(counts, ratio.whole)
-    return (_dot(counts, ratio.part) / whole, whole) if whole else (math.nan, 0.0)
-
-
-def _unit_variance(counts: Counts, ratio: Ratio) -> float:
-    """Return the variance of N/D, as its rows explain it, times D."""
-    value, whole = _estimate(counts, ratio)
-    if not whole:
-        return 0.0
-    cells = zip(counts, ratio.part, ratio.whole, strict=True)
-    return sum(count * (n - value * d) ** 2 for count, n, d in cells) / whole
-
-
-def _dot(counts: Counts, weights: Sequence[float]) -> float:
-    return sum(count * weight for count, weight in zip(counts, weights, strict=True))
-
-
-def _total(tables: Sequence[Counts]) -> Counts:
-    tp, fp, fn, tn = (sum(cells) for cells in zip(*tables, strict=True))
-    return (tp, fp, fn, tn)
 
 
 def _odds(fall: float, error: float, *, freedom: float) -> float:

@@ -9,8 +9,7 @@ from retrain_trigger.core.findings import Finding, Verdict, figures, unknown
 from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.windows import WindowCounts
-from retrain_trigger.judge.checks.evidence import Detector
-from retrain_trigger.judge.metrics import RATIOS
+from retrain_trigger.judge.checks.detector import AnyDetector
 
 MOST = 50
 """Values of a column that are judged, those with the most labelled rows: more slices need more evidence each."""
@@ -61,7 +60,7 @@ def apart(windows: Sequence[WindowCounts], columns: Sequence[str]) -> Slices:
     return Slices(windows=found, left_out=left_out, absent=absent)
 
 
-def check(detectors: Mapping[Slice, Detector], found: Slices) -> Finding:
+def check(detectors: Mapping[Slice, AnyDetector], found: Slices) -> Finding:
     """Judge the sequential evidence of all slices; it only warns.
 
     A slice is named when its own evidence reaches A k, for A = `false_alarm_every` and k slices: each detector must
@@ -71,7 +70,8 @@ def check(detectors: Mapping[Slice, Detector], found: Slices) -> Finding:
     on mixtures: what Bonferroni's correction is to p-values). The k are the slices seen so far; a new value has all
     of them begin anew. The finding's value is the largest evidence / k, its limit A.
 
-    >>> fresh = Detector.begin("f1", threshold=0.85, false_alarm_every=2000)
+    >>> from retrain_trigger.judge.checks.evidence import begin
+    >>> fresh = begin("f1", threshold=0.85, false_alarm_every=2000)
     >>> bad, good = fresh, fresh
     >>> for _ in range(14):
     ...     bad, good = bad.after((60, 20, 20, 100)), good.after((95, 5, 5, 95))
@@ -83,7 +83,7 @@ def check(detectors: Mapping[Slice, Detector], found: Slices) -> Finding:
     limit = first.false_alarm_every / k
     worst = sorted(detectors, key=lambda each: (-detectors[each].evidence, str(each)))
     named = [each for each in worst if detectors[each].alarms]
-    side = "under" if RATIOS[first.metric].sign > 0 else "above"
+    side = "under" if first.game.sign > 0 else "above"
     threshold = figures(first.threshold)[0]
     if named:
         because = "; ".join(_alarm(each, detectors[each], side) for each in named[:NAMED]) + _more(len(named))
@@ -146,12 +146,12 @@ def _window(window: WindowCounts, cells: Mapping[tuple[str, str], int]) -> Windo
     )
 
 
-def _alarm(each: Slice, detector: Detector, side: str) -> str:
+def _alarm(each: Slice, detector: AnyDetector, side: str) -> str:
     value, threshold = figures(detector.stretch_value, detector.threshold)
     last = f"the last {detector.stretch_windows:,} windows" if detector.stretch_windows > 1 else "the latest window"
     return (
         f"{each} is {side} performance_threshold {threshold}: {detector.metric} {value} over {last} "
-        f"({sum(detector.stretch):,} labelled rows)"
+        f"({detector.game.rows(detector.stretch):,} labelled rows)"
     )
 
 

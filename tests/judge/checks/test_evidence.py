@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.counts.confusion import OneVsRest
-from retrain_trigger.judge.checks.evidence import BETS, MOST_EVIDENCE, Counts, Detector, alert, check
+from retrain_trigger.judge.checks.detector import MOST_EVIDENCE, Detector
+from retrain_trigger.judge.checks.evidence import alert, begin, check
+from retrain_trigger.judge.checks.ratios import STAKES, Counts
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 
 CELLS = st.one_of(st.integers(0, 50), st.integers(0, 10**12))
@@ -24,11 +26,13 @@ RIGHT = {"f1": [0], "accuracy": [0, 3], "precision": [0], "recall": [0], "cost":
 MISTAKES = {"f1": [1, 2], "accuracy": [1, 2], "precision": [1], "recall": [2], "cost": [1, 2]}
 
 
-def begun(metric: str = "f1", threshold: float = 0.85, alarm: float = 1000, fp: float = 1, fn: float = 5) -> Detector:
-    return Detector.begin(metric, threshold=threshold, false_alarm_every=alarm, cost=(fp, fn))
+def begun(
+    metric: str = "f1", threshold: float = 0.85, alarm: float = 1000, fp: float = 1, fn: float = 5
+) -> Detector[Counts]:
+    return begin(metric, threshold=threshold, false_alarm_every=alarm, cost=(fp, fn))
 
 
-def after(detector: Detector, windows: Iterable[Counts]) -> Detector:
+def after(detector: Detector[Counts], windows: Iterable[Counts]) -> Detector[Counts]:
     return reduce(Detector.after, windows, detector)
 
 
@@ -148,8 +152,8 @@ def test_true_negatives_are_no_rows_that_f1_looks_at() -> None:
 def test_the_formulas_by_hand() -> None:
     # One row of each kind: g is 0.3, -0.85, -0.85.
     once = begun().after((1, 1, 1, 5))
-    bets = [bet / 0.3 for bet in BETS]
-    assert (BETS[0], BETS[-1]) == pytest.approx((0.001, 0.9))
+    bets = [bet / 0.3 for bet in STAKES]
+    assert (STAKES[0], STAKES[-1]) == pytest.approx((0.001, 0.9))
     cap = math.sqrt(12 * 1000)
     first = [min((1 - 0.3 * bet) * (1 + 0.85 * bet) ** 2, cap) for bet in bets]
     assert once.evidence == pytest.approx(sum(first) / 12)
@@ -292,7 +296,7 @@ def test_a_cost_is_above_its_threshold() -> None:
 
 
 def test_evidence_just_under_the_limit_is_not_rounded_up_to_it() -> None:
-    detector = replace(after(begun(), [(120, 25, 28, 327)] * 2), logs=(math.log(999.9),) * len(BETS))
+    detector = replace(after(begun(), [(120, 25, 28, 327)] * 2), logs=(math.log(999.9),) * len(STAKES))
     assert "evidence 999 of 1,000" in check(detector).because
 
 
@@ -317,9 +321,9 @@ def test_what_cannot_be_judged_is_refused_at_once(threshold: float, alarm: float
         begun("f1", threshold, alarm)
 
 
-def test_a_metric_without_a_ratio_is_refused_at_once() -> None:
+def test_a_metric_that_no_counts_give_is_refused_at_once() -> None:
     with pytest.raises(KeyError):
-        begun("f1_macro")
+        begun("roc_auc")
     with pytest.raises(ValueError, match="says nothing about any row"):
         begun("cost", 0.0, fp=0, fn=0)
 

@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from retrain_trigger.core.events import Standing, Window
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.records import decoded, encoded
+from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.judge.checks.probation import LEVEL_WINDOWS, MOST_WINDOWS, check, standing
 from retrain_trigger.judge.metrics import Measure
 
@@ -100,6 +101,53 @@ def test_of_equally_good_champions_at_most_one_in_a_hundred_is_rolled_back_howev
         once += max(odds) >= 100
     assert rolled_back <= probations / 100
     assert once > probations / 100  # what looking seven times comes to where they do not share
+
+
+def of_three_classes(right: float, *, days: int, seed: int) -> list[Window]:
+    """Windows of 500 rows, half of them of the first class, a tenth of the last; each is right so often."""
+    share = np.array((0.5, 0.4, 0.1))
+    chances = (np.full((3, 3), (1 - right) / 2) + np.eye(3) * (right - (1 - right) / 2)) * share[:, None]
+    drawn = np.random.default_rng(seed).multinomial(500, chances.ravel(), size=days)
+    tables = [dict(zip(product("abc", "abc"), map(int, cells), strict=True)) for cells in drawn]
+    return [Window(None, 500, None, Confusion(cells)) for cells in tables]
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "balanced_accuracy"])
+def test_several_classes_are_compared_by_their_tables(metric: str) -> None:
+    measure, ended = Measure(metric), dict.fromkeys((0.86, 0.76), 0)
+    for probation in range(60):
+        before = of_three_classes(0.86, days=14, seed=probation)
+        was = standing("v1", before, measure, threshold=0.5)
+        for right in ended:
+            now = of_three_classes(right, days=7, seed=1000 + probation)
+            odds = [
+                check(was, now[:look], measure, margin=0.0, looks=7, min_rows=200).value or 0.0 for look in (1, 3, 7)
+            ]
+            ended[right] += max(odds) >= 700
+    assert ended[0.86] <= 1
+    assert ended[0.76] >= 58
+
+
+def test_the_level_of_several_classes_is_the_stretch_that_was_found_bad_and_is_kept_in_the_ledger() -> None:
+    days = [*of_three_classes(0.9, days=20, seed=1), *of_three_classes(0.6, days=3, seed=2)]
+    was = standing("v1", days, Measure("f1_macro"), threshold=0.8)
+    assert was.level == 3
+    assert decoded(Standing, encoded(was)) == was
+    now = of_three_classes(0.62, days=3, seed=3)
+    finding = check(was, now, Measure("f1_macro"), margin=0.02, looks=7, min_rows=200)
+    assert finding.verdict is Verdict.PASS
+    assert finding.evidence["overdispersion"] >= 1
+
+
+def test_a_class_that_only_one_of_them_met_is_in_neither_of_the_levels() -> None:
+    two = [Window(None, 200, None, Confusion({("a", "a"): 90, ("a", "b"): 10, ("b", "b"): 100}))] * 5
+    three = [
+        Window(None, 250, None, (two[0].confusion or Confusion({})) + Confusion({("c", "c"): 2, ("c", "b"): 8}))
+    ] * 3
+    measure = Measure("balanced_accuracy")
+    was = standing("v1", two, measure, threshold=0.5)
+    finding = check(was, three, measure, margin=0.02, looks=7, min_rows=200)
+    assert (finding.verdict, finding.evidence["fall"]) == (Verdict.PASS, 0)
 
 
 OUTAGE = counted(40)

@@ -6,7 +6,7 @@ from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.checks import slices
-from retrain_trigger.judge.checks.evidence import Detector
+from retrain_trigger.judge.checks.evidence import begin
 from retrain_trigger.judge.checks.point import check as point
 from retrain_trigger.judge.checks.slices import MOST, Slice, apart
 from retrain_trigger.judge.checks.windows import measured
@@ -38,10 +38,10 @@ def window(day: int, **cells: tuple[int, int, int, int] | None) -> WindowCounts:
 
 def judged(windows: list[WindowCounts]) -> Finding:
     found = apart(windows, ["region"])
-    begin = Detector.begin("f1", threshold=0.85, false_alarm_every=1000 * len(found.windows))
+    fresh = begin("f1", threshold=0.85, false_alarm_every=1000 * len(found.windows))
     detectors = {}
     for each, own in found.windows.items():
-        detector = begin
+        detector = fresh
         for m in measured(own, Measure("f1"), coverage=0.0):
             detector = detector.after(m.counts or (0, 0, 0, 0))
         detectors[each] = detector
