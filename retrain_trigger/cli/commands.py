@@ -108,7 +108,8 @@ def run(
 
 @cli.command()
 @common
-@click.option("--log", "logs", multiple=True, metavar="FILE", help="A metrics log; repeatable; - for stdin.")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--log", "logs", multiple=True, metavar="FILE", help="The same as FILE; repeatable; - for stdin.")
 @click.option(
     "--set",
     "overrides",
@@ -121,27 +122,36 @@ def simulate(
     *,
     path: Path | None,
     show: Show,
+    files: tuple[str, ...],
     logs: tuple[str, ...],
     overrides: tuple[str, ...],
     exit_code: bool,
 ) -> None:
-    """Show when a log would have started a retraining. Writes nothing; needs no config.yaml."""
+    """Show when a log would have started a retraining: metrics logs, or a prediction log. Writes nothing; needs no config.yaml."""
     from retrain_trigger.cli import printing
     from retrain_trigger.questions.simulate import simulate as replayed
 
+    if files and logs:
+        raise UsageError(
+            f"name logs with --log or without, not both: retrain-check simulate {' '.join([*files, *logs])}"
+        )
     config = _settings(show, path, overrides, optional=True)
+    logs = files or logs
     if config.file is None:
         to_stderr(
             f"no config.yaml here: performance_threshold {config.performance_threshold:g} and drift_threshold "
             f"{config.drift_threshold:g}, everything else by default"
         )
         if not logs:
-            raise UsageError("name a metrics log: retrain-check simulate --log FILE")
+            raise UsageError("name a metrics log or a prediction log: retrain-check simulate FILE")
     sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs]
     found = replayed(config, sources)
     show.notes(found.notes)
-    document = {"steps": [step.to_json() for step in found.steps], "would_retrain_now": found.would_retrain_now}
-    show.result(document, printing.replay_lines(found, config, verbose=show.verbose))
+    if show.form == "json":
+        show.result(found.to_json(), [])
+    else:
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        show.result(None, printing.replay_lines(found, config, verbose=show.verbose, encoding=encoding))
     if exit_code and found.would_retrain_now:
         raise SystemExit(ExitCode.WOULD_ACT)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
 
+from retrain_trigger.cli import sparkline
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.comparisons import Trial
 from retrain_trigger.core.entries import Entry, Kind, says
@@ -71,8 +72,8 @@ def finding_lines(findings: Iterable[Finding]) -> list[str]:
     return [f"  {finding.verdict.value:<8} {finding.because}" for finding in findings]
 
 
-def replay_lines(replay: Replay, config: Config, *, verbose: bool) -> list[str]:
-    """Write a replay: its triggers one by one, what waited grouped by reason, and a closing count."""
+def replay_lines(replay: Replay, config: Config, *, verbose: bool, encoding: str = "utf-8") -> list[str]:
+    """Write a replay: its triggers one by one, what waited grouped by reason, a line drawn of all, and a closing count."""
     lines = []
     for _, group in groupby(enumerate(replay.steps), key=lambda pair: _group(pair[0], pair[1], verbose=verbose)):
         steps = [step for _, step in group]
@@ -81,6 +82,9 @@ def replay_lines(replay: Replay, config: Config, *, verbose: bool) -> list[str]:
             lines += [f"{'':<17}  {warning}" for warning in warning_lines(steps[0].findings)]
         if len(steps) > 1 and steps[0].decision.action is not Action.HEALTHY:
             lines.append(f"{'':<17}  and so for {len(steps) - 1} more, to {_when(steps[-1])}")
+    width = shutil.get_terminal_size().columns
+    better = config.measure().sign
+    lines += sparkline.lines(replay, config.metric, lower_is_better=better < 0, width=width, encoding=encoding)
     total, triggers = len(replay.steps), replay.count(Action.RETRAIN)
     counted = (
         f"{_plural(total, 'measurement')} of {config.metric}: {_plural(triggers, 'retraining')}, "

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import takewhile
 from typing import TypeVar
 
 from retrain_trigger.core.entries import Entry, Kind, says
@@ -21,6 +20,7 @@ from retrain_trigger.core.events import (
     Standing,
     Training,
 )
+from retrain_trigger.core.lines import since
 from retrain_trigger.core.measurements import Located, Mark
 from retrain_trigger.core.pointer import Pointer
 from retrain_trigger.judge import clock
@@ -57,10 +57,14 @@ class Champion:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One training that a decision started; `mark` is the evidence it used up."""
+    """One training that a decision started; `mark` is the evidence it used up.
+
+    `saved` is what the budget had saved up just before it, where earlier attempts are not remembered.
+    """
 
     at: datetime
     mark: Mark
+    saved: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +163,7 @@ def unspent(observed: Sequence[Observed], memory: Memory) -> Sequence[Observed]:
     returned = memory.champion is not None and memory.champion.earlier is not None
     if not memory.attempts or not (memory.refusals or returned):
         return observed
-    newer = list(takewhile(memory.attempts[-1].mark.is_before, reversed(observed)))
-    return newer[::-1]
+    return since(observed, memory.attempts[-1].mark)
 
 
 def _answers(champion: Champion, observed: Located, others: frozenset[str]) -> bool:

@@ -1,14 +1,14 @@
 """Patience, cooldown and budget: from findings and the past to one decision."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
 from retrain_trigger.core.findings import Finding, Verdict
-from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.memory import Attempt, Memory
 
 LONGEST_COOLDOWN = timedelta(days=30)
 """Where the doubling of the cooldown after refused challengers stops."""
@@ -70,7 +70,7 @@ class Decision:
 
 def decide(
     findings: Sequence[Finding],
-    fresh: Sequence[Finding],
+    fresh: Iterable[Finding],
     memory: Memory,
     *,
     now: datetime,
@@ -80,7 +80,7 @@ def decide(
     """Decide from the findings on all that the champion answers for, and on the `fresh` part no attempt has used up.
 
     A breach acts only where the fresh evidence breaches too, the cooldown is over and the budget is not used up; an
-    UNKNOWN never acts and is never healthy. What only warns decides nothing.
+    UNKNOWN never acts and is never healthy. What only warns decides nothing. `fresh` is asked for only where it matters.
     """
     acting = [finding for finding in findings if acts(finding)]
     if not acting:
@@ -94,8 +94,9 @@ def decide(
     if free is not None:
         spent = f"the budget of {budget.trainings} trainings per {length(budget.period)} is used up"
         return Decision(Action.WAIT, f"{seen}; {spent} until {stamp(free)}", free)
-    if not any(acts(finding) for finding in fresh):
-        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(fresh)}")
+    unspent = tuple(fresh)
+    if not any(acts(finding) for finding in unspent):
+        return Decision(Action.WAIT, f"{seen}; the last training used up this evidence, waiting for {_new(unspent)}")
     return Decision(Action.RETRAIN, seen)
 
 
@@ -142,6 +143,18 @@ def budget_left(memory: Memory, *, budget: Budget, now: datetime) -> int:
     return max(0, budget.trainings - len(recent))
 
 
+def replayed(memory: Memory, attempt: Attempt, *, budget: Budget) -> Memory:
+    """Return the memory after one more attempt, without those that no later decision looks at.
+
+    A replay of a long log makes thousands of attempts, and each of its decisions would look at all of them.
+    """
+    if budget.saving:
+        saved = _saved(memory, budget=budget, now=attempt.at)
+        return replace(memory.attempted(attempt), attempts=(replace(attempt, saved=saved),))
+    recent = tuple(each for each in memory.attempts if each.at > attempt.at - budget.period)
+    return replace(memory, attempts=recent).attempted(attempt)
+
+
 def stamp(at: datetime) -> str:
     """Write a UTC time for a person.
 
@@ -171,7 +184,8 @@ _WHOLE = 1e-9
 
 def _saved(memory: Memory, *, budget: Budget, now: datetime) -> float:
     """Return the trainings that are saved up at a time, a part of one too: at most all, one less after each attempt."""
-    each, saved = budget.period / budget.trainings, float(budget.trainings)
+    known = memory.attempts[0].saved if memory.attempts else None
+    each, saved = budget.period / budget.trainings, float(budget.trainings) if known is None else known
     for spent, until in pairwise([*(attempt.at for attempt in memory.attempts), now]):
         saved = min(budget.trainings, max(0.0, saved - 1) + (until - spent) / each)
     return saved

@@ -180,6 +180,8 @@ def _is_object(line: str) -> bool:
 
 def _series(document: dict[str, object]) -> list[dict[str, object]]:
     """Return the objects of a history that the document holds, each with what stands beside it; else the document."""
+    if not any(isinstance(each, dict | list) for each in document.values()):
+        return [document]
     days = {key: each for key, each in document.items() if isinstance(each, dict) and is_date(key)}
     if days and len(days) == len(document):
         return [{"timestamp": key, **each} for key, each in days.items()]

@@ -4,6 +4,7 @@ import math
 import re
 import reprlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -272,6 +273,9 @@ def _times(value: object) -> dict[str, datetime]:
 
 @lru_cache(maxsize=256)
 def _times_of_text(text: str) -> dict[str, datetime]:
+    if _ISO.fullmatch(text):  # what programs write, and all but a leap second of it is read as it stands
+        with suppress(ValueError):
+            return {"plain": _in_utc(datetime.fromisoformat(text))}
     return dict(_read_times(text))
 
 
@@ -326,7 +330,10 @@ def _from_text(text: str) -> datetime:
     # Digits first: `fromisoformat` would read some epochs as dates of the eighteenth century.
     if text[4:5] != "-" and text.replace(".", "", 1).isdigit() and len(text) != len("20260102"):
         return _from_epoch(text)
-    found = datetime.fromisoformat(without_leap_second(_ZONE.sub("", text).replace("/", "-")))
+    return _in_utc(datetime.fromisoformat(without_leap_second(_ZONE.sub("", text).replace("/", "-"))))
+
+
+def _in_utc(found: datetime) -> datetime:
     if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
         raise ValueError
     if found.tzinfo is UTC:
@@ -402,6 +409,9 @@ _THOUSANDS = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+(?:\.[0-9]*)?")
 _GAPS = re.compile("(?<=[0-9])[\u00a0\u202f '](?=[0-9]{3}(?![0-9]))")
 _SCALAR = re.compile(rf"""[A-Za-z_][\w.]*\(\s*['"\[]?\s*({_NUMBER}|[-+]?nan|[-+]?inf)\s*['"\]]?\s*(?:,[^()]*)?\)""")
 _TENSOR = re.compile(rf"<[^<>]*\bnumpy=({_NUMBER}|nan|[-+]?inf)[^<>]*>")
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)
 _DATE = re.compile(r"([0-9]{1,4})([./-])([0-9]{1,2})\2([0-9]{1,4})((?:T|,? +)[0-9].*)?")
 _CLOCK = re.compile(
     r"(?:T|,)?\s*([0-9]{1,2}):([0-9]{2})(:[0-9]{2}(?:[.,][0-9]+)?)?\s*([AaPp][Mm])?\s*(Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})?"

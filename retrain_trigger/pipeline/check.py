@@ -36,9 +36,13 @@ STANDING = 1000
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved."""
+    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved.
+
+    `fresh` is the evidence of those that no attempt has used up.
+    """
 
     folds: evidence.Memo = field(default_factory=dict)
+    fresh: evidence.Memo = field(default_factory=dict)
     moves: dict[datetime, tuple[Reference, Mapping[str, Histogram], Finding]] = field(default_factory=dict)
 
 
@@ -122,26 +126,37 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         spoilt=usable.newest_spoilt(config, windows),
     )
     findings = (*_checked(case), *_warned(case, past))
-    fresh: tuple[Finding, ...] = ()
-    spare = case
-    if any(finding.verdict is Verdict.BREACH for finding in findings):
-        spare = replace(case, measurements=memory.unspent(measurements, past), windows=memory.unspent(judgeable, past))
-        fresh = _checked(spare)
     decision = policy.decide(
         findings,
-        fresh,
+        _fresh(case, past),
         past,
         now=now,
         cooldown=config.trigger.cooldown,
         budget=config.trigger.budget,
     )
-    acting, acting_still = ([each for each in found if policy.acts(each)] for found in (findings, fresh))
-    proved = [each for each in acting if each.evidence.get("rule") == "sequential"]
 
     def breach() -> Breach:
+        spare = _spare(case, past)
+        proved = [each for each in findings if policy.acts(each) and each.evidence.get("rule") == "sequential"]
+        acting_still = [each for each in _checked(spare) if policy.acts(each)]
         return Breach(_breached(spare, acting_still), min(_begun(case, proved), default=None))
 
     return Judgement(findings, decision, breach)
+
+
+def _fresh(case: _Case, past: Memory) -> Iterator[Finding]:
+    """Judge what no attempt has used up, if anybody asks."""
+    yield from _checked(_spare(case, past))
+
+
+def _spare(case: _Case, past: Memory) -> _Case:
+    """Return the case of what no attempt has used up."""
+    return replace(
+        case,
+        measurements=memory.unspent(case.measurements, past),
+        windows=memory.unspent(case.windows, past),
+        memo=replace(case.memo, folds=case.memo.fresh),
+    )
 
 
 def counts_judge(config: Config) -> bool:
@@ -207,6 +222,10 @@ def served(observed: Observed, past: Memory) -> Said | None:
 def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
     """Look for what may only warn: an alert, slices, an estimate of labels still to come, signs of a feedback loop."""
     config, observed, windows = case.config, case.observed, case.windows
+    sequential = bool(case.measurements) and detection.is_sequential(config, case.measurements[-1])
+    alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
+    if observed.windows is None:
+        return () if alert is None else (alert,)
     slices = sliced(config, windows, positive=observed.positive, memo=case.memo.folds) if counts_judge(config) else None
     exposed = ExposureCounts(_added(window.exposed for window in windows))
     found = list(
@@ -230,8 +249,6 @@ def _warned(case: _Case, past: Memory) -> tuple[Finding, ...]:
                 note=f"window {policy.stamp(latest.start)}",
             )
         )
-    sequential = bool(case.measurements) and detection.is_sequential(config, case.measurements[-1])
-    alert = detection.alert(config, case.measurements, past, case.memo.folds) if sequential else None
     return tuple(finding for finding in (alert, *found, slices) if finding is not None)
 
 
@@ -289,15 +306,14 @@ def _waiting(config: Config, waiting: Sequence[WindowCounts]) -> str:
 def _evidence(config: Config, measurements: Sequence[Measurement], memo: evidence.Memo) -> Finding:
     """Fold the windows with counts into sequential evidence, going on from where the memo left them."""
     newest, detector = measurements[-1], evidence.folded(detection.begin(config), measurements, memo)
-    latest = next(detection.looked_at(config, measurements, before=_unjudged(detector)), newest)
+    looked_at, waiting = detection.looked_at(config, measurements), _unjudged(detector)
+    latest = looked_at[-1 - waiting] if len(looked_at) > waiting else newest
     at = latest.at.isoformat() if latest.at else None
     rows = detector.game.rows(detector.latest if detector.latest_windows else detector.pool)
     note = f"{rows:,} labelled rows, {latest.where}"
     if latest is not newest and not detector.pooled:
         note += f"; {newest.where} has no {config.metric}: {METRICS[config.metric].undefined}"
-    finding = evidence.check(detector, note=note)
-    more = {"where": latest.where, "at": at, "windows": [at or latest.where]}
-    return replace(finding, evidence={**finding.evidence, **more})
+    return evidence.check(detector, note=note, more={"where": latest.where, "at": at, "windows": [at or latest.where]})
 
 
 def _unjudged(detector: AnyDetector) -> int:
@@ -314,7 +330,7 @@ def _moved(case: _Case) -> Finding | None:
     finding = _moved_in(case, case.windows[-1])
     if finding is None or finding.verdict is not Verdict.BREACH:
         return finding
-    month = (_moved_in(case, window) for window in drifting.month(case.config, reversed(case.baseline)))
+    month = (_moved_in(case, window) for window in drifting.month(case.config, case.baseline))
     return drifting.explained(finding, case.observed.reference, month)
 
 
@@ -383,8 +399,8 @@ def _began(case: _Case, finding: Finding) -> datetime | None:
     config = case.config
     if finding.evidence.get("rule") == "sequential":
         detector = evidence.folded(detection.begin(config), case.measurements, case.memo.folds)
-        first = detector.pooled + detector.stretch_windows - 1
-        return next(detection.looked_at(config, case.measurements, before=first)).at
+        first = detector.pooled + detector.stretch_windows
+        return detection.looked_at(config, case.measurements)[-first].at
     if finding.evidence.get("rule") == "point":
         carrying = [each for each in case.measurements if each.drift or finding.name != "drift"]
         breaches = detection.drifts if finding.name == "drift" else detection.misses

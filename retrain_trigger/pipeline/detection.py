@@ -1,13 +1,13 @@
 """How decay is detected under the settings: the detector to begin with, the alert, and the point rule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.config.sections import Evidence
 from retrain_trigger.core.findings import ALERT, Finding, Verdict
+from retrain_trigger.core.lines import only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.judge.checks import drift, evidence, point
 from retrain_trigger.judge.checks.detector import AnyDetector
@@ -42,7 +42,7 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
     before = past.last_decision.findings if past.last_decision else ()
     if detector.last_alert is None or not (detector.alerts or before):
         return None
-    window = next(looked_at(config, measurements, before=detector.windows - detector.last_alert.window))
+    window = looked_at(config, measurements)[detector.last_alert.window - 1]
     told = any(each.name == ALERT and each.evidence.get("where") == window.where for each in before)
     if not detector.alerts and (told or not any(_is_older(each, window) for each in before)):
         return None
@@ -52,10 +52,9 @@ def alert(config: Config, measurements: Sequence[Measurement], past: Memory, mem
     return finding and replace(finding, evidence={**finding.evidence, **more})
 
 
-def looked_at(config: Config, measurements: Sequence[Measurement], *, before: int = 0) -> Iterator[Measurement]:
-    """Yield the measurements in which the metric has a value, the latest first; `before` so many that are passed over."""
-    seen = (each for each in reversed(measurements) if evidence.looks_at(config.metric, each))
-    return islice(seen, before, None)
+def looked_at(config: Config, measurements: Sequence[Measurement]) -> Sequence[Measurement]:
+    """Return the measurements in which the metric has a value."""
+    return only(measurements, evidence.looking(config.metric))
 
 
 def _is_older(finding: Finding, window: Measurement) -> bool:

@@ -1,12 +1,14 @@
 """What drift means under the settings: whether it retrains, which columns are left out, which look like no inputs."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.lines import carries_drift, has_time, only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.histograms import Reference
 from retrain_trigger.counts.windows import WindowCounts
@@ -96,23 +98,29 @@ def explained_log(config: Config, finding: Finding, measurements: Sequence[Measu
     """Name the columns of a breach that the metrics log states, and that breach in every line of a month."""
     if finding.verdict is not Verdict.BREACH:
         return finding
-    lines = month(config, (each for each in reversed(measurements) if each.drift))
+    lines = month(config, only(only(measurements, carries_drift), has_time))
     named = finding.evidence.get("features", ()) if lines else ()
     return _named(finding, [name for name in named if all(_breaches(each, name, config) for each in lines)], [])
 
 
-def month(config: Config, newest_first: Iterable[Seen]) -> list[Seen]:
-    """Return the windows of the last month, the latest first; none if they do not reach over a whole one."""
-    dated = ((each.at, each) for each in newest_first if each.at is not None)
-    latest, found, whole = None, [], False
-    for at, each in dated:
-        latest = latest or at + config.trigger.window
-        whole = latest - at >= MONTH
-        if latest - at <= MONTH:
-            found.append(each)
-        if whole:
-            break
-    return found[:: -(-len(found) // MOST_WINDOWS)] if whole and len(found) >= LEAST_WINDOWS else []
+def month(config: Config, seen: Sequence[Seen]) -> list[Seen]:
+    """Return windows of the last month, the latest first; none if they do not reach over a whole one.
+
+    `seen` are in order of time, oldest first.
+    """
+    begin = _time(seen[-1]) + config.trigger.window - MONTH if seen else None
+    before = bisect_right(seen, begin, key=_time) if begin else 0
+    if not before:
+        return []
+    first = before - (_time(seen[before - 1]) == begin)
+    count = len(seen) - first
+    every = -(-count // MOST_WINDOWS)
+    return [seen[place] for place in range(len(seen) - 1, first - 1, -every)] if count >= LEAST_WINDOWS else []
+
+
+def _time(seen: Measurement | WindowCounts) -> datetime:
+    assert seen.at is not None
+    return seen.at
 
 
 def _breaches(measurement: Measurement, feature: str, config: Config) -> bool:

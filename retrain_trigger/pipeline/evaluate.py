@@ -1,12 +1,13 @@
 """What a tick can know now: the metrics log, the prediction log with the labels that have come, and the reference."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from retrain_trigger import engines
 from retrain_trigger.config.load import Config
@@ -18,6 +19,7 @@ from retrain_trigger.counts.scores import EDGES
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.checks import lateness
 from retrain_trigger.judge.memory import Champion
+from retrain_trigger.judge.metrics import METRICS, positive_label
 from retrain_trigger.logs import metrics_log
 from retrain_trigger.logs.metrics_log import MetricsLog
 from retrain_trigger.pipeline import adopted, drifting
@@ -100,15 +102,44 @@ def _late(config: Config, observed: Observed) -> Iterator[str]:
         yield str(observed.delay)
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A prediction log for a replay: the ends of its windows, what was known at a time, and what to tell the person."""
+
+    ends: Sequence[datetime]
+    known_at: Callable[[datetime], Observed]
+    notes: tuple[str, ...]
+
+
 @contextmanager
 def replaying(
     config: Config, registry: Registry, champion: Champion | None, ledger: Ledger, *, until: datetime
-) -> Iterator[tuple[list[datetime], Any]]:
-    """Open the prediction log for a replay: the ends of its windows, and a function that tells what was known then."""
-    found, positive, _ = _reference(config, registry, champion, ledger, until)
+) -> Iterator[Replayed]:
+    """Open the prediction log for a replay.
+
+    Where neither the settings nor a champion say which class is the positive one, it is found among all labels.
+    """
+    found, positive, notes = _reference(config, registry, champion, ledger, until)
     wanted = replace(_plan(config, registry, champion, found), since=None)
     with engines.past.replaying(wanted, until=until) as known:
-        yield known.ends(), lambda now: _observed(wanted, known.at(now), EMPTY_LOG, found, positive, now=now)
+
+        def known_at(now: datetime) -> Observed:
+            return _observed(wanted, known.at(now), EMPTY_LOG, found, positive, now=now)
+
+        if champion is None and config.positive_label is None:
+            positive = _positive(known_at(until))
+            if METRICS[config.metric].of_one_class if config.metric in METRICS else False:
+                notes = (*notes, f"{config.metric} is that of the class {positive!r}; positive names another")
+        yield Replayed(known.ends(), known_at, notes)
+
+
+def _positive(observed: Observed) -> str:
+    """Return the class that a metric of one class looks at, among the labels that came."""
+    labels = Counter[str]()
+    for window in observed.windows or ():
+        for (label, _), rows in window.confusion.cells.items():
+            labels[label] += rows
+    return positive_label(labels, None) if labels else "1"
 
 
 def _metrics(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:

@@ -109,11 +109,14 @@ def _once_more(aside: Aside) -> Iterator[str]:
 def _spoilt(config: Config, windows: Sequence[WindowCounts]) -> dict[datetime, Unusable]:
     """Return what cannot be used of each window of which that is too much; whichever name its rows carry."""
     found: dict[datetime, Unusable] = {}
+    for window in windows:
+        if window.unusable.rows:
+            found[window.start] = found.get(window.start, Unusable()) + window.unusable
+    if not found:
+        return found
     rows = Counter[datetime]()
     for window in windows:
         rows[window.start] += _rows(window)
-        if window.unusable.rows:
-            found[window.start] = found.get(window.start, Unusable()) + window.unusable
     limit = config.trigger.max_unusable
     return {at: each for at, each in found.items() if each.rows > limit * rows[at] or each.rows == rows[at]}
 

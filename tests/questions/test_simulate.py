@@ -1,20 +1,27 @@
 """`simulate`: what a log would have started, had this been running."""
 
+import gzip
 import io
 import json
+import random
 import sys
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
 import pytest
 from projects import START, Project
 
 from retrain_trigger.cli.door import main
 from retrain_trigger.config import load as settings
 from retrain_trigger.config.load import Config
+from retrain_trigger.core.measurements import Mark
+from retrain_trigger.judge.memory import Attempt, Memory
 from retrain_trigger.judge.policy import Action
+from retrain_trigger.logs import metrics_log
+from retrain_trigger.pipeline.check import Observed, judged
 from retrain_trigger.questions.simulate import Replay, simulate
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +115,22 @@ def test_drift_beside_the_metric_warns_and_triggers_where_the_settings_say_so() 
     assert triggers(replayed(log, "trigger.on_drift=retrain", "drift.ignore=[age]")) == []
 
 
-def test_a_log_twice_as_long_takes_twice_the_work() -> None:
+GOOD_DAY, BAD_DAY = "f1=0.9 tp=200 fp=22 fn=22 tn=300", "f1=0.8 tp=200 fp=50 fn=50 tn=300"
+SHAPES = {
+    "one bad day": lambda day: f"f1={0.8 if day == 5 else 0.9} drift=0.1",
+    "no drift": lambda day: f"f1={0.8 if day == 5 else 0.9}",
+    "drift once": lambda day: f"f1=0.9 {'drift=0.3' if day == 5 else ''}",
+    "a breach without end": lambda day: f"f1={0.8 if day > 40 else 0.9}",
+    "drift without end": lambda day: f"f1=0.9 drift.age={0.1 if day < 20 else 0.3}",
+    "counts": lambda day: BAD_DAY if day > 40 else GOOD_DAY,
+    "counts that come and go": lambda day: BAD_DAY if day // 50 % 2 else GOOD_DAY,
+    "nothing to look at": lambda day: "f1=NaN tp=0 fp=0 fn=0 tn=240" if day else GOOD_DAY,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dated", [True, False])
+def test_a_log_twice_as_long_takes_twice_the_work(shape: str, *, dated: bool) -> None:
     def calls(lines: int) -> int:
         count = 0
 
@@ -116,15 +138,65 @@ def test_a_log_twice_as_long_takes_twice_the_work() -> None:
             nonlocal count
             count += 1
 
-        log = "".join(f"{1767225600 + 86400 * day} f1={0.8 if day == 5 else 0.9} drift=0.1\n" for day in range(lines))
+        times = [f"{1767225600 + 86400 * day} " if dated else "" for day in range(lines)]
+        log = "".join(f"{time}{SHAPES[shape](day)}\n" for day, time in enumerate(times))
         sys.setprofile(counting)
         try:
-            replayed(log)
+            replayed(log, "trigger.cooldown=2h")
         finally:
             sys.setprofile(None)
         return count
 
     assert calls(800) < 2.4 * calls(400)
+
+
+def logged(seed: int) -> str:
+    """Return a log in which good, bad and unusable lines take turns, some with counts, drift, no time or the time before."""
+    chance = random.Random(seed)
+    lines, at = [], START
+    for number in range(160):
+        at += timedelta(days=chance.choice([0, 1, 1, 1, 1]))
+        f1 = min(chance.gauss(0.8 if number // 40 % 2 else 0.9, 0.02), 1.0)
+        wrong = round(200 * (1 - f1) / f1)
+        counted = chance.random() < (0.9 if seed % 2 else 0.1)
+        stated = {
+            "timestamp": at.isoformat() if chance.random() >= (seed % 3) / 10 else "",
+            "f1": f1 if chance.random() >= 0.03 else "NaN",
+            "model": chance.choice(["", "other"]),
+            "drift.age": chance.gauss(0.18, 0.03) if chance.random() < 0.5 else "",
+        }
+        counts = {"tp": 200, "fp": wrong, "fn": wrong, "tn": 300} if counted else {}
+        lines.append(json.dumps(stated | counts))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("trigger.cooldown=1s",),
+        ("trigger.cooldown=2h", "trigger.budget=3 per 10d", "trigger.on_drift=retrain"),
+        ("trigger.patience=2 of 4", "trigger.evidence=point", "trigger.budget=2 per 9d, saving"),
+    ],
+)
+def test_a_replay_comes_to_what_is_judged_from_scratch_at_any_of_its_moments(
+    seed: int, overrides: Sequence[str]
+) -> None:
+    text, config = logged(seed), configured(*overrides)
+    log = metrics_log.read([io.BytesIO(text.encode())], wanted=config.wanted, now=None, final=True).measurements
+    steps = replayed(text, *overrides).steps
+    past, ends, now = Memory(), dict[str, int](), datetime(2000, 1, 1, tzinfo=UTC)
+    assert sum(step.decision.action is Action.RETRAIN for step in steps) > 1
+    for place, (line, step) in enumerate(zip(log, steps, strict=True), start=1):
+        now = line.at or now + config.trigger.window
+        ends[line.file] = line.end
+        if place % 7 == seed or step.decision.action is Action.RETRAIN:
+            known = Observed(measurements=log[:place])
+            scratch = judged(config, known, past, now=now)
+            assert (scratch.findings, scratch.decision) == (step.findings, step.decision), place
+        if step.decision.action is Action.RETRAIN:
+            past = past.attempted(Attempt(now, Mark(line.at, dict(ends))))
 
 
 def tables(*days: tuple[int, int, int]) -> str:
@@ -278,3 +350,125 @@ def test_the_log_of_the_settings_is_replayed_and_a_named_one_is_relative_to_wher
     assert "3 measurements of f1: 1 retraining" in done.stdout
     assert "no config.yaml" not in done.stderr
     assert not (simple.folder / ".retrain-check").exists()
+
+
+def predicted(days: int, *, late: int = 0, bad_from: int = 99, metric: bool = False) -> list[dict[str, object]]:
+    """Return rows of 300 predictions a day, whose labels come some days later; from one day on a third are wrong."""
+    rows: list[dict[str, object]] = []
+    for day in range(days):
+        for number in range(300):
+            at = START + timedelta(days=day, minutes=number)
+            label = "yes" if number % 3 == 0 else "no"
+            wrong = number % (3 if day >= bad_from else 20) == 1
+            rows.append(
+                {
+                    "timestamp": at.isoformat(),
+                    "id": f"{day}-{number}",
+                    "age": number % 40,
+                    "prediction": label if not wrong else "yes" if label == "no" else "no",
+                    "label": label,
+                    "labelled_at": (at + timedelta(days=late)).isoformat(),
+                    **({"f1": 0.9} if metric else {}),
+                }
+            )
+    return rows
+
+
+def as_lines(rows: Sequence[object]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_the_log_is_an_argument_or_an_option_and_not_both(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "f1.log").write_text(daily(0.9, 0.8))
+    named = ask("f1.log")
+    assert "2 measurements of f1: 1 retraining" in named.stdout
+    assert ask("--log", "f1.log") == named
+    assert ask("-", stdin=daily(0.9, 0.8)).stdout == named.stdout.replace("f1.log", "stdin")
+    both = ask("f1.log", "--log", "f1.log", code=2)
+    assert both.stderr == "name logs with --log or without, not both: retrain-check simulate f1.log f1.log\n"
+    assert "no-such.log does not exist" in ask("no-such.log", code=3).stderr
+
+
+@pytest.mark.parametrize("kind", ["p.jsonl", "p.jsonl.gz", "p.csv", "p.parquet", "folder", "folder/*.csv"])
+def test_a_prediction_log_is_known_by_its_content_and_replayed_window_by_window(
+    ask: Ask, tmp_path: Path, kind: str
+) -> None:
+    text = as_lines(predicted(6, bad_from=4))
+    (tmp_path / "p.jsonl").write_text(text)
+    (tmp_path / "p.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    (tmp_path / "folder").mkdir()
+    for name in ("p.csv", "p.parquet", "folder/p.csv"):
+        duckdb.sql(f"COPY (FROM '{tmp_path}/p.jsonl') TO '{tmp_path}/{name}'")
+    done = ask(kind)
+    triggers = [line for line in done.stdout.splitlines() if "Retrain Triggered: " in line]
+    assert [line[:17] for line in triggers] == ["2026-01-06 00:00Z"]
+    assert "6 measurements of f1: 1 retraining" in done.stdout
+    assert "f1 is that of the class 'yes'; positive names another" in done.stderr
+    halves = ask(kind, "--set", "trigger.window=2h", "--set", "positive=no")
+    assert "18 measurements of f1: " in halves.stdout
+    assert "positive names" not in halves.stderr
+
+
+def test_of_late_labels_each_moment_knows_those_that_had_come(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(as_lines(predicted(9, late=2, bad_from=4)))
+    steps = json.loads(ask("p.jsonl", "--format", "json").stdout)["steps"]
+    judged = [next(each for each in step["findings"] if each["name"] == "f1") for step in steps]
+    assert [each["evidence"].get("at", "")[:10] for each in judged] == [
+        "",
+        "",
+        *(f"2026-01-0{day}" for day in range(1, 8)),
+    ]
+    assert [step["action"] for step in steps[:2]] == ["waiting", "waiting"]
+    assert [step["at"][:10] for step in steps if step["action"] == "retrain"] == ["2026-01-08"]
+
+
+def test_a_metrics_log_may_have_a_column_prediction_and_a_prediction_log_one_of_the_metric(
+    ask: Ask, tmp_path: Path
+) -> None:
+    (tmp_path / "m.csv").write_text("timestamp,f1,prediction\n2026-01-01,0.9,churn\n2026-01-02,0.8,churn\n")
+    assert "2 measurements of f1: 1 retraining" in ask("m.csv").stdout
+    (tmp_path / "p.jsonl").write_text(as_lines(predicted(2, metric=True)))
+    assert "2 measurements of f1: 0 retrainings" in ask("p.jsonl").stdout
+    several = ask("m.csv", "p.jsonl", code=2).stderr
+    assert "p.jsonl is a prediction log, and those are replayed one at a time" in several
+
+
+def test_the_columns_and_the_window_of_the_settings_hold_for_a_prediction_log_that_is_named(
+    ask: Ask, simple: Project
+) -> None:
+    renamed = [{("said" if key == "prediction" else key): cell for key, cell in row.items()} for row in predicted(4)]
+    simple.write("elsewhere.jsonl", as_lines(renamed))
+    simple.write(
+        "config.yaml", "performance_threshold: 0.85\ntrigger: {window: 2d}\nlogs: {columns: {prediction: said}}\n"
+    )
+    done = ask("elsewhere.jsonl", folder=simple.folder)
+    assert "2 measurements of f1: 0 retrainings" in done.stdout
+    assert not (simple.folder / ".retrain-check").exists()
+
+
+def test_what_of_a_prediction_log_cannot_be_used_is_said(ask: Ask, tmp_path: Path) -> None:
+    rows = predicted(3)
+    rows[7]["prediction"] = ""
+    (tmp_path / "p.jsonl").write_text(as_lines(rows))
+    assert "1 row of 900 in logs.predictions cannot be used" in ask("p.jsonl").stderr
+
+
+def test_the_line_is_drawn_as_wide_as_the_terminal_and_not_beside_json(
+    ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "f1.log").write_text(daily(*[0.9] * 300, *[0.8] * 100))
+    for columns, width in (("", 80), ("200", 200)):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = ask("f1.log").stdout.splitlines()
+        at = next(place for place, line in enumerate(lines) if line.startswith("f1: least 0.8, most 0.9, "))
+        assert lines[at + 1] == "█" * (width * 3 // 4) + "▁" * (width // 4)
+        assert lines[at + 2].startswith(" " * (width * 3 // 4) + "^^")
+        assert lines[at + 3].endswith("; ^ a training would have started")
+    assert "least" not in ask("f1.log", "--format", "json").stdout
+    assert ask("f1.log", "-q").stdout == ""
+
+
+def test_lines_without_a_time_that_reach_beyond_all_years_are_refused(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "f1.log").write_text(bare(*[0.9] * 800))
+    refused = ask("f1.log", "--set", "trigger.window=3650d", code=3).stderr
+    assert "f1.log:701: lines without a time are taken to be trigger.window 3650d apart" in refused

@@ -170,7 +170,7 @@ class Detector(Generic[Table]):
     @property
     def evidence(self) -> float:
         """The mean of M over the bets, at most MOST_EVIDENCE; 0 before the first window."""
-        return finite(_log_mean(self.logs))
+        return finite(_mean_of_bets(self.logs))
 
     @property
     def overdispersion(self) -> float:
@@ -220,12 +220,11 @@ class Detector(Generic[Table]):
         temper, cap = self.overdispersion, self._cap
         won = [min(each / temper, cap) for each in self.game.won(self.latest)]
         low, high = 0, MOST_REPEATS
-        if self._evidence_after(high, won) < self.false_alarm_every:
+        if not self._proves(high, won):
             return None
         while high - low > 1:
             middle = (low + high) // 2
-            enough = self._evidence_after(middle, won) >= self.false_alarm_every
-            low, high = (low, middle) if enough else (middle, high)
+            low, high = (low, middle) if self._proves(middle, won) else (middle, high)
         return max(high * self.latest_windows - self.pooled, 1)
 
     def _judging(self, pool: Table, pooled: int) -> "Detector[Table]":
@@ -236,8 +235,9 @@ class Detector(Generic[Table]):
         alone, told, under = _log_mean(won), self.last_alert, self._under(stretch)
         if alone >= math.log(self.alert_limit) > self.alone:
             told = Alert(windows, alone, value, game.rows(pool), pooled)
-        return replace(
-            self,
+        return Detector(
+            game=game,
+            false_alarm_every=self.false_alarm_every,
             logs=self._bet(won) if won else self.logs,
             windows=windows,
             swings=self.swings if found is None else (*self.swings, found)[-LATEST_PAIRS:],
@@ -251,10 +251,15 @@ class Detector(Generic[Table]):
             pooled=0,
         )
 
-    def _evidence_after(self, repeats: int, won: Sequence[float]) -> float:
-        """Return the evidence after so many windows more, each of E: M = E^n M_0 + E + E^2 + ... + E^n."""
-        pairs = zip(won, self.logs, strict=True)
-        return finite(_log_mean([_log_sum(each * repeats + log, _log_powers(each, repeats)) for each, log in pairs]))
+    def _proves(self, repeats: int, won: Sequence[float]) -> bool:
+        """Say whether so many windows more, each of E, would be proof: M = E^n M_0 + E + E^2 + ... + E^n."""
+        logs = []
+        enough = math.log(self.false_alarm_every * len(won)) + _ROUNDING
+        for each, log in zip(reversed(won), reversed(self.logs), strict=True):
+            logs.append(_log_sum(each * repeats + log, _log_powers(each, repeats)))
+            if logs[-1] > enough:  # the mean of all is at least this one's share of it
+                return True
+        return finite(_log_mean(logs[::-1])) >= self.false_alarm_every
 
     @property
     def _cap(self) -> float:
@@ -263,7 +268,8 @@ class Detector(Generic[Table]):
 
     def _bet(self, won: Sequence[float]) -> tuple[float, ...]:
         cap = self._cap
-        return tuple(min(each, cap) + _log_one_plus(log) for each, log in zip(won, self.logs, strict=True))
+        capped = won if max(won) <= cap else [min(each, cap) for each in won]
+        return tuple([each + _log_one_plus(log) for each, log in zip(capped, self.logs, strict=True)])
 
     def _under(self, table: Table) -> bool:
         return self.game.sign * (self.game.value(table) - self.threshold) < 0
@@ -287,7 +293,11 @@ def _log_mean(logs: Sequence[float]) -> float:
     top = max(logs, default=-math.inf)
     if top == -math.inf:
         return top
-    return top + math.log(sum(math.exp(log - top) for log in logs) / len(logs))
+    return top + math.log(sum([math.exp(log - top) for log in logs]) / len(logs))
+
+
+_mean_of_bets = lru_cache(maxsize=64)(_log_mean)
+"""A window asks for its evidence many times."""
 
 
 def _log_one_plus(log: float) -> float:

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from retrain_trigger.core.findings import Finding, Verdict, below, figures, noted, unknown
+from retrain_trigger.core.lines import carries_drift, only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import Document, Json
 from retrain_trigger.counts.histograms import Bins, Histogram, Reference, Watched
@@ -77,15 +77,20 @@ def check_logged(
     labelled rows, or if a feature's drift is no finite number and no other feature breaches.
     """
 
-    def judge(measurement: Measurement, note: str) -> Finding:
+    def judge(measurement: Measurement, note: str, evidence: Document) -> Finding:
         rows = stated_rows(measurement)
         if rows is not None and rows < min_rows:
-            return too_few_rows("drift", rows, min_rows, limit=threshold, note=note)
-        return _furthest(measurement.drift, threshold, note)
+            return too_few_rows("drift", rows, min_rows, limit=threshold, note=note, evidence=evidence)
+        return _furthest(measurement.drift, threshold, note, evidence)
 
-    # From the end, and no more than needed: a replay asks at every line of a long log.
-    carrying = list(islice((each for each in reversed(measurements) if each.drift), patience.of))[::-1]
-    return point_rule("drift", carrying, judge, patience=patience) if carrying else None
+    def breaches(measurement: Measurement) -> bool:
+        rows = stated_rows(measurement)
+        return (rows is None or rows >= min_rows) and any(
+            value is not None and math.isfinite(value) and value >= threshold for value in measurement.drift.values()
+        )
+
+    carrying = only(measurements, carries_drift)[-patience.of :]
+    return point_rule("drift", carrying, judge, breaches, patience=patience) if carrying else None
 
 
 def psi(reference: Histogram, window: Histogram, bins: Bins) -> float:
@@ -266,12 +271,13 @@ def _by_chance(name: str, move: _Move, threshold: float, note: str, evidence: Do
     )
 
 
-def _furthest(drift: Mapping[str, float | None], threshold: float, note: str) -> Finding:
+def _furthest(drift: Mapping[str, float | None], threshold: float, note: str, evidence: Document) -> Finding:
     known = {feature: value for feature, value in drift.items() if value is not None and math.isfinite(value)}
     moved = sorted(((-value, feature) for feature, value in known.items() if value >= threshold))
     lost = sorted(drift.keys() - known.keys())
     if lost and not moved:
-        return unknown("drift", noted(f"drift{_of(lost)} is not a number", note), limit=threshold)
+        because = noted(f"drift{_of(lost)} is not a number", note)
+        return unknown("drift", because, limit=threshold, evidence=evidence)
     named = _named([(feature, -value) for value, feature in moved if feature], threshold)
     return below(
         "drift",
@@ -279,7 +285,7 @@ def _furthest(drift: Mapping[str, float | None], threshold: float, note: str) ->
         threshold,
         limit_name="drift_threshold",
         note="; ".join(part for part in (named, note) if part),
-        evidence={"features": [feature for _, feature in moved if feature]},
+        evidence={"features": [feature for _, feature in moved if feature], **evidence},
     )
 
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache, partial
 
-from retrain_trigger.core.findings import ALERT, Finding, Verdict, figures, noted, unknown
+from retrain_trigger.core.findings import ALERT, NOTHING, Finding, Verdict, figures, noted, unknown
+from retrain_trigger.core.lines import Asked, Lines
 from retrain_trigger.core.measurements import Measurement
-from retrain_trigger.core.records import Json
+from retrain_trigger.core.records import Document, Json
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.judge.checks.classes import FEWEST_ROWS, OfClasses
 from retrain_trigger.judge.checks.detector import (
@@ -26,6 +28,7 @@ NAMED = 3
 """A sentence names at most so many classes."""
 
 
+@lru_cache(maxsize=64)
 def begin(
     metric: str, *, threshold: float, false_alarm_every: float, cost: tuple[float, float] = (1.0, 1.0)
 ) -> AnyDetector:
@@ -52,27 +55,26 @@ def counts_of(metric: str, measurement: Measurement) -> Counts | Confusion | Non
     return measurement.counts if metric in RATIOS else measurement.confusion
 
 
-Memo = dict[tuple[str, ...], tuple[list[Measurement], AnyDetector]]
-"""Evidence of windows already seen, by what it is about: a replay that keeps one costs what is new."""
+Memo = dict[tuple[str, ...], tuple[AnyDetector, Sequence[Measurement], AnyDetector]]
+"""The evidence of windows already seen, and what it began with, by what it is about: a replay that keeps one costs what is new."""
 
 
-def check(detector: AnyDetector, *, note: str = "") -> Finding:
+def check(detector: AnyDetector, *, note: str = "", more: Document = NOTHING) -> Finding:
     """Judge the evidence so far; unknown if no window has a row that the metric looks at, or too few of some classes.
 
     The finding's value is the evidence and its limit `false_alarm_every`. The metric that is told is that of the latest
     window that has such a row, which `note` has to name.
 
     A latest window on the wrong side that is no proof yet is a PASS with `evidence["watching"]`; `evidence["needs"]`
-    says about how many more windows like it would be.
+    says about how many more windows like it would be. `more` is evidence that stands beside it.
 
     >>> detector = begin("f1", threshold=0.85, false_alarm_every=1000).after((120, 25, 28, 327))
     >>> check(detector, note="2026-01-05").because
     'f1 0.82 is under performance_threshold 0.85, not proven yet: evidence 1 of 1,000, about 9 more such windows would prove it (2026-01-05)'
     """
     if because := _unjudged(detector):
-        return unknown(
-            detector.metric, noted(because, note), limit=detector.false_alarm_every, evidence=_awaited(detector)
-        )
+        shown = {**_awaited(detector), **more}
+        return unknown(detector.metric, noted(because, note), limit=detector.false_alarm_every, evidence=shown)
     note = _with_pools(detector, note)
     needs = detector.repeats_to_alarm()
     return Finding(
@@ -81,7 +83,7 @@ def check(detector: AnyDetector, *, note: str = "") -> Finding:
         value=detector.evidence,
         limit=detector.false_alarm_every,
         because=_breached(detector, note) if detector.alarms else _passed(detector, needs, note),
-        evidence=_shown(detector, needs),
+        evidence={**_shown(detector, needs), **more},
     )
 
 
@@ -126,6 +128,12 @@ def looks_at(metric: str, measurement: Measurement) -> bool:
     return table is not None and sum(rows for rows, whole in zip(table, RATIOS[metric].whole, strict=True) if whole) > 0
 
 
+@cache
+def looking(metric: str) -> Asked:
+    """Return the question whether a metric of METRICS looks at any row of a measurement."""
+    return partial(looks_at, metric)
+
+
 def folded(
     begin: AnyDetector, measurements: Sequence[Measurement], memo: Memo, name: tuple[str, ...] = ()
 ) -> AnyDetector:
@@ -133,15 +141,21 @@ def folded(
 
     A late label changes a window in the middle: then all are folded again.
     """
-    key = (*name, measurements[0].where, str(measurements[0].at), str(begin.false_alarm_every))
-    seen, detector = memo.get(key, ([], begin))
-    if list(measurements[: len(seen)]) != seen:
-        seen, detector = [], begin
+    began, seen, detector = memo.get(name, (begin, (), begin))
+    if not (began is begin or began == begin) or not _go_on(measurements, seen):
+        seen, detector = (), begin
     for measurement in measurements[len(seen) :]:
         table = counts_of(detector.metric, measurement)
         detector = detector if table is None else detector.after(table)
-    memo[key] = (list(measurements), detector)
+    memo[name] = (begin, measurements, detector)
     return detector
+
+
+def _go_on(measurements: Sequence[Measurement], seen: Sequence[Measurement]) -> bool:
+    """Say whether measurements begin with those that were seen."""
+    if isinstance(measurements, Lines):
+        return not seen or measurements.goes_on(seen)
+    return list(measurements[: len(seen)]) == list(seen)
 
 
 def _unjudged(detector: AnyDetector) -> str:

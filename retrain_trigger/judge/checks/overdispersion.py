@@ -1,6 +1,7 @@
 """Overdispersion: how many times more windows differ from their neighbours than their rows explain."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 PRIOR_PAIRS = 5
@@ -31,11 +32,12 @@ def swing(gains: Sequence[float], one: Sequence[int], other: Sequence[int]) -> f
     True
     """
     m, n = sum(one), sum(other)
-    both = [(count + more, gain) for count, more, gain in zip(one, other, gains, strict=True) if count + more]
-    variance = _variance(both)
+    variance = _variance([count + more for count, more in zip(one, other, strict=True)], gains)
     if not m or not n or not variance:
         return None
-    apart = sum(gain * (count / m - more / n) for count, more, gain in zip(one, other, gains, strict=True))
+    apart = 0.0
+    for count, more, gain in zip(one, other, gains, strict=True):
+        apart += gain * (count / m - more / n)
     return apart**2 / (variance * (1 / m + 1 / n))
 
 
@@ -57,17 +59,22 @@ def overdispersion(swings: Sequence[float]) -> float:
     >>> round(overdispersion([4000.0] * 20))
     3200
     """
-    latest = swings[-LATEST_PAIRS:]
-    ordered = sorted((*latest, *(MEDIAN,) * PRIOR_PAIRS))
+    latest = sorted(swings[-LATEST_PAIRS:])
+    place = bisect_left(latest, MEDIAN)
+    ordered = [*latest[:place], *(MEDIAN,) * PRIOR_PAIRS, *latest[place:]]
     middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
     farthest = FARTHEST * max(1.0, middle / MEDIAN)
-    total = math.fsum(min(each, farthest) for each in latest)
+    usual = latest[: bisect_right(latest, farthest)]
+    total = math.fsum([*usual, *(farthest,) * (len(latest) - len(usual))])
     return max(1.0, (PRIOR_PAIRS + total) / (PRIOR_PAIRS + len(latest)))
 
 
-def _variance(cells: Sequence[tuple[int, float]]) -> float:
+def _variance(counts: Sequence[int], gains: Sequence[float]) -> float:
     """Return the variance of g; by shares and pairs of cells, so that it is exactly 0 if all rows are alike."""
-    rows = sum(count for count, _ in cells)
-    shares = [(count / rows, gain) for count, gain in cells]
-    pairs = ((one, other) for place, one in enumerate(shares) for other in shares[:place])
-    return sum(p * q * (g - h) ** 2 for (p, g), (q, h) in pairs)
+    rows = sum(counts)
+    shares = [(count / rows, gain) for count, gain in zip(counts, gains, strict=True) if count]
+    variance = 0.0
+    for place, (p, g) in enumerate(shares):
+        for q, h in shares[:place]:
+            variance += p * q * (g - h) ** 2
+    return variance

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from retrain_trigger.core.findings import Finding, Verdict, at_least, at_most, noted, unknown
 from retrain_trigger.core.measurements import Measurement
+from retrain_trigger.core.records import Document
 from retrain_trigger.counts.confusion import OneVsRest
 from retrain_trigger.judge.metrics import METRICS, Measure
 from retrain_trigger.judge.policy import Patience
@@ -26,41 +27,49 @@ def check(
     """
     metric, direction = measure.metric, at_least if measure.sign > 0 else at_most
 
-    def judge(measurement: Measurement, note: str) -> Finding:
+    def judge(measurement: Measurement, note: str, evidence: Document) -> Finding:
         rows = stated_rows(measurement)
         if rows is not None and rows < min_rows:
-            return too_few_rows(metric, rows, min_rows, limit=threshold, note=note)
+            return too_few_rows(metric, rows, min_rows, limit=threshold, note=note, evidence=evidence)
         seen = note if rows is None else f"{rows:,} labelled rows, {note}"
         value = value_of(measurement, measure)
         if value is None and measurement.counts is not None and metric in METRICS:
-            return unknown(metric, f"{metric} is not defined: {METRICS[metric].undefined} ({seen})", limit=threshold)
-        return direction(metric, value, threshold, limit_name="performance_threshold", note=seen)
+            because = f"{metric} is not defined: {METRICS[metric].undefined} ({seen})"
+            return unknown(metric, because, limit=threshold, evidence=evidence)
+        return direction(metric, value, threshold, limit_name="performance_threshold", note=seen, evidence=evidence)
 
-    return point_rule(metric, measurements, judge, patience=patience)
+    def breaches(measurement: Measurement) -> bool:
+        rows, value = stated_rows(measurement), value_of(measurement, measure)
+        if value is None or (rows is not None and rows < min_rows):
+            return False
+        return value < threshold if measure.sign > 0 else value > threshold
+
+    return point_rule(metric, measurements, judge, breaches, patience=patience)
 
 
 def point_rule(
     name: str,
     measurements: Sequence[Measurement],
-    judge: Callable[[Measurement, str], Finding],
+    judge: Callable[[Measurement, str, Document], Finding],
+    breaches: Callable[[Measurement], bool],
     *,
     patience: Patience,
 ) -> Finding:
     """Judge the latest measurement; it breaches when it and enough of those before it do.
 
-    `judge(measurement, note)` is the finding of one measurement, with a note for its sentence. An UNKNOWN before the
-    latest does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
-    `evidence["watching"]`; `evidence["needs"]` says how many more like it would breach. Each window is compared on its own: a noisy metric makes false alarms.
+    `judge` gives the finding of one measurement, with a note for its sentence and evidence of the rule; `breaches` says
+    whether that is a BREACH, for those of which no sentence is asked. An UNKNOWN before the latest does not count as a hit. A latest one that would breach, were there more like it, is a PASS with
+    `evidence["watching"]`; `evidence["needs"]` says how many more like it would breach. Each window is compared on its
+    own: a noisy metric makes false alarms.
     """
     if not measurements:
         return unknown(name, f"no {name} was measured", evidence={"rule": "point"})
     recent = measurements[-patience.of :]
     latest = recent[-1]
-    hits = [measurement for measurement in recent if judge(measurement, "").verdict is Verdict.BREACH]
+    hits = [measurement for measurement in recent if breaches(measurement)]
     waiting = bool(hits) and hits[-1] is latest and len(hits) < patience.hits
-    finding = judge(latest, f"{latest.where}; {_rule_in_words(len(hits), len(recent), patience, waiting=waiting)}")
+    rule = _rule_in_words(len(hits), len(recent), patience, waiting=waiting)
     evidence = {
-        **finding.evidence,
         "rule": "point",
         "watching": waiting,
         "needs": max(patience.hits - len(hits), 0),
@@ -68,7 +77,8 @@ def point_rule(
         "at": _iso(latest),
         "windows": [_iso(hit) or hit.where for hit in hits],
     }
-    return replace(finding, verdict=Verdict.PASS if waiting else finding.verdict, evidence=evidence)
+    finding = judge(latest, f"{latest.where}; {rule}", evidence)
+    return replace(finding, verdict=Verdict.PASS) if waiting else finding
 
 
 def stated_rows(measurement: Measurement) -> int | None:
@@ -78,11 +88,10 @@ def stated_rows(measurement: Measurement) -> int | None:
     return measurement.rows
 
 
-def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float, note: str) -> Finding:
+def too_few_rows(name: str, rows: int, min_rows: int, *, limit: float, note: str, evidence: Document) -> Finding:
     """Return the finding of a window with too few labelled rows to say anything."""
-    return unknown(
-        name, noted(f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}", note), limit=limit
-    )
+    because = noted(f"{rows:,} labelled rows are fewer than trigger.min_rows {min_rows:,}", note)
+    return unknown(name, because, limit=limit, evidence=evidence)
 
 
 def value_of(measurement: Measurement, measure: Measure) -> float | None:

@@ -118,12 +118,13 @@ def ratio_of(metric: str, cost: tuple[float, float]) -> Ratio:
 
 def swing_between(ratio: Ratio, level: float, one: Counts, other: Counts) -> float | None:
     """Return the swing (judge/checks/overdispersion.py) of g = n - level d, over the rows of two windows that the metric looks at."""
-    cells = [
-        (n - level * d, count, more)
-        for n, d, count, more in zip(ratio.part, ratio.whole, one, other, strict=True)
-        if d and count + more
-    ]
-    return swing(*zip(*cells, strict=True)) if cells else None
+    gains, ours, theirs = [], [], []
+    for n, d, count, more in zip(ratio.part, ratio.whole, one, other, strict=True):
+        if d and count + more:
+            gains.append(n - level * d)
+            ours.append(count)
+            theirs.append(more)
+    return swing(gains, ours, theirs) if gains else None
 
 
 def _factors(gains: Cells, bet: float) -> Cells:
