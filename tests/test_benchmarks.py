@@ -33,6 +33,18 @@ def test_the_detector_prints_each_figure_beside_its_bound() -> None:
     assert len([line for line in lines if line.endswith("| 100% | 0.0% |")]) == 6
 
 
+def test_several_classes_are_printed_beside_their_bounds() -> None:
+    lines = printed("classes.py", "--repetitions", "2", "--days", "80", "--classes", "3", "--rows", "500")
+    rows = [line.strip("| ").split(" | ") for line in lines if " | 500 | " in line]
+    assert [row[:2] for row in rows] == [
+        [metric, f"3, {kind}"] for metric in ("f1_macro", "balanced_accuracy") for kind in ("even", "uneven")
+    ]
+    for row in rows:
+        at_t, _, above, _, delay, most, point, *_ = map(float, row[3:])
+        assert (at_t, above) == (0, 0)
+        assert delay <= most < point
+
+
 def test_estimates_are_printed_beside_what_came_true(tmp_path: Path) -> None:
     random = Random(1)
 

@@ -298,6 +298,12 @@ def test_the_words_stand_on_the_lines_of_triggers_only(ask: Ask, tmp_path: Path)
     ]
 
 
+def test_what_waits_for_rows_is_no_breach_that_waits(ask: Ask) -> None:
+    log = tables(*[(90, 10, 4)] * 4)
+    done = ask("--log", "-", "--set", "metric=f1_macro", stdin=log)
+    assert "4 measurements of f1_macro: 0 retrainings, 0 breaches waited, 2 waited for rows, 0 watched" in done.stdout
+
+
 def test_above_the_threshold_nothing_is_triggered(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "f1.log").write_text(daily(0.9, 0.85, 0.86))
     for more in ((), ("-v",), ("--exit-code",)):
