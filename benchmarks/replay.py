@@ -58,8 +58,9 @@ def measured(text: str) -> tuple[float, float]:
         command = [sys.executable, "-m", "retrain_trigger", "simulate", "log"]
         child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, used = os.wait4(child.pid, 0)
-    if status:
-        raise SystemExit(f"simulate ended with {os.waitstatus_to_exitcode(status)}")
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"simulate ended with {child.returncode}")
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
