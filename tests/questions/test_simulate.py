@@ -451,6 +451,8 @@ def test_what_of_a_prediction_log_cannot_be_used_is_said(ask: Ask, tmp_path: Pat
     rows[7]["prediction"] = ""
     (tmp_path / "p.jsonl").write_text(as_lines(rows))
     assert "1 row of 900 in logs.predictions cannot be used" in ask("p.jsonl").stderr
+    (tmp_path / "p.jsonl").write_text(as_lines([{**row, "timestamp": "soon"} for row in rows[:5]]))
+    assert "5 rows of 5 in logs.predictions cannot be used" in ask("p.jsonl").stderr
 
 
 def test_the_line_is_drawn_as_wide_as_the_terminal_and_not_beside_json(
