@@ -2,7 +2,7 @@
 
 A stream is one window a day. The metric of the model is exactly t+0.03, t or t-0.05, with t = 0.85. `even`: all classes have as
 many rows and are as often wrong. `uneven`: classes have 1, 1/2, 1/3, ... of the rows, and the k-th is wrong sqrt(k) times as
-often as the first. Mistakes fall on the other classes by their shares. The product's detector sees every window, and begins
+often as the first. `rare`: the last class has 1 % of the rows, the others share the rest; all are as often wrong. Mistakes fall on the other classes by their shares. The product's detector sees every window, and begins
 anew after each of its alarms. Alarms are per 1,000 windows; a delay is the median number of windows until the first alarm
 after a fall from t+0.03 to t-0.05, the window of the fall included. `point` is the point rule, 2 of 3.
 """
@@ -24,6 +24,8 @@ Tables = npt.NDArray[np.int64]
 
 Values = npt.NDArray[np.float64]
 
+KINDS = ("even", "uneven", "rare")
+RARE = 0.01
 NAMES = "abcdefghijklmnopqrst"
 ABOVE, UNDER = 0.03, -0.05
 MOST_AT_T, MOST_ABOVE = 0.5, 0.0
@@ -38,7 +40,7 @@ class World:
 
     metric: str
     classes: int
-    uneven: bool
+    kind: str
     rows: int
 
     def drawn(self, above: float, *, streams: int, windows: int, generator: np.random.Generator) -> Tables:
@@ -64,9 +66,12 @@ class World:
 
     def _chances(self, errors: float) -> Values:
         ranks = np.arange(1, self.classes + 1)
-        share = 1 / ranks if self.uneven else np.ones(self.classes)
+        uneven = self.kind == "uneven"
+        share = 1 / ranks if uneven else np.ones(self.classes)
+        if self.kind == "rare":
+            share[-1] = share[:-1].sum() * RARE / (1 - RARE)
         share = share / share.sum()
-        wrong = np.minimum(errors * np.sqrt(ranks), 1) if self.uneven else np.full(self.classes, errors)
+        wrong = np.minimum(errors * np.sqrt(ranks), 1) if uneven else np.full(self.classes, errors)
         others = np.tile(share, (self.classes, 1)) * (1 - np.eye(self.classes))
         mistakes = others / others.sum(axis=1, keepdims=True) * wrong[:, None]
         found: Values = (mistakes + np.diag(1 - wrong)) * share[:, None]
@@ -78,26 +83,28 @@ class World:
 @click.option("--days", default=500, show_default=True, type=click.IntRange(HEALTHY + 20), help="Windows of a stream.")
 @click.option("--classes", multiple=True, type=int, default=(3, 5, 10), show_default=True)
 @click.option("--rows", multiple=True, type=int, default=(500, 2000), show_default=True, help="Rows a day.")
+@click.option("--kinds", multiple=True, type=click.Choice(KINDS), default=KINDS, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-def main(*, repetitions: int, days: int, classes: Sequence[int], rows: Sequence[int], seed: int) -> None:
+def main(
+    *, repetitions: int, days: int, classes: Sequence[int], rows: Sequence[int], kinds: Sequence[str], seed: int
+) -> None:
     """Print every figure beside its bound."""
     print(
         "| metric | classes | rows a day | at t | at most | t+0.03 | at most | delay to t-0.05 | at most "
         "| point: at t | point: t+0.03 | point: delay |\n|---|---|" + "---:|" * 10
     )
-    for metric, number, uneven, size in product(("f1_macro", "balanced_accuracy"), classes, (False, True), rows):
-        world = World(metric=metric, classes=number, uneven=uneven, rows=size)
+    for metric, number, kind, size in product(("f1_macro", "balanced_accuracy"), classes, kinds, rows):
+        world = World(metric=metric, classes=number, kind=kind, rows=size)
         own, point = [], []
         for place, above in enumerate((0.0, ABOVE)):
-            generator = np.random.default_rng([seed, number, uneven, size, place])
+            generator = np.random.default_rng([seed, number, KINDS.index(kind), size, place])
             tables = world.drawn(above, streams=repetitions, windows=days, generator=generator)
             own.append(sum(len(alarms(world, stream)) for stream in tables) / repetitions / days * 1000)
             point.append(sum(len(by_point(values)) for values in world.values(tables)) / repetitions / days * 1000)
-        generator = np.random.default_rng([seed, number, uneven, size, 2])
+        generator = np.random.default_rng([seed, number, KINDS.index(kind), size, 2])
         streams = fallen(world, streams=repetitions, generator=generator)
         delay = np.median([_delay(alarms(world, stream, stop=True)) for stream in streams])
         points = np.median([_delay(by_point(values)) for values in world.values(streams)])
-        kind = "uneven" if uneven else "even"
         print(
             f"| {metric} | {number}, {kind} | {size:,} | {own[0]:.2f} | {MOST_AT_T} | {own[1]:.2f} | {MOST_ABOVE:g} | {delay:g} "
             f"| {MOST_DELAY.get(size, '')} | {point[0]:.0f} | {point[1]:.2f} | {points:g} |",

@@ -5,7 +5,7 @@ falls after 60 windows at t+0.03. Every detector begins anew after each of its a
 alarm, per 1,000 windows; where F1 comes down from t+0.1 to t+0.03, per 1,000 of those after that (an alarm a year is
 3.3). Delay is the median number of windows until the first alarm after the fall, the window of the fall included.
 
-`sequential` is retrain_trigger.judge.evidence. `1 of 1` and `2 of 3` are the point rule of judge.performance, as NumPy
+`sequential` is retrain_trigger.judge.checks.evidence. `1 of 1` and `2 of 3` are the point rule of judge.checks.point, as NumPy
 twins that every stream checks against the product. ADWIN, DDM and Page-Hinkley are those of river with its defaults (Page-Hinkley upwards
 only); as usual for them they see each row, as 0 (right) or 1 (wrong), in order; a window counts once however often
 they alarm in it.

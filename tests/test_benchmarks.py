@@ -33,6 +33,25 @@ def test_the_detector_prints_each_figure_beside_its_bound() -> None:
     assert len([line for line in lines if line.endswith("| 100% | 0.0% |")]) == 6
 
 
+def test_a_replay_is_measured_by_the_shape_of_its_log() -> None:
+    rows = [line.strip("| ").split(" | ") for line in printed("replay.py", "--lines", "300")]
+    assert [row[0] for row in rows[:2]] == ["F1", "F1, a breach without end"]
+    assert len(rows) == 6
+    assert all(0 < float(seconds) < 30 and float(size) > 10 for _, seconds, size in rows)
+
+
+def test_several_classes_are_printed_beside_their_bounds() -> None:
+    lines = printed("classes.py", "--repetitions", "2", "--days", "80", "--classes", "3", "--rows", "500")
+    rows = [line.strip("| ").split(" | ") for line in lines if " | 500 | " in line]
+    assert [row[:2] for row in rows] == [
+        [metric, f"3, {kind}"] for metric in ("f1_macro", "balanced_accuracy") for kind in ("even", "uneven", "rare")
+    ]
+    for row in rows:
+        at_t, _, above, _, delay, most, point, *_ = map(float, row[3:])
+        assert (at_t, above) == (0, 0)
+        assert delay <= most < point or row[1] == "3, rare"
+
+
 def test_estimates_are_printed_beside_what_came_true(tmp_path: Path) -> None:
     random = Random(1)
 

@@ -191,3 +191,46 @@ def test_over_the_sample_logs(log: str) -> None:
         assert ("healthy" in line) is (step.decision.action.value.startswith("healthy"))
     if all(step.findings[0].evidence["rule"] == "point" for step in replay.steps):
         assert list(held(config, replay, seen))
+
+
+def tables(seed: int) -> str:
+    """A log of confusion tables: some classes are rare, a few never come, and the model may fall and recover."""
+    random = Random(seed)
+    names = ["a", "b", "c", "d", "e"][: random.randint(1, 5)]
+    rows = {name: random.choice([0, 1, 4, 30, 90]) if name > "a" else 60 for name in names}
+    right, lines = random.uniform(0.75, 0.95), []
+    for number in range(random.randint(1, 40)):
+        right = random.choice([right] * 8 + [random.uniform(0.4, 0.98)])
+        cells = {label: dict.fromkeys(names, 0) for label in names}
+        for label, most in rows.items():
+            for _ in range(random.randint(0, 2 * most)):
+                cells[label][label if random.random() < right else random.choice(names)] += 1
+        lines.append({"timestamp": (START + timedelta(days=number)).isoformat(), "confusion": cells})
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "balanced_accuracy"])
+def test_over_logs_of_tables_no_line_says_healthy_beside_a_value_on_the_wrong_side(metric: str) -> None:
+    config = settings.defaults([f"metric={metric}", "performance_threshold=0.8", "trigger.cooldown=4d"])
+    words: set[str] = set()
+    for seed in range(60):
+        replay = simulate(config, [io.BytesIO(tables(seed).encode())])
+        lines = [line for line in printing.replay_lines(replay, config, verbose=True) if re.match(r"\d{4}-", line)]
+        assert len(lines) == len(replay.steps)
+        for line in lines:
+            word = line[17:].strip().partition(":")[0]
+            value = re.search(rf": {metric} (0(\.\d+)?|1) ", line)
+            words.add(word)
+            match word:
+                case "healthy" | "healthy, warned":
+                    assert value, line
+                    assert float(value[1]) >= 0.8, line
+                case "watching":
+                    assert value, line
+                    assert float(value[1]) < 0.8, line
+                    assert IS_COUNTED.search(line), line
+                case "waiting":
+                    assert HAS_AN_END.search(line), line
+                case _:
+                    assert word in {"Retrain Triggered", "unknown"}, line
+    assert words >= {"healthy", "watching", "waiting", "Retrain Triggered", "unknown"}

@@ -85,14 +85,11 @@ def replay_lines(replay: Replay, config: Config, *, verbose: bool, encoding: str
     width = shutil.get_terminal_size().columns
     better = config.measure().sign
     lines += sparkline.lines(replay, config.metric, lower_is_better=better < 0, width=width, encoding=encoding)
-    total, triggers, waits = len(replay.steps), replay.count(Action.RETRAIN), replay.count(Action.WAIT)
-    breaches = sum(
-        step.decision.action is Action.WAIT and any(finding.acts for finding in step.findings) for step in replay.steps
-    )
+    total, triggers = len(replay.steps), replay.count(Action.RETRAIN)
     counted = (
         f"{_plural(total, 'measurement')} of {config.metric}: {_plural(triggers, 'retraining')}, "
-        f"{_plural(breaches, 'breach', 'breaches')} waited, {replay.count(Action.WATCH)} watched, "
-        f"{replay.count(Action.UNKNOWN) + waits - breaches} unknown"
+        f"{_waits(replay)}, {replay.count(Action.WATCH)} watched, "
+        f"{replay.count(Action.UNKNOWN)} unknown"
     )
     lines += [counted, *_slices_warned(replay)]
     if triggers:
@@ -121,6 +118,14 @@ def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: boo
     lines = [line for label, text in rows for line in _wrapped(label, text, 7 if label == "now" else 3)]
     left = len(lines) - MOST_LINES
     return lines if left <= 0 else [*lines[: MOST_LINES - 1], f"({left + 1} more lines: retrain-check status -v)"]
+
+
+def _waits(replay: Replay) -> str:
+    """Count the breaches that waited, and the measurements that only waited for rows or their labels."""
+    waited = [step for step in replay.steps if step.decision.action is Action.WAIT]
+    breaches = sum(any(policy.acts(finding) for finding in step.findings) for step in waited)
+    rest = f", {len(waited) - breaches} waited for rows" if len(waited) > breaches else ""
+    return f"{_plural(breaches, 'breach', 'breaches')} waited{rest}"
 
 
 def _warned(findings: Iterable[Finding]) -> list[str]:

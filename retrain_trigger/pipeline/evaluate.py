@@ -126,20 +126,21 @@ def replaying(
         def known_at(now: datetime) -> Observed:
             return _observed(wanted, known.at(now), EMPTY_LOG, found, positive, now=now)
 
-        if champion is None and config.positive_label is None:
-            positive = _positive(known_at(until))
-            if METRICS[config.metric].of_one_class if config.metric in METRICS else False:
-                notes = (*notes, f"{config.metric} is that of the class {positive!r}; positive names another")
+        labels = _labels(known_at(until)) if champion is None and config.positive_label is None else {}
+        if labels:
+            positive = positive_label(labels, None)
+        if labels and config.metric in METRICS and METRICS[config.metric].of_one_class:
+            notes = (*notes, f"{config.metric} is that of the class {positive!r}; positive names another")
         yield Replayed(known.ends(), known_at, notes)
 
 
-def _positive(observed: Observed) -> str:
-    """Return the class that a metric of one class looks at, among the labels that came."""
+def _labels(observed: Observed) -> Counter[str]:
+    """Count the rows of each label."""
     labels = Counter[str]()
     for window in observed.windows or ():
         for (label, _), rows in window.confusion.cells.items():
             labels[label] += rows
-    return positive_label(labels, None) if labels else "1"
+    return labels
 
 
 def _metrics(config: Config, champion: Champion | None, now: datetime) -> MetricsLog:

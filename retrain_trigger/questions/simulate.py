@@ -156,13 +156,12 @@ def _windows(config: Config, notes: list[str]) -> Iterator[_Moment]:
         champion = _champion(config)
         until = datetime.now(UTC) + _FAR
         with evaluate.replaying(config, registry(config), champion, ledger, until=until) as log:
-            observed = Observed()
             for end in log.ends:
                 observed = replace(log.known_at(end), newest=None)
                 start = end - config.trigger.window
                 mark = Mark(start, judged=evaluate.judged_until(config, observed.windows or ()))
                 yield _Moment(end, f"window {start:%Y-%m-%d %H:%M}Z", start, observed, mark)
-            notes += [*log.notes, *unused(config, observed, Memory())]
+            notes += [*log.notes, *unused(config, log.known_at(until), Memory())]
 
 
 def _champion(config: Config) -> Champion | None:

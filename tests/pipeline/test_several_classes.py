@@ -12,6 +12,12 @@ import joblib
 import pytest
 from projects import Project, day
 
+from retrain_trigger.config import load as settings
+from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.counts.windows import WindowCounts
+from retrain_trigger.judge.memory import Memory
+from retrain_trigger.pipeline.check import Observed, champion_measurements
+
 SETTINGS = """\
 performance_threshold: 0.80
 drift_threshold: 0.20
@@ -129,3 +135,13 @@ def test_a_fall_is_proved_from_the_whole_table_and_its_successor_is_healthy(proj
     assert project.pointer["version"] != first
     assert re.match(r"healthy: f1_macro 0\.\d+ is at or above performance_threshold 0\.8: evidence 0 of 1,000", after)
     assert (project.trainings(), project.kinds().count("promoted")) == (2, 2)
+
+
+def test_the_classes_that_the_champion_knows_are_waited_for_whether_they_occur_or_not() -> None:
+    window = WindowCounts(start=day(0), model=None, rows=90, labelled=90, confusion=Confusion({("cat", "cat"): 90}))
+    observed = Observed(windows=[window], labelled=True, classes=tuple(SHARES))
+    config = settings.defaults(["metric=f1_macro", "logs.predictions=log.parquet"])
+    (measured,) = champion_measurements(config, observed, Memory())
+    assert measured.confusion == Confusion({("cat", "cat"): 90, ("dog", "dog"): 0, ("fox", "fox"): 0})
+    of_one_class = settings.defaults(["metric=accuracy", "logs.predictions=log.parquet"])
+    assert champion_measurements(of_one_class, observed, Memory())[0].confusion is None

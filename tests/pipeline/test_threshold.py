@@ -76,7 +76,7 @@ def test_a_first_champion_with_few_rows_held_out_waits_for_windows(auto: Project
 def test_a_replay_takes_the_first_windows_of_the_log(auto: Project) -> None:
     auto.log(*[0.9] * 5, 0.87)
     shown = auto.retrain_check("simulate").stdout
-    assert "1 retraining, 0 breaches waited, 0 watched, 4 unknown" in shown
+    assert "1 retraining, 0 breaches waited, 4 waited for rows, 0 watched, 0 unknown" in shown
     assert "Retrain Triggered: f1 0.87 is under performance_threshold 0.88" in shown
     steps = json.loads(auto.retrain_check("simulate", "--format", "json").stdout)["steps"]
     assert [step["action"] for step in steps] == [*["waiting"] * 4, "healthy", "retrain"]

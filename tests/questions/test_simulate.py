@@ -299,6 +299,12 @@ def test_the_words_stand_on_the_lines_of_triggers_only(ask: Ask, tmp_path: Path)
     ]
 
 
+def test_what_waits_for_rows_is_no_breach_that_waits(ask: Ask) -> None:
+    log = tables(*[(90, 10, 4)] * 4)
+    done = ask("--log", "-", "--set", "metric=f1_macro", stdin=log)
+    assert "4 measurements of f1_macro: 0 retrainings, 0 breaches waited, 2 waited for rows, 0 watched" in done.stdout
+
+
 def test_above_the_threshold_nothing_is_triggered(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "f1.log").write_text(daily(0.9, 0.85, 0.86))
     for more in ((), ("-v",), ("--exit-code",)):
@@ -446,6 +452,8 @@ def test_what_of_a_prediction_log_cannot_be_used_is_said(ask: Ask, tmp_path: Pat
     rows[7]["prediction"] = ""
     (tmp_path / "p.jsonl").write_text(as_lines(rows))
     assert "1 row of 900 in logs.predictions cannot be used" in ask("p.jsonl").stderr
+    (tmp_path / "p.jsonl").write_text(as_lines([{**row, "timestamp": "soon"} for row in rows[:5]]))
+    assert "5 rows of 5 in logs.predictions cannot be used" in ask("p.jsonl").stderr
 
 
 def test_the_line_is_drawn_as_wide_as_the_terminal_and_not_beside_json(

@@ -256,6 +256,27 @@ def test_without_half_of_the_classes_nothing_can_be_told() -> None:
     )
 
 
+def test_ten_rows_of_a_class_are_enough_and_half_of_the_classes_are() -> None:
+    ten, nine = (even(50, 5) + Confusion({("d", "d"): rows}) for rows in (10, 9))
+    assert begun().after(ten).latest_windows == 1
+    assert begun().after(nine).latest_windows == 0
+    half = Confusion.naming({("a", "a"): 80, ("a", "b"): 30, ("b", "b"): 70}, "abcd")
+    kept = after(begun(), [half] * MOST_POOLED)
+    assert kept.latest_value == pytest.approx(score(half, "f1_macro", "a"))
+    more = Confusion.naming(half.cells, "abcde")
+    assert math.isnan(after(begun(), [more] * MOST_POOLED).latest_value)
+
+
+def test_two_windows_are_apart_by_the_classes_that_both_have() -> None:
+    game = begun("balanced_accuracy").game
+    three = Confusion({("a", "a"): 90, ("a", "b"): 10, ("b", "b"): 100, ("c", "b"): 100})
+    two = Confusion.naming({("a", "a"): 90, ("a", "b"): 10, ("b", "b"): 100}, "abc")
+    assert game.value(three) == pytest.approx(1.9 / 3)
+    assert game.value(two) == pytest.approx(1.9 / 2)
+    assert game.swing(three, two) == game.swing(two, three) == 0
+    assert game.swing(three, Confusion({})) is None
+
+
 def test_rows_of_one_class_say_nothing() -> None:
     detector = after(begun(), [Confusion({("a", "a"): 500})] * MOST_POOLED)
     assert check(detector).verdict is Verdict.UNKNOWN
