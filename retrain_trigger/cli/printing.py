@@ -123,7 +123,7 @@ def status_lines(config: Config, past: Memory, outcome: Outcome, *, verbose: boo
 def _waits(replay: Replay) -> str:
     """Count the breaches that waited, and the measurements that only waited for rows or their labels."""
     waited = [step for step in replay.steps if step.decision.action is Action.WAIT]
-    breaches = sum(any(policy.acts(finding) for finding in step.findings) for step in waited)
+    breaches = sum(any(finding.acts for finding in step.findings) for step in waited)
     rest = f", {len(waited) - breaches} waited for rows" if len(waited) > breaches else ""
     return f"{_plural(breaches, 'breach', 'breaches')} waited{rest}"
 

@@ -83,11 +83,12 @@ def test_what_was_live_is_scored_beside_plain_rules_and_other_settings(whole: tu
     assert never_acts["name"] == "performance_threshold=0.2"
     assert never_acts["score"] == others["never"]["score"]
     assert found["worst"]["live"] <= found["score"]
-    first = found["attempts"][0]
-    assert first["promoted"]
-    assert not first["wrong"]
-    assert first["gain"] > 0.1
-    assert first["window"] > BREAK.isoformat()
+    refused, promoted = found["attempts"]
+    assert not refused["promoted"]
+    assert promoted["promoted"]
+    assert not promoted["wrong"]
+    assert promoted["gain"] > 0.1
+    assert promoted["window"] > BREAK.isoformat()
 
 
 def test_played_again_from_the_cache_nothing_is_trained_and_every_byte_is_the_same(
