@@ -78,9 +78,9 @@ def key(rows: Path, asked: str, folder: Path) -> str:
 
 
 def _code(folder: Path, deep: int) -> Iterator[Path]:
-    """Yield the files that may be code, in a fixed order; none in hidden folders."""
+    """Yield the files that may be code, in a fixed order; none in hidden folders, or of an interpreter."""
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.is_symlink():
+        if path.name.startswith(".") or path.is_symlink() or (path / "pyvenv.cfg").exists():
             continue
         if path.is_dir() and deep > 1:
             yield from _code(path, deep - 1)

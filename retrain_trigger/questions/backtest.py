@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -85,22 +86,24 @@ class Report:
     def to_json(self) -> dict[str, Json]:
         """Return the report as a JSON object."""
         start, end, own, never = self.stretch
-        return {
-            "metric": self.metric,
-            "windows": len(self.windows),
-            "from": self.windows[0].isoformat(),
-            "to": (self.windows[-1] + self.length).isoformat(),
-            "score": self.score,
-            "trainings": self.trainings,
-            "seconds": self.seconds,
-            "attempts": [
-                {**asdict(each), "window": self.windows[each.window].isoformat()} for each in self.live.attempts
-            ],
-            "others": [asdict(each) for each in self.others],
-            "tried": [asdict(each) for each in self.tried],
-            "worst": {"from": start.isoformat(), "to": end.isoformat(), "live": own, "never": never},
-            "decisions": list(self.live.decisions),
-        }
+        return _finite(
+            {
+                "metric": self.metric,
+                "windows": len(self.windows),
+                "from": self.windows[0].isoformat(),
+                "to": (self.windows[-1] + self.length).isoformat(),
+                "score": self.score,
+                "trainings": self.trainings,
+                "seconds": self.seconds,
+                "attempts": [
+                    {**asdict(each), "window": self.windows[each.window].isoformat()} for each in self.live.attempts
+                ],
+                "others": [asdict(each) for each in self.others],
+                "tried": [asdict(each) for each in self.tried],
+                "worst": {"from": start.isoformat(), "to": end.isoformat(), "live": own, "never": never},
+                "decisions": list(self.live.decisions),
+            }
+        )
 
 
 def backtest(path: Path | None, asked: Asked, *, say: Say) -> Report:
@@ -140,6 +143,19 @@ def looked_ahead(path: Path | None, asked: Asked, *, say: Say) -> str | None:
                     at = world.stream.starts[world.first + window]
                     return f"the decision after the window of {at:%Y-%m-%d %H:%M}Z looks ahead: `{late}`, but without later rows `{early}`"
     return None
+
+
+def _finite(document: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a document without NaN, which is no JSON: a metric or a bound that is undefined is null."""
+
+    def finite(value: Json) -> Json:
+        if isinstance(value, Mapping):
+            return _finite(value)
+        if isinstance(value, list | tuple):
+            return [finite(each) for each in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return {key: finite(value) for key, value in document.items()}
 
 
 def choices(tried: Sequence[str]) -> list[tuple[str, ...]]:
