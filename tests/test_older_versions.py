@@ -47,11 +47,14 @@ def test_what_the_release_before_wrote_would_be_written_the_same_today(packed: P
 
 
 def test_what_an_earlier_version_left_is_finished_and_goes_on(older: Project, request: pytest.FixtureRequest) -> None:
+    before = older.history()
     said = older.retrain_check("history", "--verify").stdout
     assert re.match(r"\d+ entries", said)
     for question in (("status",), ("history",), ("explain",), ("history", "-v"), ("history", "--at", SOON)):
         older.retrain_check(*question)
-    older.retrain_check("run", "--now", SOON)
+    told = [older.retrain_check("run", "--now", SOON).stderr for _ in range(3)]
+    decided = any(entry["kind"] == "decided" for entry in before)
+    assert sum("trigger.budget 8 per 30d, saving (4 per 30d)" in each for each in told) == decided, told
     assert json.loads(older.retrain_check("status", "--now", SOON, "--format", "json").stdout)["unfinished"] is None
     sealed = older.kinds().count("sealed")
     if sealed == 1 or "promoted" in request.node.name:  # where all was promoted, every entry before it is there, too

@@ -129,11 +129,15 @@ class Told(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Told):
-    """A tick has decided; `on_drift` is the setting, None if an earlier version decided, which had none."""
+    """A tick has decided; `on_drift` is the setting, None if an earlier version decided, which had none.
+
+    `defaults` is the number of the defaults of the settings by which it did.
+    """
 
     action: str
     findings: tuple[Finding, ...] = ()
     on_drift: str | None = None
+    defaults: int = field(default=1, metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from retrain_trigger.pipeline import (
     probation,
     shadow,
     threshold,
+    upgraded,
 )
 from retrain_trigger.pipeline.check import Judgement, champion_measurements, judged, served
 from retrain_trigger.pipeline.evaluate import Reading
@@ -85,7 +86,8 @@ def evaluated(tick: Tick, wish: Wish) -> Case:
             now=tick.now,
         )
     changed = drifting.changed(tick.config, judgement.findings, tick.past, labelled=reading.observed.labelled)
-    return Case(tick, replace(reading, notes=(*reading.notes, *changed)), judgement, wish)
+    told = (*reading.notes, *changed, *upgraded.notes(tick.config, tick.past))
+    return Case(tick, replace(reading, notes=told), judgement, wish)
 
 
 def decided(case: Case) -> Outcome:
@@ -212,4 +214,11 @@ def _outcome(case: Case) -> Outcome:
 
 def _record(case: Case, action: Action, because: str) -> None:
     on_drift = case.tick.config.trigger.on_drift.value
-    case.tick.record(Decided(action=action.value, because=because, findings=case.judgement.findings, on_drift=on_drift))
+    decided = Decided(
+        action=action.value,
+        because=because,
+        findings=case.judgement.findings,
+        on_drift=on_drift,
+        defaults=upgraded.DEFAULTS,
+    )
+    case.tick.record(decided)
