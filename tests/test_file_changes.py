@@ -41,6 +41,7 @@ CALLS = {
     ("engines/labelled.py", "COPY TO"): "DuckDB writes training data and hold-out to the scratch of the run",
     ("engines/tallies.py", "COPY TO"): "as above, the golden rows",
     ("engines/logged_requests.py", "COPY TO"): "as above, the requests that a comparison asks again",
+    ("engines/stream.py", "COPY TO"): "as above, the rows that a backtest plays, in its cache",
     ("engines/waiting.py", "COPY TO"): "DuckDB writes rows that wait beside their place; store/files.py publishes them",
     ("process/output.py", "os.fdopen"): "the reading end of a pipe",
     ("process/tree.py", "os.open"): "/proc, read-only: by hand it is read in half the time",

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -61,8 +60,8 @@ def main(cache: Path, output: str, asked: str) -> int:
         took = {"seconds": round(time.monotonic() - began, 3)}
         files.write(cache / f"{name}.json", json.dumps(took).encode())
         files.write(model, left.read_bytes())
-        left.unlink()
-    shutil.copyfile(model, target)
+        files.remove(left)
+    files.write(target, model.read_bytes())
     sys.stdout.write(f"{_TOLD}{name}\n")
     return 0
 

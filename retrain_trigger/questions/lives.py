@@ -243,7 +243,7 @@ class Player:
             request = models.Request(tables={self.world.stream.path: answers}, features=self.world.stream.features)
             compare.asked(self.config, model, request, scratch=scratch)
             files.make_folder(target.parent)
-            answers.rename(target)
+            files.publish(answers, target)
         return target
 
     def _counts(self, said: Path) -> tuple[Confusion, ...]:
