@@ -92,3 +92,9 @@ def test_other_settings_begin_anew_with_the_score_that_is_known() -> None:
     sunk = limited(reigning("v2", first, score=0.5), asked=other)
     assert sunk.threshold == pytest.approx(0.46)
     assert settled(reigning("v1", first), [0.1] * 3, replace(F1, metric="accuracy")) == 2
+
+
+def test_a_champion_that_was_rolled_back_to_has_the_threshold_that_it_had() -> None:
+    first = limited(reigning("v1", score=0.52))
+    second = limited(reigning("v2", first, score=0.85))
+    assert settled(reigning("v1", first, second, score=0.52), [], F1) == first

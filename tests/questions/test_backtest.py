@@ -46,7 +46,7 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("past"))
     write_rows(project.folder / "all.parquet", hours=DAYS * 24)
     chosen = f"if(timestamp::TIMESTAMPTZ < '{BREAK.isoformat()}'"
-    told = f"SELECT * REPLACE ({chosen}, new, worse) AS old, {chosen}, worse, new) AS new) FROM '{project.folder}/all.parquet'"
+    told = f"SELECT * REPLACE ({chosen}, new, worse) AS old, {chosen}, worse, new) AS new) FROM '{project.folder}/all.parquet' ORDER BY hash(id)"
     with duckdb.connect() as connection:
         connection.execute(f"COPY ({told}) TO '{project.folder}/rows.parquet' (FORMAT parquet)")
     project.write("echo.py", ECHO)
