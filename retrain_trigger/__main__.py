@@ -8,10 +8,10 @@ def main() -> NoReturn:
     """Run a command of the command line."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends it without a word, where Python would print a traceback
-    from retrain_trigger.cli import terminal  # noqa: PLC0415  (it takes a moment, in which a signal may come)
+    from retrain_trigger.cli import terminal
 
     terminal.make_ready()
-    from retrain_trigger.cli import door  # noqa: PLC0415  (as above)
+    from retrain_trigger.cli import door
 
     door.main()
 

@@ -33,7 +33,7 @@ def lines(replay: Replay, metric: str, *, lower_is_better: bool, width: int, enc
     four others. Where there are more steps than columns, a column is the mean of its steps.
     """
     judged = [found for step in replay.steps if (found := step.measured(metric)) is not None]
-    if len(judged) < 2:  # noqa: PLR2004  (one value is no line)
+    if not judged[1:]:
         return []
     threshold = judged[-1].threshold
     columns = _pooled(replay.steps, metric, width)

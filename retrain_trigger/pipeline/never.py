@@ -42,9 +42,16 @@ def check_judging(
         _check_coverage(config, [window.coverage for window in windows if window.rows and window.start <= settled])
 
 
-def check_deciding(config: Config, left_out: LeftOut, before: Mapping[str, TableCounts], now: TableCounts) -> None:
-    """Raise UsageError if the newest windows leave no two classes to train on, and are many; `before` has the rest by reach."""
-    if left_out.windows >= SHOWN and _has_classes(now) and not any(map(_has_classes, before.values())):
+def check_deciding(config: Config, left_out: LeftOut, tables: Mapping[str, TableCounts]) -> None:
+    """Raise UsageError if the newest windows leave no two classes to train on, and are many.
+
+    `tables` describe the rows by the name of the split, `train-` without these windows and `refit-` with them.
+    """
+    without, whole = (
+        any(_has_classes(table) for name, table in tables.items() if name.startswith(stage))
+        for stage in ("train-", "refit-")
+    )
+    if left_out.windows >= SHOWN and whole and not without:
         asked = config.promotion
         key = f"promotion.windows is {asked.windows} and promotion.min_rows {config.deciding_rows:,}"
         raise UsageError(

@@ -186,10 +186,7 @@ def _split(
     described = reaches.described(tick, rows, champion, recent.where if recent else None, stages, max_age=max_age)
     if not described.reaches:
         if left_out:
-            before, after = (
-                {name: described.tables[f"{stage}-{name}"] for name in stages["train"]} for stage in stages
-            )
-            never.check_deciding(tick.config, left_out, before, next(iter(after.values())))
+            never.check_deciding(tick.config, left_out, described.tables)
         return _refused(described.findings)
     deciding = decides or _deciding(tick, held or rows, until, share if held is None else None)
     missing = holdout.lacking(tick, deciding, breach, forced=forced) if champion else None
@@ -202,15 +199,15 @@ def _split(
     prepared = replace(prepared, reserved=share, findings=described.findings)
     if left_out is None:
         return prepared
-    selecting = tick.scratch / "selection.parquet"
-    rows.write(deciding.where, selecting)
-    selection = Selection(
-        holdout=selecting,
-        deciding=rows.span(deciding.where),
-        left_out=left_out,
-        refits=_written(tick, rows, stages["refit"], described, "refit"),
-    )
-    return replace(prepared, selection=selection)
+    refits = _written(tick, rows, stages["refit"], described, "refit")
+    return replace(prepared, selection=_selection(tick, deciding, left_out, refits))
+
+
+def _selection(tick: Tick, deciding: holdout.HoldOut, left_out: LeftOut, refits: tuple[Split, ...]) -> Selection:
+    """Write the rows of the newest windows, which select."""
+    rows = tick.scratch / "selection.parquet"
+    deciding.rows.write(deciding.where, rows)
+    return Selection(holdout=rows, deciding=deciding.rows.span(deciding.where), left_out=left_out, refits=refits)
 
 
 def _written(

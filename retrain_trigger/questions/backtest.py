@@ -221,7 +221,7 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
 def _played(world: World, asked: Asked, say: Say) -> Report:
     policies: dict[str, tuple[str, ...]] = {POLICY: (), **{", ".join(each): each for each in choices(asked.tried)}}
     for name, given in policies.items():
-        _player(world, name, given).config  # noqa: B018  (a mistake in a setting is said before anything is played)
+        _ = _player(world, name, given).config  # a mistake in a setting is said before anything is played
     never = _player(world, "never").never()
     playing = {name: (_policy, (world, name, given)) for name, given in policies.items()}
     lives = _all({**playing, "every window": (_every, (world, "every window", never))}, asked.jobs, say)
