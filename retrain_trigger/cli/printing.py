@@ -222,10 +222,10 @@ def _numbers(contest: PastContest | None) -> str:
 
 
 def contest_lines(contest: Contest) -> list[str]:
-    """Write how two versions did: on the hold-out, gate by gate, then on the logged requests."""
+    """Write how two versions did: on labelled rows, gate by gate, then on the logged requests."""
     lines = [f"champion   {contest.champion}", f"challenger {contest.challenger}"]
     if contest.trial is not None:
-        lines.append(f"hold-out   {contest.because}")
+        lines.append(f"labelled   {contest.because}")
         lines += _trial_lines(contest.trial)[1:]
         lines.append("verdict    better: every gate passes" if contest.better else "verdict    not better")
     if contest.rehearsal is not None:

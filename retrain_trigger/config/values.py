@@ -117,9 +117,16 @@ def optional(form: Form) -> Form:
 
 def automatic(form: Form) -> Form:
     """Return the form of a value that may be `auto`, which is read as None."""
-    return Form(
-        lambda value: None if value == "auto" else form.read(value), {"anyOf": [{"enum": ["auto"]}, form.schema]}
-    )
+
+    def read(value: object) -> object:
+        if value == "auto":
+            return None
+        try:
+            return form.read(value)
+        except WrongError as error:
+            raise WrongError(f"{error}; or write auto" if isinstance(value, str) else str(error)) from None
+
+    return Form(read, {"anyOf": [{"enum": ["auto"]}, form.schema]})
 
 
 def duration(value: object) -> timedelta:

@@ -147,7 +147,7 @@ data:
 """
     )
     assert mistakes_of(path) == [
-        "config.yaml:1:24: performance_threshold needs a number such as 0.85 or 85%, not the text `yes`",
+        "config.yaml:1:24: performance_threshold needs a number such as 0.85 or 85%, not the text `yes`; or write auto",
         "config.yaml:2:1: `drift_treshold` is not a key; did you mean `drift_threshold`?",
         "config.yaml:4:13: trigger.cooldown needs a duration with its unit, not `24`; write 24h or 1d",
         "config.yaml:5:11: trigger.window needs a duration such as 90s, 45m, 24h, 7d or 2w, not the text `12:30`",

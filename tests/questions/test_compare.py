@@ -112,7 +112,7 @@ def test_both_answer_the_logged_requests_again_with_and_without_labels(rivals: P
     assert (document["labelled"], document["scores"]) == (LOGGED // 2, {"champion": 1.0, "challenger": 0.5})
     said = "\n".join(printing.contest_lines(found))
     for line in (
-        f"champion   {better}\nchallenger {worse}\nhold-out   challenger {worse} has f1 0.",
+        f"champion   {better}\nchallenger {worse}\nlabelled   challenger {worse} has f1 0.",
         "BREACH   the 95% interval of the difference is from -0.",
         "rows of '1': the champion said '1', the challenger '0'",
         "verdict    not better",
