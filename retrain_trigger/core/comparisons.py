@@ -1,7 +1,7 @@
 """How a challenger did against the champion on the same rows: the scores with their bounds, the counts, the gates."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -110,3 +110,9 @@ def _fair_coins(fewer: int, tosses: int) -> float:
         relative *= k / (tosses - k + 1)
         k -= 1
     return min(1.0, 2 * math.exp(log_term) * total)
+
+
+def closest(trials: Iterable[Trial]) -> Trial | None:
+    """Return the trial of the challenger with the largest difference; None if none was scored."""
+    scored = (trial for trial in trials if not math.isnan(trial.comparison.difference))
+    return max(scored, key=lambda trial: trial.comparison.difference, default=None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from retrain_trigger.core.comparisons import Comparison
+from retrain_trigger.core.comparisons import Comparison, closest
 from retrain_trigger.core.entries import Entry, Kind, last, says
 from retrain_trigger.core.events import (
     Asked,
@@ -251,9 +251,8 @@ def _begun(memory: Memory, entry: Entry[Training]) -> Memory:
 
 def _used(memory: Memory, entry: Entry[Selected]) -> Memory:
     """Note which rows have decided, and which challenger came closest."""
-    newest, scored = entry.event.deciding.newest, [trial.comparison for trial in entry.event.trials]
-    scored = [each for each in scored if not math.isnan(each.difference)]
-    memory = replace(memory, closest=max(scored, key=lambda each: each.difference, default=None))
+    newest, best = entry.event.deciding.newest, closest(entry.event.trials)
+    memory = replace(memory, closest=best.comparison if best else None)
     return replace(memory, uses=(*memory.uses, Use(entry.run, newest))) if newest else memory
 
 

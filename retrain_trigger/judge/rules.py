@@ -191,10 +191,15 @@ def missing(case: Case) -> list[Finding]:
     return _breaches(found) or [judged("missing", most, 1.0, because, fits=True)]
 
 
+def counted_classes(table: TableCounts) -> list[str]:
+    """Return the classes that count: those of MIN_CLASS_ROWS rows or more."""
+    return sorted(label for label, count in table.labels.items() if count >= MIN_CLASS_ROWS)
+
+
 def classes(case: Case) -> list[Finding]:
     """Refuse fewer than MIN_CLASSES classes with at least MIN_CLASS_ROWS rows each; note classes that vanished."""
     split, profile = case.split, case.profile
-    present = sorted(label for label, count in split.labels.items() if count >= MIN_CLASS_ROWS)
+    present = counted_classes(split)
     known = {} if profile is None else profile.labels
     vanished = sorted(label for label, count in known.items() if count and not split.labels.get(label))
     unlabelled = split.rows - sum(split.labels.values())

@@ -14,7 +14,7 @@ from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.events import Score
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.judge import gates, metrics
+from retrain_trigger.judge import gates
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process.scoring import models
 from retrain_trigger.process.scoring.models import ModelFacts
@@ -92,10 +92,9 @@ def scored(tick: Tick, held: HeldOut, version: str) -> Score | None:
     said = _answered(tick, held, version, None).predictions
     answers = engines.tallies.Answers(rows=held.rows, label=held.label, champion=said, challenger=said)
     counts = engines.tallies.joint_counts(answers)
-    metric = tick.config.metric
-    value = metrics.score(counts.champion, metric, held.positive, cost=tick.config.weights)
+    value = tick.config.measure(held.positive).score(counts.champion)
     on = f"on {counts.rows:,} rows held out of its training"
-    return None if math.isnan(value) else Score(metric=metric, value=value, on=on)
+    return None if math.isnan(value) else Score(metric=tick.config.metric, value=value, on=on)
 
 
 def asked(config: Config, model: Path, request: models.Request, *, scratch: Path) -> ModelFacts:

@@ -1,6 +1,5 @@
 """A check of one's own (`data.command`): the last word on whether data is fit to train on."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -9,7 +8,6 @@ from pathlib import Path
 from retrain_trigger.core.errors import TrainingError
 from retrain_trigger.core.events import Reason
 from retrain_trigger.core.findings import Finding, Verdict
-from retrain_trigger.core.records import encoded
 from retrain_trigger.core.redaction import redacted
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process import output, training
@@ -43,16 +41,11 @@ def end_leftover(tick: Tick) -> None:
 
 
 def _judged(tick: Tick, command: str, reach: str, rows: Path | None, reason: Reason) -> Finding:
-    environment = {training.RUN_ID: tick.run, "RETRAIN_REASON": json.dumps(encoded(reason))}
-    if rows is not None:
-        environment["RETRAIN_TRAIN_DATA"] = str(rows)
-    if tick.config.file is not None:
-        environment["RETRAIN_CONFIG"] = str(tick.config.file)
     log = tick.scratch / f"check-{reach}.log"
     how = training.completed(
         command,
         folder=tick.config.folder,
-        environment=environment,
+        environment=training.environment(tick.run, reason, rows=rows, settings=tick.config.file),
         timeout=TIME.total_seconds(),
         log=log,
         training_lock=_lock(tick),

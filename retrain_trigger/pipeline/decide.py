@@ -9,11 +9,10 @@ from retrain_trigger.core.events import Decided, Reason, Refused
 from retrain_trigger.core.findings import Verdict, unknown
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.core.redaction import redacted
-from retrain_trigger.judge.memory import Memory, answered_for
+from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.pipeline import (
     attempt,
-    drifting,
     evaluate,
     never,
     prepare,
@@ -73,21 +72,13 @@ def evaluated(tick: Tick, wish: Wish) -> Case:
             judgement = Judgement((unknown(tick.config.metric, str(error)),), Decision(Action.UNKNOWN, str(error)))
             _record(Case(tick, reading, judgement, wish), Action.UNKNOWN, str(error))
             raise
-    measurements = champion_measurements(tick.config, reading.observed, tick.past)
-    tick = threshold.recorded(tick, measurements)
+    if tick.config.performance_threshold is None:
+        tick = threshold.recorded(tick, champion_measurements(tick.config, reading.observed, tick.past))
     judgement = _judged(tick.config, reading, tick.past, now=tick.now)
     if not wish.forced:
-        never.check_judging(
-            tick.config,
-            judgement.findings,
-            measurements,
-            answered_for(reading.observed.windows or (), tick.past),
-            delay=reading.observed.delay,
-            now=tick.now,
-        )
-    changed = drifting.changed(tick.config, judgement.findings, tick.past, labelled=reading.observed.labelled)
-    told = (*reading.notes, *changed, *upgraded.notes(tick.config, tick.past))
-    return Case(tick, replace(reading, notes=told), judgement, wish)
+        never.check_judging(tick.config, judgement.findings, reading.observed, tick.past, now=tick.now)
+    changed = upgraded.notes(tick.config, judgement.findings, tick.past, labelled=reading.observed.labelled)
+    return Case(tick, replace(reading, notes=(*reading.notes, *changed)), judgement, wish)
 
 
 def decided(case: Case) -> Outcome:

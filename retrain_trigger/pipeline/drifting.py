@@ -1,13 +1,13 @@
 """What drift means under the settings: whether it retrains, which columns are left out, which look like no inputs."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.findings import DRIFT, Finding, Verdict, drifted
+from retrain_trigger.core.findings import Finding, Verdict, drifted
 from retrain_trigger.core.lines import carries_drift, has_time, only
 from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.histograms import Reference
@@ -51,20 +51,6 @@ def weighed(config: Config, moved: Finding, past: Memory, *, labelled: bool) -> 
         f"{moved.because}; this drift has started a training already, and the champion was kept: now it only warns"
     )
     return replace(moved, warns=True, because=because)
-
-
-def changed(config: Config, findings: Sequence[Finding], past: Memory, *, labelled: bool) -> Iterator[str]:
-    """Say, in the first run after an older version decided, that drift no longer retrains where it did.
-
-    Decisions of older versions do not say what `trigger.on_drift` was.
-    """
-    older = past.last_decision is not None and past.last_decision.on_drift is None
-    automatic = config.trigger.on_drift is OnDrift.AUTO and decides(config, labelled=labelled) is OnDrift.WARN
-    if older and automatic and any(finding.name == DRIFT for finding in findings):
-        yield (
-            f"drift only warns from this version on, since {config.metric} is measured as well (trigger.on_drift: auto); "
-            "earlier versions retrained on it, and `trigger: {on_drift: retrain}` still does"
-        )
 
 
 def watched(config: Config, reference: Reference) -> Reference:

@@ -8,12 +8,12 @@ from retrain_trigger.config.load import Config
 from retrain_trigger.core.card import LeftOut
 from retrain_trigger.core.errors import UsageError
 from retrain_trigger.core.findings import DRIFT, Finding, Verdict
-from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.counts.table import TableCounts
-from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge import rules
-from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
+from retrain_trigger.judge.checks.lateness import AT_ONCE
 from retrain_trigger.judge.checks.point import stated_rows
+from retrain_trigger.judge.memory import Memory, answered_for
+from retrain_trigger.pipeline.check import Observed, champion_measurements
 
 SHOWN = 5
 """Windows that show it."""
@@ -22,23 +22,26 @@ SHOWN = 5
 def check_judging(
     config: Config,
     findings: Sequence[Finding],
-    measurements: Sequence[Measurement],
-    windows: Sequence[WindowCounts],
+    observed: Observed,
+    past: Memory,
     *,
-    delay: Delay | None,
     now: datetime,
 ) -> None:
     """Raise UsageError if `trigger.min_rows` or `trigger.label_coverage` is more than any window has had.
 
-    `measurements` and `windows` are those that the champion answers for; `findings` are what they led to.
+    Looked at is what the champion answers for, where the `findings` that it led to are UNKNOWN.
     """
     unknown = {finding.name for finding in findings if finding.verdict is Verdict.UNKNOWN and not finding.warns}
+    if not unknown & {config.metric, DRIFT}:
+        return
+    measurements = champion_measurements(config, observed, past)
+    windows = answered_for(observed.windows or (), past)
     if config.metric in unknown and measurements:
         _check_rows(config, [stated_rows(each) for each in measurements], "labelled rows")
     if DRIFT in unknown:
         _check_rows(config, [window.rows for window in windows], "rows")
     if config.metric in unknown and not measurements:
-        settled = now - config.trigger.window - (delay or AT_ONCE).most - config.trigger.max_age
+        settled = now - config.trigger.window - (observed.delay or AT_ONCE).most - config.trigger.max_age
         _check_coverage(config, [window.coverage for window in windows if window.rows and window.start <= settled])
 
 
@@ -81,5 +84,4 @@ def _check_coverage(config: Config, coverages: Sequence[float]) -> None:
 
 
 def _has_classes(table: TableCounts) -> bool:
-    """Say whether rows are enough for two classes."""
-    return sum(count >= rules.MIN_CLASS_ROWS for count in table.labels.values()) >= rules.MIN_CLASSES
+    return len(rules.counted_classes(table)) >= rules.MIN_CLASSES

@@ -245,9 +245,8 @@ def _with_holdout(
     path = None
     if champion is not None:
         compare.check_settings(tick, rows.types)
-    if (
-        champion is not None or tick.config.performance_threshold is None
-    ):  # what a first champion scores is its threshold
+    # With `performance_threshold: auto`, a first champion is held against what it scores on these rows.
+    if champion is not None or tick.config.performance_threshold is None:
         path = tick.scratch / "holdout.parquet"
         deciding.rows.write(deciding.where, path)
     return Prepared(

@@ -56,8 +56,8 @@ def awaited(config: Config, past: Memory, measurements: Sequence[Measurement], *
 
 def recorded(tick: Tick, measurements: Sequence[Measurement]) -> Tick:
     """Write the champion's threshold down as soon as it is known: later it is this number, whatever becomes of the logs."""
-    found = known(tick.config, tick.past, measurements)
-    if tick.past.champion is None or not isinstance(found, Limited) or found in tick.past.limits:
+    found = known(tick.config, tick.past, measurements) if tick.past.champion else None
+    if not isinstance(found, Limited) or found in tick.past.limits:
         return tick
     tick.record(found)
     return tick.remembering(replace(tick.past, limits=(*tick.past.limits, found)))

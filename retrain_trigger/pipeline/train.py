@@ -1,6 +1,5 @@
 """One training of an attempt: run the command, find what it left, seal it."""
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from retrain_trigger.core.events import (
     Sealed,
     Training,
 )
-from retrain_trigger.core.records import encoded
 from retrain_trigger.core.redaction import redacted
 from retrain_trigger.pipeline import audition
 from retrain_trigger.pipeline.prepare import Prepared, Split
@@ -57,7 +55,9 @@ def trained(tick: Tick, split: Split, begun: Training, card: Card) -> str:
     training.train(
         tick.config.train.command,
         folder=tick.config.folder,
-        environment=_environment(tick, split, output, begun),
+        environment=training.environment(
+            tick.run, begun.reason, rows=split.rows, output=output, settings=tick.config.file
+        ),
         timeout=tick.config.train.timeout.total_seconds(),
         log=log,
         training_lock=tick.training_lock,
@@ -104,16 +104,3 @@ def _foreign(tick: Tick, model: Path, log: Path) -> str | None:
 
 def _output(tick: Tick, split: Split) -> Path:
     return tick.scratch / split.name / "model.joblib"
-
-
-def _environment(tick: Tick, split: Split, output: Path, begun: Training) -> dict[str, str]:
-    environment = {
-        "RETRAIN_RUN_ID": tick.run,
-        "RETRAIN_REASON": json.dumps(encoded(begun.reason)),
-        "RETRAIN_OUTPUT": str(output),
-    }
-    if split.rows is not None:
-        environment["RETRAIN_TRAIN_DATA"] = str(split.rows)
-    if tick.config.file is not None:
-        environment["RETRAIN_CONFIG"] = str(tick.config.file)
-    return environment

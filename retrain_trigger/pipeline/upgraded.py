@@ -1,17 +1,37 @@
-"""The first run after an upgrade: which defaults of these settings are others than in the version before."""
+"""The first run after an upgrade: what it does otherwise than the version before, with the same config.yaml."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.config.sections import Section
+from retrain_trigger.core.findings import DRIFT, Finding
 from retrain_trigger.judge.memory import Memory
+from retrain_trigger.judge.policy import OnDrift
+from retrain_trigger.pipeline import drifting
 
 DEFAULTS = 2
 """The number of the defaults: each decision says by which it was made, and they have changed as often, less one."""
 
 
-def notes(config: Config, past: Memory) -> Iterator[str]:
-    """List the defaults that changed since the last decision, old and new; what config.yaml names has kept its value."""
+def notes(config: Config, findings: Sequence[Finding], past: Memory, *, labelled: bool) -> Iterator[str]:
+    """Say what changed since the last decision; nothing if this version made it."""
+    yield from drift(config, findings, past, labelled=labelled)
+    yield from defaults(config, past)
+
+
+def drift(config: Config, findings: Sequence[Finding], past: Memory, *, labelled: bool) -> Iterator[str]:
+    """Say that drift no longer retrains where it did. Decisions before that do not say what `trigger.on_drift` was."""
+    older = past.last_decision is not None and past.last_decision.on_drift is None
+    automatic = config.trigger.on_drift is OnDrift.AUTO and drifting.decides(config, labelled=labelled) is OnDrift.WARN
+    if older and automatic and any(finding.name == DRIFT for finding in findings):
+        yield (
+            f"drift only warns from this version on, since {config.metric} is measured as well (trigger.on_drift: auto); "
+            "earlier versions retrained on it, and `trigger: {on_drift: retrain}` still does"
+        )
+
+
+def defaults(config: Config, past: Memory) -> Iterator[str]:
+    """List the defaults that changed, old and new; what config.yaml names has kept its value."""
     if past.last_decision is None or past.last_decision.defaults >= DEFAULTS:
         return
     changed = list(_second(config))

@@ -1,5 +1,6 @@
 """The training command: started, watched, and ended with everything it started."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from retrain_trigger.core.errors import BusyError, TrainingError
+from retrain_trigger.core.events import Reason
+from retrain_trigger.core.records import encoded
 from retrain_trigger.process import output, tree
 from retrain_trigger.store import files, holders, lock
 
@@ -74,6 +77,20 @@ def completed(
     if code < 0:
         return f"was ended by {signal.Signals(-code).name}"
     return f"exited with {code}" if code else None
+
+
+def environment(
+    run: str,
+    reason: Reason,
+    *,
+    rows: Path | None = None,
+    output: Path | None = None,
+    settings: Path | None = None,
+) -> dict[str, str]:
+    """Return what a command of the user's is told: the run, why, and the files that it reads and leaves."""
+    told = {RUN_ID: run, "RETRAIN_REASON": json.dumps(encoded(reason))}
+    paths = {"RETRAIN_TRAIN_DATA": rows, "RETRAIN_OUTPUT": output, "RETRAIN_CONFIG": settings}
+    return told | {name: str(path) for name, path in paths.items() if path is not None}
 
 
 def inherited() -> dict[str, str]:

@@ -15,7 +15,7 @@ from retrain_trigger.counts.histograms import Bins, Histogram, Watched
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.memory import Attempt, Memory
 from retrain_trigger.judge.policy import Action, OnDrift
-from retrain_trigger.pipeline import drifting
+from retrain_trigger.pipeline import drifting, upgraded
 from retrain_trigger.pipeline.check import Judgement, Observed, judged
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,10 +133,10 @@ def test_the_first_run_after_an_older_version_says_that_drift_only_warns_now_and
 
     def notes(*overrides: str, on_drift: str | None = None) -> list[str]:
         past = Memory(last_decision=Decided(action="healthy", because="", on_drift=on_drift))
-        return list(drifting.changed(settings.defaults(overrides), (finding,), past, labelled=False))
+        return list(upgraded.drift(settings.defaults(overrides), (finding,), past, labelled=False))
 
     (said,) = notes()
     assert said.startswith("drift only warns from this version on, since f1 is measured as well")
     assert notes(on_drift="auto") == notes("trigger.on_drift=retrain") == []
-    assert list(drifting.changed(config, (finding,), Memory(), labelled=False)) == []
-    assert list(drifting.changed(config, (), Memory(), labelled=False)) == []
+    assert list(upgraded.drift(config, (finding,), Memory(), labelled=False)) == []
+    assert list(upgraded.drift(config, (), Memory(), labelled=False)) == []

@@ -11,7 +11,7 @@ EARLIER = Memory(last_decision=Decided(because="of this", action="healthy"))
 
 
 def told(*overrides: str, past: Memory = EARLIER) -> str:
-    return " ".join(upgraded.notes(settings.defaults(overrides), past))
+    return " ".join(upgraded.defaults(settings.defaults(overrides), past))
 
 
 def test_each_default_that_changed_is_listed_with_the_old_value_and_the_new_one() -> None:

@@ -116,11 +116,7 @@ class OfClasses:
 
     def swing(self, one: Confusion, other: Confusion) -> float | None:
         """Return how far two windows are apart; None if they share no class that has rows enough."""
-        kept = margins(one).kept & margins(other).kept
-        if not kept:
-            return None
-        (first, v), (second, w) = (estimate(self.metric, table, kept) for table in (one, other))
-        return (first - second) ** 2 / (v + w)
+        return swing_of(self.metric, one, other)
 
     def added(self, one: Confusion, other: Confusion) -> Confusion:
         """Return the rows of both."""
@@ -212,6 +208,21 @@ def estimate(metric: str, table: Confusion, kept: AbstractSet[str] = frozenset()
         recalls = {name: share.value for name, share in smooth.items()}
         spread = math.fsum(r * (1 - r) / rows.labelled[name] for name, r in recalls.items()) / len(kept) ** 2
     return _mean(shares(metric, rows, kept)), spread
+
+
+def estimates(metric: str, one: Confusion, other: Confusion) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return the estimates of two tables over the classes that have rows enough in both; None if there are none."""
+    kept = margins(one).kept & margins(other).kept
+    return (estimate(metric, one, kept), estimate(metric, other, kept)) if kept else None
+
+
+def swing_of(metric: str, one: Confusion, other: Confusion) -> float | None:
+    """Return r^2 of two windows (judge/checks/overdispersion.py); None if they share no class that has rows enough."""
+    found = estimates(metric, one, other)
+    if found is None:
+        return None
+    (first, v), (second, w) = found
+    return (first - second) ** 2 / (v + w)
 
 
 def _mean(classes: Shares) -> float:

@@ -11,14 +11,13 @@ from retrain_trigger.core.records import Document, Json
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.judge.checks.classes import FEWEST_ROWS, OfClasses
 from retrain_trigger.judge.checks.detector import (
-    MOST_EVIDENCE,
     MOST_POOLED,
     MOST_REPEATS,
     AnyDetector,
     Detector,
     finite,
 )
-from retrain_trigger.judge.checks.ratios import Counts, of_ratio
+from retrain_trigger.judge.checks.ratios import Counts, dot, of_ratio
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 
 DIGITS_END = 1e9
@@ -43,8 +42,6 @@ def begin(
     >>> round(detector.evidence), detector.alarms, round(detector.overdispersion, 2)
     (2795, True, 1.0)
     """
-    if not math.isfinite(threshold) or not 1 <= false_alarm_every <= MOST_EVIDENCE:
-        raise ValueError(f"threshold {threshold}, false_alarm_every {false_alarm_every}")
     if METRICS[metric].ratio:
         return Detector.begin(of_ratio(metric, threshold, cost), false_alarm_every=false_alarm_every)
     return Detector.begin(OfClasses(metric, threshold), false_alarm_every=false_alarm_every)
@@ -125,7 +122,7 @@ def looks_at(metric: str, measurement: Measurement) -> bool:
     table = counts_of(metric, measurement)
     if isinstance(table, Confusion):
         return table.rows > 0
-    return table is not None and sum(rows for rows, whole in zip(table, RATIOS[metric].whole, strict=True) if whole) > 0
+    return table is not None and dot(RATIOS[metric].whole, table) > 0
 
 
 @cache

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from retrain_trigger.core.events import Window
 from retrain_trigger.counts.confusion import Confusion
-from retrain_trigger.judge.checks.classes import estimate, margins
-from retrain_trigger.judge.checks.ratios import Counts, ratio_of, swing_between
+from retrain_trigger.judge.checks.classes import estimates, margins, swing_of
+from retrain_trigger.judge.checks.ratios import Counts, dot, ratio_of, swing_between, value_of
 from retrain_trigger.judge.metrics import RATIOS, Measure, Ratio
 
 Table = TypeVar("Table")
@@ -68,7 +68,7 @@ class OfCounts:
 
     def looks_at(self, table: Counts) -> bool:
         """Say whether the metric has a value."""
-        return _dot(self.ratio.whole, table) > 0
+        return dot(self.ratio.whole, table) > 0
 
     def rows(self, table: Counts) -> int:
         """Return the number of labelled rows."""
@@ -81,25 +81,21 @@ class OfCounts:
 
     def swing(self, one: Counts, other: Counts) -> float | None:
         """Return r^2 of two windows; None if all their rows are alike."""
-        return swing_between(self.ratio, self._value(self.total((one, other))), one, other)
+        return swing_between(self.ratio, value_of(self.ratio, self.total((one, other))), one, other)
 
     def levels(self, before: Counts, after: Counts) -> Levels:
         """Compare two tables."""
-        first, second = _dot(self.ratio.whole, before), _dot(self.ratio.whole, after)
+        first, second = dot(self.ratio.whole, before), dot(self.ratio.whole, after)
         variance = 0.0
         if first and second:
             variance = self._unit_variance(self.total((before, after))) * (1 / first + 1 / second)
-        return Levels(self._value(before), self._value(after), variance)
-
-    def _value(self, table: Counts) -> float:
-        whole = _dot(self.ratio.whole, table)
-        return _dot(self.ratio.part, table) / whole if whole else math.nan
+        return Levels(value_of(self.ratio, before), value_of(self.ratio, after), variance)
 
     def _unit_variance(self, table: Counts) -> float:
         """Return the variance of N/D, as its rows explain it, times D."""
-        value = self._value(table)
+        value = value_of(self.ratio, table)
         cells = zip(table, self.ratio.part, self.ratio.whole, strict=True)
-        return sum(count * (n - value * d) ** 2 for count, n, d in cells) / _dot(self.ratio.whole, table)
+        return sum(count * (n - value * d) ** 2 for count, n, d in cells) / dot(self.ratio.whole, table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +125,12 @@ class OfTables:
 
     def swing(self, one: Confusion, other: Confusion) -> float | None:
         """Return r^2 of two windows; None if they share no class."""
-        before, after, variance = self.levels(one, other)
-        return (before - after) ** 2 / variance if variance else None
+        return swing_of(self.metric, one, other)
 
     def levels(self, before: Confusion, after: Confusion) -> Levels:
         """Compare two tables."""
-        kept = margins(before).kept & margins(after).kept
-        if not kept:
+        found = estimates(self.metric, before, after)
+        if found is None:
             return Levels(math.nan, math.nan, 0.0)
-        (first, v), (second, w) = (estimate(self.metric, table, kept) for table in (before, after))
+        (first, v), (second, w) = found
         return Levels(first, second, v + w)
-
-
-def _dot(cells: Sequence[float], counts: Counts) -> float:
-    return sum(count * weight for count, weight in zip(counts, cells, strict=True))

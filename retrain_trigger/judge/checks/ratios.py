@@ -57,7 +57,7 @@ class OfRatio:
         """Say whether the metric looks at any of these rows. Raises ValueError for a negative count."""
         if min(table) < 0:
             raise ValueError(f"{table} are not numbers of rows")
-        return _dot(self.ratio.whole, table) > 0
+        return dot(self.ratio.whole, table) > 0
 
     def is_full(self, _table: Counts) -> bool:
         """Say that a window is judged alone, however few rows it has."""
@@ -69,8 +69,7 @@ class OfRatio:
 
     def value(self, table: Counts) -> float:
         """Return the metric; NaN if it looks at none of the rows."""
-        whole = _dot(self.ratio.whole, table)
-        return _dot(self.ratio.part, table) / whole if whole else math.nan
+        return value_of(self.ratio, table)
 
     def rows(self, table: Counts) -> int:
         """Return the number of labelled rows."""
@@ -78,7 +77,7 @@ class OfRatio:
 
     def won(self, table: Counts) -> list[float]:
         """Return the log of E for each bet."""
-        return [_dot(factors, table) for factors in self.factors]
+        return [dot(factors, table) for factors in self.factors]
 
     def swing(self, one: Counts, other: Counts) -> float | None:
         """Return how far two windows are apart, over the rows that the metric looks at."""
@@ -132,5 +131,12 @@ def _factors(gains: Cells, bet: float) -> Cells:
     return (tp, fp, fn, tn)
 
 
-def _dot(cells: Cells, counts: Counts) -> float:
+def value_of(ratio: Ratio, counts: Counts) -> float:
+    """Return N/D; NaN if no row is looked at."""
+    whole = dot(ratio.whole, counts)
+    return dot(ratio.part, counts) / whole if whole else math.nan
+
+
+def dot(cells: Cells, counts: Counts) -> float:
+    """Return the sum over tp, fp, fn, tn of what a row of each adds, for so many rows."""
     return cells[0] * counts[0] + cells[1] * counts[1] + cells[2] * counts[2] + cells[3] * counts[3]
