@@ -13,7 +13,6 @@ divided by the gain of the better of `10` and `all`, at most 1, for streams wher
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,20 +27,17 @@ import joblib
 import numpy as np
 import pandas as pd
 import yaml
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
 
 from retrain_trigger.config import load
 from retrain_trigger.core.errors import RetrainCheckError
 from retrain_trigger.pipeline import by_hand, run
+from retrain_trigger.process.baseline import fitted
+from retrain_trigger.questions.backtest import built_in
 from retrain_trigger.store.ledger import Ledger
 
 TRAINED = 6
 """Windows of the first training."""
-TREES = 40
 LEAST_GAIN = 0.02
 LAST = 10
 EVERY = 5
@@ -55,14 +51,7 @@ drift_threshold: 0.2
 metric: {metric}
 {positive}
 logs: {{predictions: logs/*.parquet}}
-train: {{command: {python} train.py}}
-"""
-TRAIN = """
-import os, sys
-sys.path.insert(0, {here!r})
-import decisions, duckdb, joblib
-table = duckdb.sql(f"SELECT * FROM '{{os.environ['RETRAIN_TRAIN_DATA']}}'").df()
-joblib.dump(decisions.fitted(table[{features!r}], table["label"]), os.environ["RETRAIN_OUTPUT"])
+train: {{command: {command}}}
 """
 
 
@@ -118,15 +107,6 @@ class Played:
     attempts: int = 0
     promotions: int = 0
     said: tuple[str, ...] = ()
-
-
-def fitted(features: pd.DataFrame, labels: pd.Series) -> Any:
-    """Train the model that everybody trains here."""
-    texts = [name for name in features if not pd.api.types.is_numeric_dtype(features[name])]
-    encoded = make_column_transformer(
-        (OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1), texts), remainder="passthrough"
-    )
-    return make_pipeline(encoded, HistGradientBoostingClassifier(max_iter=TREES, random_state=0)).fit(features, labels)
 
 
 @click.command()
@@ -238,13 +218,11 @@ class Player:
 
     def _config(self, settings: str) -> load.Config:
         stream = self.stream
-        features = list(stream.features)
-        (self.folder / "train.py").write_text(TRAIN.format(here=str(Path(__file__).parent), features=features))
         text = SETTINGS.format(
             threshold=max(_threshold(stream), 0.01),
             metric="f1" if stream.positive else "f1_macro",
             positive=f"positive: '{stream.positive}'" if stream.positive else "",
-            python=sys.executable,
+            command=json.dumps(built_in("label", list(stream.features))),
         )
         (self.folder / "config.yaml").write_text(_merged(text, settings))
         return load.load(self.folder / "config.yaml")

@@ -195,6 +195,11 @@ def write_rows(path: Path, *, per_hour: int = 8, hours: int = 40 * 24, select: s
         right = {"old": 0.95 if at < BREAK else 0.7, "new": 0.95, "slight": 0.71, "worse": 0.5}
         said = {name: int(label if random.random() < share else not label) for name, share in right.items()}
         rows.append({"timestamp": at.isoformat(), "id": f"r{number}", **said, "label": int(label)})
+    write_parquet(path, rows, select=select)
+
+
+def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]], *, select: str = "*") -> None:
+    """Write rows as Parquet, with the types that DuckDB sees in them."""
     source = path.with_suffix(".jsonl")
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with duckdb.connect() as connection:

@@ -192,7 +192,7 @@ def backtest(
     from retrain_trigger.cli import worth
     from retrain_trigger.questions import backtest as played
 
-    given = path if path is not None or not DEFAULT_CONFIG.exists() else DEFAULT_CONFIG
+    given = _settings(show, path, optional=True).file
     asked = played.Asked(data=data, tried=tried, late=late, first=first, cache=cache, jobs=jobs, baseline=baseline)
     if given is None:
         to_stderr("no config.yaml here: performance_threshold auto, the built-in model, everything else by default")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from retrain_trigger.core.findings import figures
-from retrain_trigger.questions.backtest import Compared, Report
+from retrain_trigger.questions.backtest import Beside, Report
 from retrain_trigger.questions.lives import REACH
 
 _NAME = 30
@@ -41,7 +41,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _change(report)
 
 
-def _row(other: Compared) -> str:
+def _row(other: Beside) -> str:
     gain = other.gain
     return (
         f"{other.name:<{_NAME}} {other.score:>10.4f} {other.trainings:>9} {other.seconds:>8.1f}   "

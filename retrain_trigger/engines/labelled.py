@@ -22,7 +22,7 @@ from retrain_trigger.engines.shadow_log import COLUMNS as SHADOW
 from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
 from retrain_trigger.engines.tables import AT, HASH, LABEL, ROW_HASH
-from retrain_trigger.engines.times import as_time, moment, utc
+from retrain_trigger.engines.times import as_time, interval, moment, utc
 
 _HALF = f"{HASH} % 2 = 0"  # the lowest bit of the hash: the hold-out goes by the highest ones
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this
@@ -109,14 +109,18 @@ class LabelledRows:
 
     def reached(self, where: str, rows: int, *, window: timedelta, now: datetime) -> datetime | None:
         """Return the end of the first window, over at `now`, up to which so many rows fulfil a condition."""
-        start = f"time_bucket(INTERVAL '{int(window.total_seconds())} seconds', {AT}, {moment(ORIGIN)})"
-        counts = self._rows(f"SELECT {start}, count(*) FROM known WHERE {where} GROUP BY 1 ORDER BY 1")
         total = 0
-        for begun, count in counts:
-            total, end = total + count, utc(begun) + window
+        for begun, count in self.by_window(window, where):
+            total, end = total + count, begun + window
             if total >= rows:
                 return end if end <= now else None
         return None
+
+    def by_window(self, window: timedelta, where: str = "true") -> list[tuple[datetime, int]]:
+        """Return the start of each window with rows that fulfil a condition, and their number, in order of time."""
+        start = f"time_bucket({interval(window)}, {AT}, {moment(ORIGIN)})"
+        counted = self._rows(f"SELECT {start}, count(*) FROM known WHERE {where} GROUP BY 1 ORDER BY 1")
+        return [(utc(begun), count) for begun, count in counted]
 
     def count(self, where: str) -> int:
         """Count the rows that fulfil a condition of this class."""

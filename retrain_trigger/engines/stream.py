@@ -6,17 +6,12 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 
-import duckdb
-
-from retrain_trigger.core.errors import DataError
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.engines import database
-from retrain_trigger.engines.labelled import LabelledRows, opened
-from retrain_trigger.engines.plan import ORIGIN
-from retrain_trigger.engines.shadow_log import COLUMNS as SHADOW
+from retrain_trigger.engines.labelled import opened
 from retrain_trigger.engines.sql import canonical, quoted, text
 from retrain_trigger.engines.tables import AT
-from retrain_trigger.engines.times import moment, utc
+from retrain_trigger.engines.times import interval
 
 _KEPT = ("timestamp", "id", "label", "labelled_at")
 """Roles whose columns stay; what another model said of the rows is of no use here."""
@@ -45,18 +40,17 @@ class Stream:
         Raises DataError if the source cannot be read, or is no labelled data.
         """
         with opened(source, columns=columns, now=now, key="--data") as rows:
-            kept = [*(columns[role] for role in _KEPT if columns[role] in rows.types), *_features(rows)]
+            kept = [*(columns[role] for role in _KEPT if columns[role] in rows.types), *rows.features]
             chosen = ", ".join(quoted(name) for name in kept)
             if late and columns["labelled_at"] not in kept:
-                chosen += f", {AT} + {_interval(late)} AS {quoted(columns['labelled_at'])}"
+                chosen += f", {AT} + {interval(late)} AS {quoted(columns['labelled_at'])}"
             with database.writing(target):
                 rows.connection.execute(
                     f"COPY (SELECT {chosen} FROM known ORDER BY {AT}) TO {text(str(target))} (FORMAT parquet)"
                 )
-            start = f"time_bucket({_interval(length)}, {AT}, {moment(ORIGIN)})"
-            counted = rows.connection.execute(f"SELECT {start}, count(*) FROM known GROUP BY 1 ORDER BY 1").fetchall()
-            starts, counts = tuple(utc(at) for at, _ in counted), [count for _, count in counted]
-            return cls(target, columns, tuple(_features(rows)), length, starts, tuple(accumulate(counts)))
+            windows = rows.by_window(length)
+            starts, ends = (start for start, _ in windows), accumulate(count for _, count in windows)
+            return cls(target, columns, rows.features, length, tuple(starts), tuple(ends))
 
     def end(self, window: int) -> datetime:
         """Return when a window is over."""
@@ -99,15 +93,4 @@ class Stream:
 def write_training(stream: Stream, target: Path, *, since: datetime, now: datetime) -> None:
     """Write the rows from `since` on that were known, with their labels, at `now`. Raises DataError."""
     with opened(str(stream.path), columns=stream.columns, now=now, key="--data") as rows:
-        try:
-            rows.write(rows.training(share=0.0, since=since), target)
-        except duckdb.Error as error:
-            raise DataError(f"{stream.path} cannot be read: {database.told(error)}") from error
-
-
-def _features(rows: LabelledRows) -> list[str]:
-    return [name for name in rows.features if name not in SHADOW]
-
-
-def _interval(length: timedelta) -> str:
-    return f"INTERVAL '{int(length.total_seconds())} seconds'"
+        rows.write(rows.training(share=0.0, since=since), target)

@@ -1,6 +1,6 @@
 """Times as DuckDB's SQL, however a file writes them: ISO 8601, seconds since 1970, days first or months first."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from retrain_trigger.engines.sql import kind_of, plain, quoted, text
 
@@ -47,6 +47,11 @@ def time_type(kind: str) -> str:
 def moment(at: datetime) -> str:
     """Return a time as a SQL literal, UTC without zone."""
     return f"TIMESTAMP '{at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ')}'"
+
+
+def interval(length: timedelta) -> str:
+    """Return a length of time as SQL."""
+    return f"INTERVAL '{int(length.total_seconds())} seconds'"
 
 
 def utc(at: datetime) -> datetime:

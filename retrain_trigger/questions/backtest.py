@@ -6,6 +6,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,9 @@ from retrain_trigger.questions.lives import Life, Player, World
 from retrain_trigger.store import files, lock
 
 POLICY = "as configured"
+DEFAULTS = ("performance_threshold=auto",)
+"""Settings that hold without a config.yaml."""
+
 STRETCH = 10
 """The worst stretch is a part of all windows: one of so many, and at least five windows."""
 
@@ -53,7 +57,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Beside:
     """One life beside that of the policy: its score, and by how much the policy's was better."""
 
     name: str
@@ -72,15 +76,14 @@ class Report:
     """
 
     metric: str
-    sign: int
     windows: tuple[datetime, ...]
     length: timedelta
     live: Life
     score: float
     trainings: int
     seconds: float
-    others: tuple[Compared, ...]
-    tried: tuple[Compared, ...]
+    others: tuple[Beside, ...]
+    tried: tuple[Beside, ...]
     stretch: tuple[datetime, datetime, float, float]
 
     def to_json(self) -> dict[str, Json]:
@@ -108,13 +111,8 @@ class Report:
 
 def backtest(path: Path | None, asked: Asked, *, say: Say) -> Report:
     """Live through labelled rows under the settings, those to try, and plain rules. Raises RetrainCheckError."""
-    config = settings.load(path) if path else settings.defaults(["performance_threshold=auto"])
-    if config.metric not in METRICS:
-        raise UsageError(f"metric is {config.metric}, and a backtest needs one of {', '.join(METRICS)}")
-    cache = (asked.cache or config.state / "backtest").absolute()
-    files.make_folder(cache, mode=0o700)
-    with lock.hold(cache / "lock", say=say):
-        return _played(_world(path, config, asked, cache), asked, say)
+    with _opened(path, asked, say) as world:
+        return _played(world, asked, say)
 
 
 def looked_ahead(path: Path | None, asked: Asked, *, say: Say) -> str | None:
@@ -122,11 +120,7 @@ def looked_ahead(path: Path | None, asked: Asked, *, say: Say) -> str | None:
 
     None if all are the same, byte for byte: then none of them rests on rows that came later.
     """
-    config = settings.load(path) if path else settings.defaults(["performance_threshold=auto"])
-    cache = (asked.cache or config.state / "backtest").absolute()
-    files.make_folder(cache, mode=0o700)
-    with lock.hold(cache / "lock", say=say):
-        world = _world(path, config, asked, cache)
+    with _opened(path, asked, say) as world:
         whole = _policy(world, POLICY, ()).decisions
         for cut in sorted(
             np.random.default_rng(0).choice(np.arange(1, len(whole)), min(CUTS, len(whole) - 1), replace=False)
@@ -158,6 +152,11 @@ def _finite(document: Mapping[str, Json]) -> dict[str, Json]:
     return {key: finite(value) for key, value in document.items()}
 
 
+def built_in(label: str, features: Sequence[str]) -> str:
+    """Return the command that trains the built-in model on these columns."""
+    return shlex.join([sys.executable, "-m", "retrain_trigger.process.baseline", label, json.dumps(features)])
+
+
 def choices(tried: Sequence[str]) -> list[tuple[str, ...]]:
     """Return every combination of the values of each `KEY=VALUE,VALUE`, as overrides; commas in brackets part no values.
 
@@ -183,6 +182,18 @@ def _parted(values: str) -> Iterator[str]:
     yield values[begin:]
 
 
+@contextmanager
+def _opened(path: Path | None, asked: Asked, say: Say) -> Iterator[World]:
+    """Hold the cache, and cut the rows into windows."""
+    config = settings.load(path) if path else settings.defaults(DEFAULTS)
+    if config.metric not in METRICS:
+        raise UsageError(f"metric is {config.metric}, and a backtest needs one of {', '.join(METRICS)}")
+    cache = (asked.cache or config.state / "backtest").absolute()
+    files.make_folder(cache, mode=0o700)
+    with lock.hold(cache / "lock", say=say):
+        yield _world(path, config, asked, cache)
+
+
 def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path) -> World:
     rows = cache / "rows.parquet"
     stream = engines.stream.Stream.cut(
@@ -200,10 +211,7 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
             f"{asked.data} has rows in {windows} windows of {config.trigger.window}; the first {first} train the first "
             f"champion, and at least {LEAST_STRETCH} more must be played: give more rows, or a shorter trigger.window"
         )
-    built_in = asked.baseline or path is None
-    own = f"{shlex.quote(sys.executable)} -m retrain_trigger.process.baseline"
-    label, names = config.logs.columns.label, json.dumps(stream.features)
-    command = f"{own} {shlex.quote(label)} {shlex.quote(names)}" if built_in else config.train.command
+    own = asked.baseline or path is None
     for name in ("models", "said", "lives"):
         files.make_folder(cache / name)
     return World(
@@ -212,9 +220,9 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
         cache=cache,
         said=cache / "said" / files.sha256(rows)[:16],
         file=path.absolute() if path else None,
-        overrides=() if path else ("performance_threshold=auto",),
-        command=command,
-        output=None if built_in else config.train.output,
+        overrides=() if path else DEFAULTS,
+        command=built_in(config.logs.columns.label, stream.features) if own else config.train.command,
+        output=None if own else config.train.output,
     )
 
 
@@ -238,7 +246,6 @@ def _played(world: World, asked: Asked, say: Say) -> Report:
     others = [never, lives["periodic"], lives["every window"], lives["threshold"]]
     return Report(
         metric=live.measure.metric,
-        sign=live.measure.sign,
         windows=starts[world.first :],
         length=world.stream.length,
         live=live,
@@ -251,8 +258,8 @@ def _played(world: World, asked: Asked, say: Say) -> Report:
     )
 
 
-def _beside(world: World, live: Life, other: Life) -> Compared:
-    return Compared(
+def _beside(world: World, live: Life, other: Life) -> Beside:
+    return Beside(
         name=other.name,
         score=pooled(other.windows, live.measure),
         trainings=len(other.trainings),
@@ -263,7 +270,7 @@ def _beside(world: World, live: Life, other: Life) -> Compared:
 
 def _seconds(world: World, life: Life) -> float:
     """Return how long the trainings of a life took when they were run, also where the cache spared them."""
-    return round(sum(cached.seconds(world.cache / "models", name) for name in life.trainings), 1)
+    return round(sum(cached.seconds(world.models, name) for name in life.trainings), 1)
 
 
 Playing = tuple[Callable[..., Life], tuple[object, ...]]

@@ -12,10 +12,10 @@ from pathlib import Path
 from retrain_trigger import engines
 from retrain_trigger.config import load as settings
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.comparisons import Trial
+from retrain_trigger.core.comparisons import closest
 from retrain_trigger.core.entries import Entry, only
 from retrain_trigger.core.errors import RetrainCheckError, TrainingError, UsageError
-from retrain_trigger.core.events import Compared, Event, Promoted, Sealed, Selected, Training
+from retrain_trigger.core.events import Compared, Event, Promoted, Reason, Selected, Training
 from retrain_trigger.core.outcomes import Word
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.judge import memory
@@ -41,8 +41,8 @@ _RUN = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}")
 class World:
     """What a life goes through: rows in windows, of which the `first` train the first champion.
 
-    `cache` keeps trained models, and `said` what models said of these rows. `file` has the settings, None for defaults; `overrides` hold for
-    every life. `command` trains, and leaves its model at `output` if that is not None.
+    `cache` keeps the `models` that were trained, and `said` what models said of these rows. `file` has the settings, None
+    for defaults; `overrides` hold for every life. `command` trains, and leaves its model at `output` if that is not None.
     """
 
     stream: "engines.stream.Stream"
@@ -55,19 +55,24 @@ class World:
     output: Path | None = None
 
     @property
+    def models(self) -> Path:
+        """Where trained models are kept."""
+        return self.cache / "models"
+
+    @property
     def windows(self) -> range:
         """The windows that are lived through."""
         return range(self.first, len(self.stream.starts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt at a better champion, and what came of it.
+class Hindsight:
+    """An attempt at a better champion, in hindsight.
 
-    It came at the end of a `window`, counted from the first that is played. `gain` is by how much what was decided did better than the other in the windows until
-    the next attempt, in units of the metric: a promoted model than the one before, a kept one than the best challenger.
-    None if there is no such window, or nothing to compare. It was `wrong` to promote a worse one, or to refuse one that
-    was better by the margin.
+    It came at the end of a `window`, counted from the first that is played. `gain` is by how much what was decided did
+    better than the other in the windows until the next attempt, in units of the metric: a promoted model than the one
+    before, a kept one than the best challenger; None if there is no such window, or nothing to compare. It was `wrong` to
+    promote a worse one, or to refuse one that was better by the margin.
     """
 
     window: int
@@ -80,15 +85,14 @@ class Attempt:
 class Life:
     """What was live in each window, counted against the truth; the attempts; and what was decided after each window.
 
-    `measure` is the metric, `threshold` what it was held against at first, `said` what the first champion said of all
-    rows, `trainings` the models that were trained, by
-    their names in the cache.
+    `measure` is the metric, `threshold` what it was held against at first, `said` what the first champion said of
+    all rows, `trainings` the models that were trained, by their names in the cache.
     """
 
     name: str
     windows: tuple[Confusion, ...]
     measure: Measure
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[Hindsight, ...] = ()
     decisions: tuple[str, ...] = ()
     threshold: float | None = None
     said: Path | None = None
@@ -120,7 +124,7 @@ class Player:
         chosen = [f"{key}={json.dumps(str(path))}" for key, path in own.items()]
         chosen += ["logs.labels=", "logs.reference=", "data.holdout_file=", "data.command=", "train.output="]
         chosen += ["promotion.shadow=", "promotion.mode=auto", "model.keep=100000"]
-        chosen += [f"train.command={json.dumps(cached.command(world.cache / 'models', world.command, world.output))}"]
+        chosen += [f"train.command={json.dumps(cached.command(world.models, world.command, world.output))}"]
         given = [*world.overrides, *self.overrides, *chosen]
         return settings.load(world.file, given) if world.file else settings.defaults(given)
 
@@ -174,7 +178,7 @@ class Player:
         for window in world.windows:
             lived.append(self._counts(said)[window])
             if window < world.windows[-1] and when(window, lived):
-                attempts.append(Attempt(window=window - world.first, promoted=True, gain=None, wrong=False))
+                attempts.append(Hindsight(window=window - world.first, promoted=True, gain=None, wrong=False))
                 model = self._trained(window)
                 said = self._said(model) if model else said
         return Life(
@@ -209,22 +213,18 @@ class Player:
         files.make_folder(folder)
         since = stream.starts[max(0, window + 1 - REACH)]
         engines.stream.write_training(stream, rows, since=since, now=self._after(window))
-        known = cached.taken(self.world.cache / "models", rows, self.world.command, self.config.folder)
+        known = cached.taken(self.world.models, rows, self.world.command, self.config.folder)
         if known is not None:
             self.trained.append(known.stem)
             return known
-        environment = {
-            training.RUN_ID: f"window-{window}",
-            "RETRAIN_REASON": "{}",
-            "RETRAIN_TRAIN_DATA": str(rows),
-            "RETRAIN_OUTPUT": str(model),
-            **({"RETRAIN_CONFIG": str(self.world.file)} if self.world.file else {}),
-        }
+        reason = Reason(because="a plain rule")
         try:
             training.train(
                 self.config.train.command,
                 folder=self.config.folder,
-                environment=environment,
+                environment=training.environment(
+                    f"window-{window}", reason, rows=rows, output=model, settings=self.world.file
+                ),
                 timeout=self.config.train.timeout.total_seconds(),
                 log=folder / "train.log",
                 training_lock=self.folder / "training.lock",
@@ -262,7 +262,7 @@ class Player:
         positive = config.positive_label or registry(config).card(pointer.version).positive
         return config.measure(positive or "1")
 
-    def _attempts(self, entries: Sequence[Entry[Event]]) -> list[Attempt]:
+    def _attempts(self, entries: Sequence[Entry[Event]]) -> list[Hindsight]:
         """Say of each attempt what came of it."""
         stream, found = self.world.stream, []
         began = [entry for entry in only(entries, Training) if not entry.event.bootstrap]
@@ -273,14 +273,15 @@ class Player:
             found.append(self._attempt(own, window, slice(window + 1, min(last, window + REACH) + 1)))
         return found
 
-    def _attempt(self, own: Sequence[Entry[Event]], window: int, after: slice) -> Attempt:
+    def _attempt(self, own: Sequence[Entry[Event]], window: int, after: slice) -> Hindsight:
         promoted = only(own, Promoted)
         began = only(own, Training)[-1].event
         chosen = promoted[-1].event.pointer.version if promoted else began.champion
-        other = began.champion if promoted else _best(own)
+        best = closest(trial for each in (*only(own, Selected), *only(own, Compared)) for trial in each.event.trials)
+        other = began.champion if promoted else best.version if best else None
         gain = self._gain(chosen, other, after)
         margin = 0.0 if promoted else self.config.promotion.margin
-        return Attempt(
+        return Hindsight(
             window=window - self.world.first,
             promoted=bool(promoted),
             gain=gain,
@@ -305,16 +306,6 @@ class Player:
     def _told(self, decided: str) -> str:
         """Return a decision without what is another each time it is played: the ids of runs, and where the files lie."""
         return _RUN.sub(r"\1", decided).replace(f"{self.folder}/", "")
-
-
-def _best(own: Sequence[Entry[Event]]) -> str | None:
-    """Return the challenger of an attempt that came closest; None if none was compared."""
-    trials: list[Trial] = [
-        trial for each in (*only(own, Selected), *only(own, Compared)) for trial in each.event.trials
-    ]
-    sealed = {entry.event.version for entry in only(own, Sealed)}
-    known = [trial for trial in trials if trial.version in sealed and not math.isnan(trial.comparison.difference)]
-    return max(known, key=lambda trial: trial.comparison.difference).version if known else None
 
 
 def _unheard(_: str) -> None:

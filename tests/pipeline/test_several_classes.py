@@ -1,16 +1,14 @@
 """A model of three classes: evidence from the whole table, from the first bad day to the promotion of its successor."""
 
-import json
 import re
 import sys
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
-import duckdb
 import joblib
 import pytest
-from projects import Project, day
+from projects import Project, day, write_parquet
 
 from retrain_trigger.config import load as settings
 from retrain_trigger.counts.confusion import Confusion
@@ -93,12 +91,7 @@ def serve(project: Project, number: int) -> None:
     logged = [
         {**row, "prediction": model.said(row["x"], row["y"]) if model else row["label"]} for row in rows_of(number)
     ]
-    target = project.write_folder(f"predictions/{number + 30}.parquet")
-    source = target.with_suffix(".json")
-    source.write_text("".join(json.dumps(row) + "\n" for row in logged))
-    with duckdb.connect() as connection:
-        connection.execute(f"COPY (SELECT * FROM read_json('{source}')) TO '{target}' (FORMAT parquet)")
-    source.unlink()
+    write_parquet(project.write_folder(f"predictions/{number + 30}.parquet"), logged)
 
 
 def test_a_fall_is_proved_from_the_whole_table_and_its_successor_is_healthy(project: Project) -> None:

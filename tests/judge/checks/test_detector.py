@@ -1,28 +1,17 @@
 import math
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import reduce
 
 import pytest
+from detectors import after, begun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrain_trigger.judge.checks.detector import MOST_EVIDENCE, Detector
-from retrain_trigger.judge.checks.evidence import begin, check
+from retrain_trigger.judge.checks.detector import MOST_EVIDENCE
+from retrain_trigger.judge.checks.evidence import check
 from retrain_trigger.judge.checks.ratios import Counts
 
 CELLS = st.one_of(st.integers(0, 50), st.integers(0, 10**12))
 WINDOWS = st.tuples(CELLS, CELLS, CELLS, CELLS)
-
-
-def begun(
-    metric: str = "f1", threshold: float = 0.85, alarm: float = 1000, fp: float = 1, fn: float = 5
-) -> Detector[Counts]:
-    return begin(metric, threshold=threshold, false_alarm_every=alarm, cost=(fp, fn))
-
-
-def after(detector: Detector[Counts], windows: Iterable[Counts]) -> Detector[Counts]:
-    return reduce(Detector.after, windows, detector)
 
 
 @given(before=st.lists(WINDOWS, max_size=6), rest=st.lists(WINDOWS, max_size=6))

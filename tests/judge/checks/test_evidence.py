@@ -2,27 +2,16 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import reduce
 
 import pytest
+from detectors import after, begun
 
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.core.records import decoded, encoded
-from retrain_trigger.judge.checks.detector import MOST_EVIDENCE, Detector
-from retrain_trigger.judge.checks.evidence import alert, begin, check
-from retrain_trigger.judge.checks.ratios import STAKES, Counts
-
-
-def begun(
-    metric: str = "f1", threshold: float = 0.85, alarm: float = 1000, fp: float = 1, fn: float = 5
-) -> Detector[Counts]:
-    return begin(metric, threshold=threshold, false_alarm_every=alarm, cost=(fp, fn))
-
-
-def after(detector: Detector[Counts], windows: Iterable[Counts]) -> Detector[Counts]:
-    return reduce(Detector.after, windows, detector)
+from retrain_trigger.judge.checks.detector import MOST_EVIDENCE
+from retrain_trigger.judge.checks.evidence import alert, check
+from retrain_trigger.judge.checks.ratios import STAKES
 
 
 def test_an_alert_needs_the_square_of_what_an_alarm_needs_and_of_a_thousand_at_least() -> None:

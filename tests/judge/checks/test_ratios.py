@@ -1,19 +1,18 @@
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import replace
-from functools import reduce
 
 import numpy as np
 import pytest
+from detectors import after, begun
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from retrain_trigger.core.findings import Verdict
 from retrain_trigger.core.records import encoded
 from retrain_trigger.counts.confusion import OneVsRest
-from retrain_trigger.judge.checks.detector import MOST_EVIDENCE, Detector
-from retrain_trigger.judge.checks.evidence import begin, check
+from retrain_trigger.judge.checks.detector import MOST_EVIDENCE
+from retrain_trigger.judge.checks.evidence import check
 from retrain_trigger.judge.checks.ratios import STAKES, Counts
 from retrain_trigger.judge.metrics import METRICS, RATIOS
 
@@ -22,16 +21,6 @@ WINDOWS = st.tuples(CELLS, CELLS, CELLS, CELLS)
 THRESHOLDS = st.one_of(st.sampled_from([0.0, 0.5, 0.85, 1.0]), st.floats(0, 1))
 RIGHT = {"f1": [0], "accuracy": [0, 3], "precision": [0], "recall": [0], "cost": [0, 3]}
 MISTAKES = {"f1": [1, 2], "accuracy": [1, 2], "precision": [1], "recall": [2], "cost": [1, 2]}
-
-
-def begun(
-    metric: str = "f1", threshold: float = 0.85, alarm: float = 1000, fp: float = 1, fn: float = 5
-) -> Detector[Counts]:
-    return begin(metric, threshold=threshold, false_alarm_every=alarm, cost=(fp, fn))
-
-
-def after(detector: Detector[Counts], windows: Iterable[Counts]) -> Detector[Counts]:
-    return reduce(Detector.after, windows, detector)
 
 
 def changed(counts: Counts, *, take: int, put: int, rows: int) -> Counts:
