@@ -50,13 +50,14 @@ def _row(other: Beside) -> str:
 
 
 def _attempts(report: Report) -> Iterator[str]:
-    attempts = report.live.attempts
-    promoted = [each for each in attempts if each.promoted]
-    kept = [each for each in attempts if not each.promoted]
-    wrong = [sum(each.wrong for each in some) for some in (promoted, kept)]
+    counts = []
+    for promoted in (True, False):
+        some = [each for each in report.live.attempts if each.promoted is promoted]
+        counts.append(f"{len(some)} ({sum(each.wrong for each in some)} wrongly)")
+    yield f"attempts: {len(report.live.attempts)}; promoted {counts[0]}, kept the champion {counts[1]}"
     yield (
-        f"attempts: {len(attempts)}; promoted {len(promoted)}, of which {wrong[0]} did worse than the model before; "
-        f"kept {len(kept)}, of which {wrong[1]} refused one that was better by the margin in the {REACH} windows after it"
+        f"wrongly: in the windows up to the next attempt, at most {REACH}, the promoted model did worse than the one before, "
+        "or a refused one would have been better by the margin"
     )
 
 

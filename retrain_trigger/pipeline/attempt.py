@@ -35,7 +35,7 @@ from retrain_trigger.core.outcomes import Outcome, Word
 from retrain_trigger.judge.checks.lateness import in_words
 from retrain_trigger.judge.gates import veto, wear
 from retrain_trigger.pipeline import act, compare, promote, train
-from retrain_trigger.pipeline.prepare import Prepared, Selection, refit
+from retrain_trigger.pipeline.prepare import Prepared, Selection, Split, refit
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process import training
 from retrain_trigger.store import files
@@ -82,7 +82,7 @@ def start(tick: Tick, prepared: Prepared, occasion: Occasion) -> Outcome:
 
 def plan(tick: Tick, prepared: Prepared) -> str:
     """Say what an attempt trains, and how long the champion's training took, where that is known."""
-    rows = ["all rows" if split.reach == "all" else f"the last {split.reach}" for split in prepared.splits]
+    rows = [_rows_of(split) for split in prepared.splits]
     told = (
         f"{len(rows)} challengers, on {', '.join(rows[:-1])} and {rows[-1]}"
         if rows[1:]
@@ -93,6 +93,12 @@ def plan(tick: Tick, prepared: Prepared) -> str:
     champion = tick.past.champion
     seconds = tick.registry.card(champion.version).seconds if champion else None
     return told if seconds is None else f"{told}; the champion's training took {in_words(timedelta(seconds=seconds))}"
+
+
+def _rows_of(split: Split) -> str:
+    if split.rows is None:
+        return "the data that the training command finds"
+    return "all rows" if split.reach == "all" else f"the last {split.reach}"
 
 
 def finish(tick: Tick, begun: Training, sealed: Sequence[str]) -> Outcome:

@@ -37,8 +37,8 @@ def defaults(config: Config, past: Memory) -> Iterator[str]:
     changed = list(_second(config))
     if changed:
         yield (
-            f"defaults that changed since the last run, which an earlier version did: {', '.join(changed)}; a value in "
-            f"config.yaml keeps the old one"
+            f"an earlier version made the last run, and these defaults have changed since: {', '.join(changed)}; to keep "
+            f"an old one, write it in config.yaml"
         )
 
 

@@ -216,6 +216,7 @@ def test_the_simple_path(simple: Project) -> None:
     for said in (done.stdout, done.stderr):
         assert "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION" in said
     assert done.stderr.index("no hold-out") < done.stderr.index("training 2026"), "said before it trains"
+    assert "; retraining starts: 1 challenger, on the data that the training command finds" in done.stderr
     assert (simple.folder / "models/champion.json").read_bytes() == pointer
     version = next(entry["version"] for entry in reversed(simple.history()) if entry["kind"] == "sealed")
     simple.retrain_check("promote", version, "--reason", "looked at by hand", "--now", day(2.1).isoformat())
