@@ -3,8 +3,8 @@
 import itertools
 import json
 import math
+import os
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +22,7 @@ from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.worth import Gain, gain, pooled, worst
 from retrain_trigger.pipeline.tick import Say
-from retrain_trigger.process import cached
+from retrain_trigger.process import cached, warm
 from retrain_trigger.questions.lives import Life, Player, World
 from retrain_trigger.store import files, lock
 
@@ -154,7 +154,7 @@ def _finite(document: Mapping[str, Json]) -> dict[str, Json]:
 
 def built_in(label: str, features: Sequence[str]) -> str:
     """Return the command that trains the built-in model on these columns."""
-    return shlex.join([sys.executable, "-m", "retrain_trigger.process.baseline", label, json.dumps(features)])
+    return f"{warm.BASELINE} {shlex.join([label, json.dumps(features)])}"
 
 
 def choices(tried: Sequence[str]) -> list[tuple[str, ...]]:
@@ -191,7 +191,9 @@ def _opened(path: Path | None, asked: Asked, say: Say) -> Iterator[World]:
     cache = (asked.cache or config.state / "backtest").absolute()
     files.make_folder(cache, mode=0o700)
     with lock.hold(cache / "lock", say=say):
-        yield _world(path, config, asked, cache)
+        world = _world(path, config, asked, cache)
+        with world.warmed(threads=max(1, (os.cpu_count() or 1) // asked.jobs)), world.served():
+            yield world
 
 
 def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path) -> World:
@@ -223,6 +225,7 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
         overrides=() if path else DEFAULTS,
         command=built_in(config.logs.columns.label, stream.features) if own else config.train.command,
         output=None if own else config.train.output,
+        baseline=own,
     )
 
 
@@ -273,17 +276,23 @@ def _seconds(world: World, life: Life) -> float:
     return round(sum(cached.seconds(world.models, name) for name in life.trainings), 1)
 
 
-Playing = tuple[Callable[..., Life], tuple[object, ...]]
+Playing = tuple[Callable[..., Life], tuple[World, *tuple[object, ...]]]
 
 
 def _all(lives: Mapping[str, Playing], jobs: int, say: Say) -> dict[str, Life]:
     """Play lives, several at a time; say which are over."""
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     found = {}
-    for name, life in zip(lives, parallel(delayed(play)(*given) for play, given in lives.values()), strict=True):
+    for name, life in zip(lives, parallel(delayed(_served)(*playing) for playing in lives.values()), strict=True):
         found[name] = life
         say(f"played: {name} ({len(life.attempts)} attempts)")
     return found
+
+
+def _served(play: Callable[..., Life], given: tuple[World, *tuple[object, ...]]) -> Life:
+    """Play a life, perhaps in a process of its own."""
+    with given[0].served():
+        return play(*given)
 
 
 def _policy(world: World, name: str, given: tuple[str, ...]) -> Life:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -23,7 +24,7 @@ from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.judge.worth import pooled
 from retrain_trigger.pipeline import by_hand, compare, run
 from retrain_trigger.pipeline.tick import registry
-from retrain_trigger.process import cached, training
+from retrain_trigger.process import cached, training, warm
 from retrain_trigger.process.scoring import models
 from retrain_trigger.store import files
 from retrain_trigger.store.ledger import Ledger
@@ -42,7 +43,8 @@ class World:
     """What a life goes through: rows in windows, of which the `first` train the first champion.
 
     `cache` keeps the `models` that were trained, and `said` what models said of these rows. `file` has the settings, None
-    for defaults; `overrides` hold for every life. `command` trains, and leaves its model at `output` if that is not None.
+    for defaults; `overrides` hold for every life. `command` trains, and leaves its model at `output` if that is not None;
+    `baseline` says that it trains the built-in model.
     """
 
     stream: "engines.stream.Stream"
@@ -53,6 +55,7 @@ class World:
     overrides: tuple[str, ...]
     command: str
     output: Path | None = None
+    baseline: bool = False
 
     @property
     def models(self) -> Path:
@@ -63,6 +66,14 @@ class World:
     def windows(self) -> range:
         """The windows that are lived through."""
         return range(self.first, len(self.stream.starts))
+
+    def warmed(self, *, threads: int) -> AbstractContextManager[None]:
+        """Keep a process ready for the built-in model, if that is trained."""
+        return warm.serving(self.models, threads=threads) if self.baseline else nullcontext()
+
+    def served(self) -> AbstractContextManager[None]:
+        """Let the built-in model be scored there, in this process."""
+        return warm.used(self.models if self.baseline else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
