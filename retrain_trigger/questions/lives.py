@@ -3,9 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,9 @@ REACH = 10
 PAUSE = 24
 """A run comes a part of a window after its end: one of so many."""
 
+PROGRESS = "progress"
+"""The file in the folder of a life that says how far it is."""
+
 _RUN = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}")
 
 
@@ -61,6 +64,11 @@ class World:
     def models(self) -> Path:
         """Where trained models are kept."""
         return self.cache / "models"
+
+    @property
+    def lives(self) -> Path:
+        """Where lives have their folders."""
+        return self.cache / "lives"
 
     @property
     def windows(self) -> range:
@@ -119,6 +127,7 @@ class Player:
     overrides: tuple[str, ...] = ()
     heard: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
     trained: list[str] = field(default_factory=list)
+    timed: set[str] = field(default_factory=set)
 
     @cached_property
     def config(self) -> Config:
@@ -141,10 +150,10 @@ class Player:
 
     def policy(self, name: str) -> Life:
         """Live by the settings: the very runs that cron would have started, each a little after its window."""
-        world, stream = self.world, self.world.stream
+        stream = self.world.stream
         self._born()
         lived, decisions = [], []
-        for window in world.windows:
+        for window in self._told_windows(name):
             said = self._said(self._live())
             stream.write(window, self.folder / "rows" / f"{window:06}.parquet")
             stream.write(window, self.folder / "log" / f"{window:06}.parquet", said=said)
@@ -155,6 +164,7 @@ class Player:
             except RetrainCheckError as error:
                 decided = f"exit {int(error.code)}: {error}"
             decisions.append(self._told(decided))
+            self._time()
         with Ledger.reading(self.config.state / "ledger.sqlite") as ledger:
             entries = ledger.entries()
             limits = memory.fold(ledger.effects()).limits
@@ -186,7 +196,7 @@ class Player:
         files.make_folder(self.folder)
         lived: list[Confusion] = []
         attempts = []
-        for window in world.windows:
+        for window in self._told_windows(name):
             lived.append(self._counts(said)[window])
             if window < world.windows[-1] and when(window, lived):
                 attempts.append(Hindsight(window=window - world.first, promoted=True, gain=None, wrong=False))
@@ -210,7 +220,30 @@ class Player:
         outcome = by_hand.bootstrap(self.config, now=self._after(self.world.first - 1), say=_unheard)
         if outcome.word is not Word.PROMOTED:
             raise UsageError(f"there is no first champion: {outcome.because}")
+        self._time()
         return self._live()
+
+    def _told_windows(self, name: str) -> Iterator[int]:
+        """Go through the windows that are lived through, and leave word of it for who waits."""
+        windows, told = self.world.windows, self.folder / PROGRESS
+        for window in windows:
+            trainings = sum(1 for _ in self._logs())
+            told.write_text(f"{name}: window {window + 1 - windows.start} of {len(windows)}, {trainings} trainings")
+            yield window
+        files.remove(told)
+
+    def _time(self) -> None:
+        """Write on the cards of new versions how long their trainings took when they were run: now the cache may have spared them.
+
+        `data.windows: auto` goes by it, so a backtest that is played again decides as the first did.
+        """
+        sealed = registry(self.config)
+        for version in sealed.versions():
+            names = [] if version in self.timed else cached.named(sealed.folder / version / "train.log")
+            self.timed.add(version)
+            if names:
+                took = sum(cached.seconds(self.world.models, name) for name in names)
+                sealed.rewrite(replace(sealed.card(version), seconds=took))
 
     def _live(self) -> Path:
         pointer = registry(self.config).champion()
@@ -311,12 +344,24 @@ class Player:
 
     def _trainings(self) -> tuple[str, ...]:
         """Return the names in the cache of what was trained, from the logs of the trainings."""
-        logs = [*self.config.model.folder.glob("*/train.log"), *self.folder.glob("plain/*/train.log")]
-        return (*self.trained, *(key for log in sorted(logs) for key in cached.named(log)))
+        return (*self.trained, *(key for log in sorted(self._logs()) for key in cached.named(log)))
+
+    def _logs(self) -> Iterator[Path]:
+        yield from self.config.model.folder.glob("*/train.log")
+        yield from self.folder.glob("plain/*/train.log")
 
     def _told(self, decided: str) -> str:
         """Return a decision without what is another each time it is played: the ids of runs, and where the files lie."""
         return _RUN.sub(r"\1", decided).replace(f"{self.folder}/", "")
+
+
+def progress(world: World) -> list[str]:
+    """Say how far the lives are that are being lived."""
+    told = []
+    for path in sorted(world.lives.glob(f"*/{PROGRESS}")):
+        with suppress(OSError):
+            told.append(path.read_text())
+    return [each for each in told if each]
 
 
 def _unheard(_: str) -> None:
