@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from retrain_trigger.process.scoring import scorer
@@ -145,9 +146,18 @@ def _serve(listener: socket.socket) -> None:
             if not os.fork():
                 try:
                     ((kind, told),) = json.loads(_read(connection)).items()
+                    Thread(target=_end_with, args=(connection,), daemon=True).start()
                     connection.sendall(json.dumps(answered[kind](told)).encode())
                 finally:
                     os._exit(0)
+
+
+def _end_with(connection: socket.socket) -> None:
+    """End this process as soon as the one that asked has ended: a training that was stopped leaves nothing behind."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    poll.poll()
+    os._exit(1)
 
 
 def _score(folder: Path) -> None:

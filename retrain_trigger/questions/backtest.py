@@ -238,8 +238,9 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
     first = asked.first or max(LEAST_FIRST, windows // SHARE_FIRST)
     if windows < first + LEAST_STRETCH:
         raise UsageError(
-            f"{asked.data} has rows in {windows} {'window' if windows == 1 else 'windows'} of {policy.length(config.trigger.window)}; the first {first} train the first "
-            f"champion, and at least {LEAST_STRETCH} more must be played: give more rows, or a shorter trigger.window"
+            f"{asked.data} has rows in {windows} {'window' if windows == 1 else 'windows'} of "
+            f"{policy.length(config.trigger.window)}; the first {first} train the first champion, and at least "
+            f"{LEAST_STRETCH} more must be played: give more rows, or a shorter trigger.window"
             f"{''.join(f'; {told}' for told in left_out(stream.left_out))}"
         )
     own = asked.baseline or path is None
@@ -312,6 +313,7 @@ def _telling(world: World, progress: Say | None) -> Iterator[None]:
     if progress is None:
         yield
         return
+    lives.forget_progress(world)
     over = Event()
     teller = Thread(target=_tell, args=(world, progress, over), daemon=True)
     teller.start()

@@ -364,5 +364,11 @@ def progress(world: World) -> list[str]:
     return [each for each in told if each]
 
 
+def forget_progress(world: World) -> None:
+    """Forget how far lives were whose backtest was killed."""
+    for path in world.lives.glob(f"*/{PROGRESS}"):
+        files.remove(path)
+
+
 def _unheard(_: str) -> None:
     pass

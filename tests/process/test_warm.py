@@ -1,8 +1,9 @@
 import os
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -91,6 +92,19 @@ def test_without_such_a_process_each_is_started_by_itself(folder: Path) -> None:
         assert asked(folder, folder / "model")[0].rows == 500
 
 
+def test_a_training_that_is_stopped_leaves_nothing_behind(serving: Path) -> None:
+    os.mkfifo(serving / "model")  # whoever writes it waits until somebody reads
+    told = {"RETRAIN_TRAIN_DATA": str(serving / "rows.parquet"), "RETRAIN_OUTPUT": str(serving / "model")}
+    command = shlex.split(cached.command(serving, ASKED, None))
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    (server,) = (pid for pid in children.read_text().split() if b"--serve" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    with subprocess.Popen(command, env={**os.environ, **told}) as begun:
+        assert until(lambda: len(tree.of(int(server))) == 1)
+        (trainer,) = tree.of(int(server))
+        begun.kill()
+    assert until(lambda: tree.is_gone(trainer))
+
+
 def test_it_ends_with_the_one_that_started_it(folder: Path) -> None:
     code = f"from pathlib import Path; from retrain_trigger.process import warm\nwith warm.serving(Path({str(folder)!r}), threads=1): print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as begun:
@@ -98,10 +112,7 @@ def test_it_ends_with_the_one_that_started_it(folder: Path) -> None:
         begun.stdout.readline()
         (server,) = Path(f"/proc/{begun.pid}/task/{begun.pid}/children").read_text().split()
         begun.kill()
-    deadline = time.monotonic() + 60
-    while not (gone := tree.is_gone(int(server))) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert gone
+    assert until(lambda: tree.is_gone(int(server)))
 
 
 def test_of_two_that_train_the_same_one_does(folder: Path) -> None:
@@ -114,3 +125,11 @@ def test_of_two_that_train_the_same_one_does(folder: Path) -> None:
         assert each.wait() == 0
     assert (folder / "trained.log").read_text() == "\n"
     assert (folder / "one.model").read_bytes() == (folder / "other.model").read_bytes()
+
+
+def until(fulfilled: Callable[[], bool]) -> bool:
+    """Wait until something is so, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not (found := fulfilled()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
