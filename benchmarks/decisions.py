@@ -43,6 +43,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from sklearn.metrics import f1_score
+from threadpoolctl import threadpool_limits
 
 from retrain_trigger.config import load
 from retrain_trigger.core.errors import RetrainCheckError
@@ -351,5 +352,6 @@ RULES: dict[str, Callable[[], Rule]] = {
 
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
-    main()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of what is started from here
+    with threadpool_limits(1):  # threads that wait for each other cost several times as much on a busy machine
+        main()

@@ -27,6 +27,9 @@ from retrain_trigger.store import files
 BASELINE = shlex.join([sys.executable, "-m", "retrain_trigger.process.baseline"])
 """How the command begins that trains the built-in model."""
 
+_THREADING = {"OMP_WAIT_POLICY": "passive"}
+"""Threads of a model that wait for each other leave the cores to other lives. OpenBLAS gets one: who forks may have no more."""
+
 _NAME = "warm"
 _WAITING = 128
 _CHUNK = 1 << 16
@@ -47,7 +50,7 @@ def serving(folder: Path, *, threads: int) -> Iterator[None]:
         listener.listen(_WAITING)
         process = subprocess.Popen(
             [sys.executable, "-m", __name__, "--serve", str(listener.fileno())],
-            env={"OMP_NUM_THREADS": str(threads), **os.environ, "OPENBLAS_NUM_THREADS": "1"},  # a fork has one thread
+            env={**_THREADING, "OMP_NUM_THREADS": str(threads), **os.environ, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
