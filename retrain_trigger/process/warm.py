@@ -40,15 +40,29 @@ _used: ContextVar[Path | None] = ContextVar("warm", default=None)
 def serving(folder: Path, *, threads: int) -> Iterator[None]:
     """Have such a process listen in a folder while the block runs; models learn and predict with so many threads.
 
-    It ends with this one, however this one ends: then its input is closed.
+    It ends with this one, however this one ends: then its input is closed. A folder that can hold no socket has none.
     """
+    try:
+        process = _started(folder, threads)
+    except OSError:
+        yield
+        return
+    with process:
+        try:
+            yield
+        finally:
+            process.kill()
+            files.remove(folder / _NAME)
+
+
+def _started(folder: Path, threads: int) -> "subprocess.Popen[bytes]":
     files.remove(folder / _NAME)
     with socket.socket(socket.AF_UNIX) as listener:
         with _near(folder) as path:
             listener.bind(path)
         (folder / _NAME).chmod(0o600)
         listener.listen(_WAITING)
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", __name__, "--serve", str(listener.fileno())],
             env={**_THREADING, "OMP_NUM_THREADS": str(threads), **os.environ, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
@@ -57,12 +71,6 @@ def serving(folder: Path, *, threads: int) -> Iterator[None]:
             pass_fds=(listener.fileno(),),
             start_new_session=True,
         )
-    with process:
-        try:
-            yield
-        finally:
-            process.kill()
-            files.remove(folder / _NAME)
 
 
 @contextmanager

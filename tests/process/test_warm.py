@@ -87,7 +87,8 @@ def test_an_unusable_model_is_said(serving: Path) -> None:
 
 
 def test_without_such_a_process_each_is_started_by_itself(folder: Path) -> None:
-    with warm.used(folder):
+    (folder / "warm").mkdir()  # where its socket would be
+    with warm.serving(folder, threads=1), warm.used(folder):
         assert trained(folder, "model").returncode == 0
         assert asked(folder, folder / "model")[0].rows == 500
 
