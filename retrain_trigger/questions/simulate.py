@@ -16,7 +16,7 @@ from retrain_trigger.judge import policy
 from retrain_trigger.judge.memory import Attempt, Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.logs import metrics_log
-from retrain_trigger.pipeline import drifting, evaluate
+from retrain_trigger.pipeline import drifting, evaluate, probation
 from retrain_trigger.pipeline.check import Memo, Observed, judged, unused
 from retrain_trigger.pipeline.tick import nearby, registry
 from retrain_trigger.questions.named import is_prediction_log
@@ -131,7 +131,8 @@ def _judged(config: Config, moments: Iterator[_Moment]) -> Iterator[Step]:
         if judgement.decision.action is Action.RETRAIN:
             used = replace(moment.mark, ends=dict(moment.mark.ends))
             attempt = Attempt(moment.now, used, drifted_alone(judgement.findings))
-            past = policy.replayed(past, attempt, budget=config.trigger.budget)
+            standing = probation.standing(config, moment.observed, past)
+            past = replace(policy.replayed(past, attempt, budget=config.trigger.budget), standing=standing)
 
 
 def _lines(config: Config, measurements: Sequence[Measurement]) -> Iterator[_Moment]:
