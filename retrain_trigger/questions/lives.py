@@ -227,8 +227,9 @@ class Player:
         """Go through the windows that are lived through, and leave word of it for who waits."""
         windows, told = self.world.windows, self.folder / PROGRESS
         for window in windows:
-            trainings = sum(1 for _ in self._logs())
-            told.write_text(f"{name}: window {window + 1 - windows.start} of {len(windows)}, {trainings} trainings")
+            number = len(self.trained) + sum(1 for _ in self._logs())
+            trainings = f"{number} training{'' if number == 1 else 's'}"
+            told.write_text(f"{name}: window {window + 1 - windows.start} of {len(windows)}, {trainings}")
             yield window
         files.remove(told)
 
