@@ -20,6 +20,7 @@ from retrain_trigger.engines.stream import Stream
 from retrain_trigger.process import cached
 from retrain_trigger.questions import backtest
 from retrain_trigger.questions.backtest import Asked
+from retrain_trigger.questions.tried import choices
 
 LEARN = """
 import json, os, pickle
@@ -196,5 +197,5 @@ def test_mistakes_are_said(past: Project, tmp_path: Path, arguments: Sequence[st
 
 
 def test_choices_are_read_as_settings(past: Project) -> None:
-    for given in backtest.choices(["promotion.margin=0.01,0.02", "data.windows=[7d, all]"]):
+    for given in choices(["promotion.margin=0.01,0.02", "data.windows=[7d, all]"]):
         load.load(past.folder / "config.yaml", given)
