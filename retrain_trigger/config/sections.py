@@ -367,6 +367,8 @@ class Data(Section):
     """Share of the labelled rows that is held out: chosen by a hash of the id, or of the row if it has no id."""
     holdout_file: Source = None
     """Your own hold-out, instead of a share. Without data.labelled, the training command finds its data itself."""
+    group: Name = None
+    """Column of what several rows are of, e.g. customer_id: such rows are held out together, never stand on both sides, and count for less where they are alike."""
     max_missing: Missing = default("5%")
     """How far the share of missing values in a column may exceed the champion's. A column without any value is refused, unless data.unchecked names it."""
     unchecked: Texts = default([])

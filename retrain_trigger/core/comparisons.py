@@ -15,11 +15,30 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """How rows came: `groups` of rows of one `by` (a column, or hour), so alike that `effect` rows are worth one.
+
+    Rows count as independent if `by` is empty.
+    """
+
+    by: str = ""
+    groups: int = 0
+    effect: float = 1.0
+
+    def worth(self, rows: int) -> str:
+        """Say how many independent rows so many are worth."""
+        return f"{rows:,} rows count as {max(1, round(rows / self.effect)):,}"
+
+
+INDEPENDENT = Design()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """How a challenger did against the champion, and between what bounds the difference lies.
 
     `champion`, `challenger` are scores and `difference` by how much the second is better; `lower` and `upper` bound it
-    at `certainty`, shared among `challengers`. All five are NaN if undefined. `labels` has the rows of each class.
+    at `certainty`, shared among `challengers`, wider if rows are alike (`design`). All five are NaN if undefined. `labels` has the rows of each class.
     `champion_alone` and `challenger_alone` count the rows that only that one answered right.
     """
 
@@ -39,6 +58,7 @@ class Comparison:
     labels: Mapping[str, int]
     champion_alone: int = 0
     challenger_alone: int = 0
+    design: Design = INDEPENDENT
 
     @property
     def mcnemar(self) -> float:

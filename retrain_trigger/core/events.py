@@ -152,8 +152,8 @@ class Training(Event):
     """An attempt has begun: all that it takes to go on with it after a crash.
 
     `deadline` is in seconds since 1970, `deadline_since_boot` by the clock that counts from the start of the machine.
-    `holdout` is the SHA-256 of the rows that decide, `reserved` the share of rows that was held out, `mark` how far the
-    logs had been read. `uncompared` says why no comparison will be possible. `served` and `standing` are the champion's;
+    `holdout` is the SHA-256 of the rows that decide, `reserved` the share of rows that was held out, by the column `group`
+    if it is not empty, `mark` how far the logs had been read. `uncompared` says why no comparison will be possible. `served` and `standing` are the champion's;
     `promotes` is False if the attempt stops short of the pointer.
     """
 
@@ -165,6 +165,7 @@ class Training(Event):
     deadline_since_boot: float | None = None
     reaches: tuple[str, ...] = ()
     reserved: float = 0.0
+    group: str = ""
     mark: Mark = field(default_factory=Mark)
     config: str = ""
     holdout: str | None = None

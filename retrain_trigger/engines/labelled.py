@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,27 @@ from retrain_trigger.engines.rotation import undisturbed
 from retrain_trigger.engines.shadow_log import COLUMNS as SHADOW
 from retrain_trigger.engines.sources import FileState
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
-from retrain_trigger.engines.tables import AT, HASH, LABEL, ROW_HASH
+from retrain_trigger.engines.tables import AT, EARLIER, GROUP, HASH, LABEL, ROW_HASH
 from retrain_trigger.engines.times import as_time, interval, moment, utc
 
 _HALF = f"{HASH} % 2 = 0"  # the lowest bit of the hash: the hold-out goes by the highest ones
 _RESERVED_OF = 1 << 32  # a row's hash is its first 32 bits, read as a share of this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """Which rows are held out: a share of the values of the column `group`; of the ids, or of the rows, without one.
+
+    A row without a value goes by its id. `earlier` are the groups that went before, "" for none, and until when each
+    did: of the rows up to then, those that it held out are never trained on either.
+    """
+
+    share: float = 0.0
+    group: str | None = None
+    earlier: Mapping[str, datetime] = field(default_factory=dict)
+
+
+NOTHING = Reserve()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +49,13 @@ class LabelledRows:
     """Labelled rows as known at `now`: rows dated later, labelled later, or without a label are not there.
 
     `columns` maps a role (timestamp, id, label, ...) to the name it has in the data. Columns without a role are
-    features, in the order of the data.
+    features, in the order of the data. A share of the rows is held out, as `reserve` says.
     """
 
     connection: duckdb.DuckDBPyConnection
     columns: Mapping[str, str]
     types: Mapping[str, str]
+    reserve: Reserve = NOTHING
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -51,10 +68,15 @@ class LabelledRows:
         return self._time(f"SELECT max({AT}) FROM known")
 
     def by_age(self, length: timedelta) -> dict[int, int]:
-        """Count the rows by how many whole lengths older than the newest row they are."""
+        """Count the rows by how many whole lengths older than the newest row they are.
+
+        With groups, a row is as old as the oldest of its group, unless it is held out: then `unlearnt` has it or not.
+        """
         seconds = f"epoch((SELECT max({AT}) FROM known)) - epoch({AT})"
         age = f"CAST(floor(({seconds}) / {length.total_seconds()}) AS BIGINT)"
-        return dict(self._rows(f"SELECT {age}, count(*) FROM known GROUP BY 1"))
+        if self.reserve.group:
+            age = f"if({self.reserved}, {age}, max({age}) OVER (PARTITION BY {GROUP}))"
+        return dict(self._rows(f"SELECT age, count(*) FROM (SELECT {age} AS age FROM known) GROUP BY 1"))
 
     def delays(self) -> list[tuple[float, int]]:
         """Count the labels by the hours that they took, where the rows say when they came."""
@@ -66,22 +88,35 @@ class LabelledRows:
             f"SELECT greatest({took}, 0) AS hours, count(*) FROM known WHERE {took} IS NOT NULL GROUP BY 1"
         )
 
-    def reserved(self, share: float) -> str:
-        """Return the SQL condition for rows that are held out: by hash of the id, or of the whole row without one."""
-        return f"{HASH} < {int(share * _RESERVED_OF)}"
+    @property
+    def reserved(self) -> str:
+        """Return the SQL condition for rows that are held out."""
+        return _held_out(self.reserve.share)
 
-    def training(self, *, share: float, since: datetime | None, until: datetime | None = None) -> str:
-        """Return the SQL condition for rows that may be trained on: not reserved, and from `since` to `until`."""
+    def training(self, *, since: datetime | None, until: datetime | None = None) -> str:
+        """Return the SQL condition for rows that may be trained on: never held out, and from `since` to `until`."""
         newest = f"{AT} <= {moment(until)}" if until else "true"
-        return f"NOT ({self.reserved(share)}) AND {_after(since, '>=')} AND {newest}"
+        return f"NOT ({self.reserved} OR {EARLIER}) AND {_after(since, '>=')} AND {newest}"
 
-    def deciding(self, *, share: float, after: datetime | None) -> str:
+    def deciding(self, *, after: datetime | None) -> str:
         """Return the SQL condition for held-out rows newer than the champion's training data."""
-        return f"{self.reserved(share)} AND {_after(after, '>')}"
+        return f"{self.reserved} AND {_after(after, '>')}"
 
     def newer(self, after: datetime | None) -> str:
         """Return the SQL condition for all rows newer than `after`; every row where it is None."""
         return _after(after, ">")
+
+    def unlearnt(self, after: datetime | None) -> str:
+        """Return the SQL condition for the rows that no model trained on rows up to `after` has learnt from.
+
+        With groups these are the newer rows of groups that are held out, or that had no row until then.
+        """
+        newer = self.newer(after)
+        if self.reserve.group is None or after is None:
+            return newer
+        return (
+            f"{newer} AND ({self.reserved} OR {GROUP} NOT IN (SELECT {GROUP} FROM known WHERE {AT} <= {moment(after)}))"
+        )
 
     def until(self, where: str, end: datetime) -> str:
         """Return the SQL condition for those of the rows that are older than `end`."""
@@ -180,7 +215,7 @@ class LabelledRows:
         chosen += [quoted(name) for name in (self.columns["model"],) if name in self.types]  # conditions may ask for it
         chosen += [f"{expression} AS {role}" for role, expression in roles.items()]
         self.connection.execute(
-            f"CREATE OR REPLACE TEMP VIEW watched AS SELECT {', '.join(chosen)}, {AT}, {HASH} FROM known"
+            f"CREATE OR REPLACE TEMP VIEW watched AS SELECT {', '.join(chosen)}, {AT}, {HASH}, {EARLIER} FROM known"
         )
         own = {*self.features, *roles}
         return {name: kind for name, kind in database.types_of(self.connection, "watched").items() if name in own}
@@ -204,11 +239,13 @@ class Need:
     """What rows must have: a label, else rows without one are kept, too; a time, else those without one are left out.
 
     `dated` says that there must be a column of times; without it, rows of a source that has none count as of now.
+    `reserve` says which rows are held out.
     """
 
     label: bool = True
     time: bool = True
     dated: bool = True
+    reserve: Reserve = NOTHING
 
 
 ALL = Need()
@@ -227,7 +264,7 @@ def opened(
     """Open labelled rows: Parquet, CSV or JSONL; a file, a folder of one kind of them, or a glob.
 
     `labels` is a source of ground truth to join by id, if it is not in the rows. `key` is the setting that names the
-    source. Raises DataError if there is no file, a file cannot be read, the label or timestamp column is missing
+    source. Raises DataError if there is no file, a file cannot be read, the column of labels, times or groups is missing
     (`column 'label'`), or a row has no readable time.
     """
     try:
@@ -241,7 +278,8 @@ def opened(
                 _Known(connection, columns, types, now, source, need).create(kind)
                 return types
 
-            yield LabelledRows(connection, columns, undisturbed({key: source, "logs.labels": labels}, load))
+            types = undisturbed({key: source, "logs.labels": labels}, load)
+            yield LabelledRows(connection, columns, types, need.reserve)
     except duckdb.Error as error:
         raise DataError(f"{source} cannot be read: {database.told(error)}") from error
 
@@ -281,19 +319,44 @@ class _Known:
         # DuckDB's readers rewrite what looks like a UUID or a truth value: case and blanks make no other id.
         name = quoted(columns["id"])
         identity = f"coalesce(md5(lower(trim({name}::VARCHAR))), {row_hash})" if columns["id"] in types else row_hash
+        reserve = self.need.reserve
+        group = self._group(reserve.group or "", identity)
+        earlier = [
+            f"(({at}) <= {moment(until)} AND {_held_out(reserve.share, _hash(self._group(each, identity)))})"
+            for each, until in reserve.earlier.items()
+            if each != (reserve.group or "") and each in {"", *types}
+        ]
         connection.execute(
             f"""
-            CREATE OR REPLACE {kind} known AS SELECT *, {at} AS {AT}, {truth} AS {LABEL},
-                {row_hash} AS {ROW_HASH}, ('0x' || substr({identity}, 1, 8))::UBIGINT AS {HASH}
+            CREATE OR REPLACE {kind} known AS SELECT *, {at} AS {AT}, {truth} AS {LABEL}, {row_hash} AS {ROW_HASH},
+                {group} AS {GROUP}, {_hash(group)} AS {HASH}, {" OR ".join(earlier) or "false"} AS {EARLIER}
             FROM source WHERE {known}
             """
         )
+
+    def _group(self, name: str, identity: str) -> str:
+        """Return SQL for what a row is held out by: the group it is of, or itself."""
+        if not name:
+            return identity
+        kind, column = self.types[name], quoted(name)
+        return f"if({is_missing(name, kind)}, {identity}, md5('group ' || {canonical(column, kind)}))"
 
     def _check_roles(self) -> None:
         needed = (*(["timestamp"] if self.need.dated else []), *(["label"] if self.need.label else []))
         for role in needed:
             if self.columns[role] not in self.types:
                 raise DataError(tables.missing(self.columns[role], role, self.types, where=self.source))
+        group = self.need.reserve.group
+        if group and group not in self.types:
+            raise DataError(tables.missing(group, "group", self.types, where=self.source, key="data"))
+
+
+def _hash(identity: str) -> str:
+    return f"('0x' || substr({identity}, 1, 8))::UBIGINT"
+
+
+def _held_out(share: float, hashed: str = HASH) -> str:
+    return f"{hashed} < {int(share * _RESERVED_OF)}"
 
 
 def _listed(names: Collection[str]) -> str:

@@ -93,4 +93,4 @@ class Stream:
 def write_training(stream: Stream, target: Path, *, since: datetime, now: datetime) -> None:
     """Write the rows from `since` on that were known, with their labels, at `now`. Raises DataError."""
     with opened(str(stream.path), columns=stream.columns, now=now, key="--data") as rows:
-        rows.write(rows.training(share=0.0, since=since), target)
+        rows.write(rows.training(since=since), target)

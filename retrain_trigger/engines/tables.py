@@ -24,7 +24,9 @@ FORMATS = {
 BAD_SHARE = 0.01
 """The share of lines that may be no JSON: one line can always be half written."""
 
-AT, LABEL, HASH, ROW_HASH = (f'"{OWN}{name}"' for name in ("at", "label", "hash", "row hash"))
+AT, LABEL, HASH, ROW_HASH, GROUP, EARLIER = (
+    f'"{OWN}{name}"' for name in ("at", "label", "hash", "row hash", "group", "held out earlier")
+)
 """Columns of our own beside those of the data, as SQL; no column of a user has such a name."""
 
 

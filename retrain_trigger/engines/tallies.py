@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import duckdb
 
 from retrain_trigger.core.errors import DataError, PromotionError
 from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.counts.groups import Groups
 from retrain_trigger.engines import database, sources, tables
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
+from retrain_trigger.engines.times import as_time, interval
 
 _ID = '"retrain-check id"'
 _NAMED = 5
+_HOUR = interval(timedelta(hours=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,43 @@ def joint_counts(said: Answers) -> JointCounts:
             """,
         )
     return JointCounts.counted(found)
+
+
+def groups(
+    said: Answers, influence: Mapping[tuple[str, str, str], float], *, column: str | None, time: str
+) -> Groups | None:
+    """Count the groups of rows with one value of a column, else of one hour, and square what the rows of each add up to.
+
+    A row counts for what `influence` gives (label, champion said, challenger said). One without a value is a group of
+    its own. None if the rows have no such column, or no time.
+    """
+    with answered(said.rows, said.champion, said.challenger) as (connection, types):
+        name = column or time
+        if name not in types or not influence:
+            return None
+        missing = f"if({is_missing(name, types[name])}, row_number() OVER (), NULL)"
+        key = (
+            canonical(f"held.{quoted(name)}", types[name])
+            if column
+            else f"time_bucket({_HOUR}, {as_time(name, types[name])})"
+        )
+        label = canonical(f"held.{quoted(said.label)}", types[said.label])
+        cells = ", ".join(f"({', '.join(map(text, cell))}, {each!r}::DOUBLE)" for cell, each in influence.items())
+        ((number, squares),) = _rows(
+            connection,
+            f"""
+            WITH rows AS (
+                SELECT {key} AS own, {missing} AS alone, {label} AS label, c.prediction AS champion, d.prediction AS challenger
+                FROM held POSITIONAL JOIN c POSITIONAL JOIN d
+            ), added AS (
+                SELECT sum(influence) AS whole FROM rows
+                JOIN (VALUES {cells}) AS of(label, champion, challenger, influence) USING (label, champion, challenger)
+                GROUP BY if(alone IS NULL, own, NULL), alone
+            )
+            SELECT count(*), sum(whole * whole) FROM added
+            """,
+        )
+    return Groups(number, squares)
 
 
 def sliced_counts(said: Answers, column: str, *, at_most: int) -> dict[str | None, JointCounts]:

@@ -101,7 +101,8 @@ class Memory:
 
     `attempts` are all trainings that a breach or a person started, oldest first. `refusals` counts those since the
     last promotion that did not end in one. `last_seen` is the latest time any tick had, None before the first.
-    `reserved` is the largest share of rows ever held out: such rows are never trained on later. `unfinished` are the
+    `reserved` is the largest share of rows ever held out: such rows are never trained on later. `reserved_by` has the
+    groups that they were held out by ("": by themselves), and when each was last in use. `unfinished` are the
     entries of a run that was cut off, oldest first. `served` is what each champion had said when a training to replace
     it began, oldest champion first. `uses` are all comparisons by the rows that decided.
     `asked` is the entry of a version that waits for a person's approval: a later one takes its place, and so does every
@@ -117,6 +118,7 @@ class Memory:
     refusals: int = 0
     last_seen: datetime | None = None
     reserved: float = 0.0
+    reserved_by: Mapping[str, datetime] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()
     unfinished: tuple[Entry[Event], ...] = ()
     served: Mapping[str, Said] = field(default_factory=dict)
@@ -241,8 +243,10 @@ def _went_on(memory: Memory, entry: Entry[Event]) -> Memory:
 def _begun(memory: Memory, entry: Entry[Training]) -> Memory:
     begun = entry.event
     told = {**memory.served, begun.served.version: begun.served} if begun.served else memory.served
-    reserved = max(memory.reserved, begun.reserved)
-    memory = replace(memory, reserved=reserved, served=told, standing=begun.standing, found_better=None, closest=None)
+    if begun.reserved:
+        by = {**memory.reserved_by, begun.group: entry.at}
+        memory = replace(memory, reserved=max(memory.reserved, begun.reserved), reserved_by=by)
+    memory = replace(memory, served=told, standing=begun.standing, found_better=None, closest=None)
     if begun.bootstrap:
         return memory
     alone = frozenset[str]() if begun.reason.forced else drifted_alone(begun.reason.findings)

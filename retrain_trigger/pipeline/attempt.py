@@ -209,6 +209,7 @@ def _begun(tick: Tick, prepared: Prepared, occasion: Occasion, worn: Finding | N
         deadline_since_boot=since_boot,
         reaches=tuple(split.reach for split in prepared.splits),
         reserved=prepared.reserved,
+        group=tick.config.data.group or "",
         mark=occasion.mark,
         config=tick.config.digest,
         holdout=files.sha256(prepared.holdout) if prepared.holdout else None,

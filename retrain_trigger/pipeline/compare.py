@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from retrain_trigger import engines
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.comparisons import Comparison, Trial
+from retrain_trigger.core.comparisons import INDEPENDENT, Comparison, Design, Trial
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.events import Score
 from retrain_trigger.core.findings import Finding, Verdict
 from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.judge import gates
+from retrain_trigger.judge.gates import design
+from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.process.scoring import models
 from retrain_trigger.process.scoring.models import ModelFacts
@@ -22,6 +24,7 @@ from retrain_trigger.store import files
 from retrain_trigger.store.registry import Registry
 
 if TYPE_CHECKING:
+    from retrain_trigger.engines.tallies import Answers as Said
     from retrain_trigger.judge.gates.gates import Facts, Golden
     from retrain_trigger.judge.gates.slices import Slice
 
@@ -50,9 +53,10 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The counts of what champion and challenger said, in all and by slice, and what is known of the models."""
+    """The counts of what champion and challenger said, in all and by slice, how alike rows are, and what is known of both."""
 
     joint: JointCounts
+    design: Design = INDEPENDENT
     parts: Sequence["Slice"] = ()
     champion: "Facts | None" = None
     challenger: "Facts | None" = None
@@ -119,9 +123,13 @@ def judged(config: Config, version: str, seen: Seen, *, positive: str, challenge
         margin=asked.margin, min_rows=config.deciding_rows, floor=asked.floor, latency=asked.latency, size=asked.size
     )
     by_slice = gates.slices.judge(seen.parts, measure, margin=asked.margin, seed=seed)
-    compare = partial(
+    interval = partial(
         gates.bootstrap.compare, measure=measure, certainty=config.certainty, challengers=challengers, seed=seed
     )
+
+    def compare(table: JointCounts) -> Comparison:
+        return design.stretched(interval(table), seen.design)
+
     found = compare(seen.joint)
     findings = gates.gates.judge(
         gates.gates.Case(
@@ -143,7 +151,7 @@ def judged(config: Config, version: str, seen: Seen, *, positive: str, challenge
             f"the gate failed its own proof, so it decides nothing: it would let through {' and '.join(let_through)}. "
             f"The champion is kept; this installation of retrain-check is not to be trusted with a promotion"
         )
-    notes = (_on_disagreements(found),)
+    notes = (_on_disagreements(found), design.told(found))
     return Trial(
         version=version, comparison=found, joint=seen.joint.cells, gates=findings, slices=by_slice, notes=notes
     )
@@ -244,13 +252,25 @@ def _seen(config: Config, held: HeldOut, champion: Answers, challenger: Answers,
     if golden is not None and challenger.golden is not None:
         found = engines.tallies.golden_tally(golden, label=held.label, predictions=challenger.golden)
         tally = gates.gates.Golden(found.rows, found.wrong, found.first)
+    joint = engines.tallies.joint_counts(answers)
     return Seen(
-        joint=engines.tallies.joint_counts(answers),
+        joint=joint,
+        design=_design(config, answers, joint, config.measure(held.positive)),
         parts=parts,
         champion=champion.facts,
         challenger=challenger.facts,
         golden=tally,
     )
+
+
+def _design(config: Config, answers: "Said", joint: JointCounts, measure: Measure) -> Design:
+    """Return how alike rows of one `data.group` are, or of one hour."""
+    by = config.data.group
+    influence = design.influences(joint, measure)
+    if any(math.isnan(each) for each in influence.values()):
+        return INDEPENDENT
+    groups = engines.tallies.groups(answers, influence, column=by, time=config.logs.columns.timestamp)
+    return design.of(groups, joint, influence, by=by or design.HOUR) if groups else INDEPENDENT
 
 
 def _identical(config: Config, version: str, positive: str, *, challengers: int) -> Trial:

@@ -21,7 +21,7 @@ from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.store.registry import Registry
 
 if TYPE_CHECKING:
-    from retrain_trigger.engines.labelled import LabelledRows
+    from retrain_trigger.engines.labelled import LabelledRows, Reserve
 
 
 SLACK = 0.1
@@ -73,8 +73,23 @@ def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None, least: i
         windows += 1
     after = max(last - windows * length, until) if until else last - windows * length
     told = "in the newest window" if windows == 1 else f"in the newest {windows} windows"
+    if rows.reserve.group:
+        told += f" of a {rows.reserve.group} that is held out or new (data.group)"
     return HoldOut(
-        rows, rows.newer(after), told, LeftOut(windows=windows, after=after), missing=wanted - min(wanted, windows)
+        rows, rows.unlearnt(after), told, LeftOut(windows=windows, after=after), missing=wanted - min(wanted, windows)
+    )
+
+
+def recent(tick: Tick, rows: "LabelledRows", until: datetime) -> str | None:
+    """Return the rows of the newest windows that hold `trigger.min_rows`, as SQL; None without a row."""
+    found = newest(tick, rows, until=until, least=tick.config.trigger.min_rows)
+    return rows.newer(found.left_out.after) if found and found.left_out else None
+
+
+def reserve(tick: Tick, share: float) -> "Reserve":
+    """Return how rows are held out: a share, and whatever was held out before by this group or another."""
+    return engines.labelled.Reserve(
+        share=max(share, tick.past.reserved), group=tick.config.data.group, earlier=tick.past.reserved_by
     )
 
 
@@ -125,12 +140,15 @@ def lacking(tick: Tick, held: HoldOut, breach: Breach, *, forced: bool) -> Outco
             raise PromotionError(found.because)
 
 
-def leaks(splits: Mapping[str, Path], holdout: Path, *, columns: Mapping[str, str]) -> tuple[Finding, ...]:
+def leaks(
+    splits: Mapping[str, Path], holdout: Path, *, columns: Mapping[str, str], group: str | None
+) -> tuple[Finding, ...]:
     """Find the rows of a hold-out that stand in what would be trained on: one finding for each split that has some.
 
-    `splits` are files by their name in a message. Raises DataError if a file cannot be read.
+    `splits` are files by their name in a message. Of a `group`, all rows stand there if one does. Raises DataError if a
+    file cannot be read.
     """
-    return tuple(_leaking(splits, holdout, columns))
+    return tuple(_leaking(splits, holdout, columns, group))
 
 
 def worn(registry: Registry, past: Memory) -> Finding:
@@ -147,14 +165,16 @@ def _when_trained(registry: Registry, champion: Champion) -> Delay | None:
     return Delay(age, age, age, f"when the champion was trained, the newest labels were {lateness.in_words(age)} old")
 
 
-def _leaking(splits: Mapping[str, Path], holdout: Path, columns: Mapping[str, str]) -> Iterator[Finding]:
-
+def _leaking(
+    splits: Mapping[str, Path], holdout: Path, columns: Mapping[str, str], group: str | None
+) -> Iterator[Finding]:
     for name, rows in splits.items():
-        found = engines.leakage.between(rows, holdout, columns=columns)
+        found = engines.leakage.between(rows, holdout, columns=columns, group=group)
         if found.rows:
             told = ", ".join(repr(each) for each in found.first) + (", ..." if found.rows > len(found.first) else "")
             because = (
                 f"{found.rows:,} {'row' if found.rows == 1 else 'rows'} of the hold-out {'is' if found.rows == 1 else 'are'} "
-                f"in the training data of {name} ({told}); no row may be both learnt from and judged on"
+                f"in the training data of {name}{f', or another of the same {group}' if group else ''} ({told}); no row may "
+                f"be both learnt from and judged on"
             )
             yield Finding(name="leakage", verdict=Verdict.BREACH, value=float(found.rows), limit=0.0, because=because)

@@ -112,13 +112,13 @@ def _by_name(prepared: Prepared) -> dict[str, Path | None]:
 
 
 def _leaks(tick: Tick, prepared: Prepared) -> tuple[Finding, ...]:
-    columns = tick.config.logs.names
+    leaks = partial(holdout.leaks, columns=tick.config.logs.names, group=tick.config.data.group)
     files_of = {name: rows for name, rows in _by_name(prepared).items() if rows is not None}
-    found = holdout.leaks(files_of, prepared.holdout, columns=columns) if prepared.holdout else ()
+    found = leaks(files_of, prepared.holdout) if prepared.holdout else ()
     if prepared.selection is None:
         return found
     first = {split.reach: split.rows for split in prepared.splits if split.rows is not None}
-    return (*found, *holdout.leaks(first, prepared.selection.holdout, columns=columns))
+    return (*found, *leaks(first, prepared.selection.holdout))
 
 
 def _prepared(tick: Tick, champion: Champion | None, breach: Breach, *, forced: bool) -> Prepared | Outcome:
@@ -133,7 +133,9 @@ def _prepared(tick: Tick, champion: Champion | None, breach: Breach, *, forced: 
         because = f"metric {tick.config.metric!r} cannot be computed from predictions: promote VERSION by hand"
         return Prepared(splits=(own,), uncompared=because)
 
-    opened = partial(engines.labelled.opened, columns=logs.names, now=tick.now)
+    share = data.holdout if data.holdout_file is None else 0.0
+    need = engines.labelled.Need(reserve=holdout.reserve(tick, share))
+    opened = partial(engines.labelled.opened, columns=logs.names, now=tick.now, need=need)
     if data.labelled is None and data.holdout_file is not None:
         with opened(data.holdout_file, key="data.holdout_file") as held:
             return _own_holdout(tick, held, champion, own, breach, forced=forced)
@@ -155,7 +157,7 @@ def _own_holdout(
     *,
     forced: bool,
 ) -> Prepared | Outcome:
-    held = _deciding(tick, rows, trained_until(tick, champion), None)
+    held = _deciding(tick, rows, trained_until(tick, champion))
     missing = None if champion is None else holdout.lacking(tick, held, breach, forced=forced)
     if missing is not None:
         return missing
@@ -172,31 +174,30 @@ def _split(
     forced: bool,
 ) -> Prepared | Outcome:
     """Split labelled rows; `held` are those of a hold-out of the user's own, else a share of the rows is reserved."""
-    share = max(tick.config.data.holdout if held is None else 0.0, tick.past.reserved)
     until = trained_until(tick, champion)
     newest = partial(holdout.newest, tick, rows, until=until)
     decides = newest(least=tick.config.deciding_rows) if champion and tick.config.newest_decide else None
     left_out = decides.left_out if decides else None
     end = left_out.after if left_out else None
-    stages = {"train": reaches.wheres(tick, rows, champion, share, until=end)}
+    stages = {"train": reaches.wheres(tick, rows, champion, until=end)}
     if left_out:
-        stages["refit"] = reaches.wheres(tick, rows, champion, share, until=None)
+        stages["refit"] = reaches.wheres(tick, rows, champion, until=None)
     max_age = None if forced else tick.config.trigger.max_age + (holdout.delay(tick, rows) or AT_ONCE).most
-    recent = newest(least=tick.config.trigger.min_rows) if until else None
-    described = reaches.described(tick, rows, champion, recent.where if recent else None, stages, max_age=max_age)
+    recent = holdout.recent(tick, rows, until) if until else None
+    described = reaches.described(tick, rows, champion, recent, stages, max_age=max_age)
     if not described.reaches:
         if left_out:
             never.check_deciding(tick.config, left_out, described.tables)
         return _refused(described.findings)
-    deciding = decides or _deciding(tick, held or rows, until, share if held is None else None)
+    deciding = decides or _deciding(tick, held or rows, until)
     missing = holdout.lacking(tick, deciding, breach, forced=forced) if champion else None
     if missing is not None:
         return missing
     for reach, because in described.left_out.items():
         tick.say(f"no challenger is trained on the rows of {reach}: {because}")
-    veto = _deciding(tick, rows, end, share) if left_out else deciding
+    veto = _deciding(tick, rows, end) if left_out else deciding
     prepared = _with_holdout(tick, rows, champion, veto, _written(tick, rows, stages["train"], described, "train"))
-    prepared = replace(prepared, reserved=share, findings=described.findings)
+    prepared = replace(prepared, reserved=rows.reserve.share, findings=described.findings)
     if left_out is None:
         return prepared
     refits = _written(tick, rows, stages["refit"], described, "refit")
@@ -226,11 +227,11 @@ def _written(
     return tuple(splits)
 
 
-def _deciding(tick: Tick, rows: "LabelledRows", until: datetime | None, share: float | None) -> holdout.HoldOut:
-    """Return the rows that decide: newer than the champion's, reserved where a share is; all where it is None."""
-    if share is None:
+def _deciding(tick: Tick, rows: "LabelledRows", until: datetime | None) -> holdout.HoldOut:
+    """Return the rows that decide: newer than the champion's, and held out unless all of a file decide."""
+    if tick.config.data.holdout_file is not None:
         return holdout.HoldOut(rows, rows.newer(until), f"in {tick.config.data.holdout_file} (data.holdout_file)")
-    return holdout.HoldOut(rows, rows.deciding(share=share, after=until), "on the hold-out")
+    return holdout.HoldOut(rows, rows.deciding(after=until), "on the hold-out")
 
 
 def _with_holdout(

@@ -40,13 +40,11 @@ class Described:
     left_out: Mapping[str, str]
 
 
-def wheres(
-    tick: Tick, rows: "LabelledRows", champion: Champion | None, share: float, *, until: datetime | None
-) -> dict[str, str]:
+def wheres(tick: Tick, rows: "LabelledRows", champion: Champion | None, *, until: datetime | None) -> dict[str, str]:
     """Return the rows of each reach as SQL. A reach counts back from `until`: a recipe stays as long in both trainings."""
     end = until or tick.now
     return {
-        _named(reach): rows.training(share=share, since=end - reach if reach else None, until=until)
+        _named(reach): rows.training(since=end - reach if reach else None, until=until)
         for reach in _reaches(tick, champion)
     }
 

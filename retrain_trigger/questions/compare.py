@@ -14,6 +14,7 @@ from retrain_trigger.core.records import Json, encoded
 from retrain_trigger.judge.memory import Champion
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.pipeline import collect, prepare, promote
+from retrain_trigger.pipeline import holdout as holdouts
 from retrain_trigger.pipeline.compare import HeldOut, compared, explained
 from retrain_trigger.pipeline.tick import Say, Tick, asked
 from retrain_trigger.questions import rehearsal
@@ -142,13 +143,14 @@ def _held_out(
     """
     data, logs = tick.config.data, tick.config.logs
     truth = logs.labels if source == logs.predictions else None
-    with engines.labelled.opened(source, labels=truth, columns=logs.names, now=tick.now) as rows:
-        after, share = prepare.trained_until(tick, champion), max(data.holdout, tick.past.reserved)
-        deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(share=share, after=after)
+    need = engines.labelled.Need(reserve=holdouts.reserve(tick, data.holdout))
+    with engines.labelled.opened(source, labels=truth, columns=logs.names, now=tick.now, need=need) as rows:
+        after = prepare.trained_until(tick, champion)
+        deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(after=after)
         which = None
         if tick.config.newest_decide:
             learnt = [prepare.trained_until(tick, each) for each in (champion, Champion(challenger, tick.now))]
-            newer = rows.newer(max(at for at in learnt if at is not None))
+            newer = rows.unlearnt(max(at for at in learnt if at is not None))
             held, both = rows.count(f"{deciding} AND NOT ({newer})"), rows.count(newer)
             which = (
                 f"neither was trained on these rows: {held:,} are held out, {both:,} are newer than what both learnt"

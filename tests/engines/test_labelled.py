@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from retrain_trigger.core.errors import DataError
 from retrain_trigger.counts.table import TableCounts
-from retrain_trigger.engines.labelled import LabelledRows, opened
+from retrain_trigger.engines.labelled import LabelledRows, Need, Reserve, opened
 from retrain_trigger.engines.tallies import Answers, joint_counts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -83,7 +83,11 @@ def ids(rows: LabelledRows, where: str, folder: Path) -> set[str]:
 
 def held(source: Path, share: float, folder: Path) -> set[str]:
     with opened(str(source), columns=COLUMNS, now=NOW) as rows:
-        return ids(rows, rows.reserved(share), folder)
+        return ids(rows, of_share(rows, share).reserved, folder)
+
+
+def of_share(rows: LabelledRows, share: float) -> LabelledRows:
+    return replace(rows, reserve=Reserve(share=share))
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -94,18 +98,18 @@ def test_a_row_exactly_as_old_as_the_champions_newest_decides_nothing(
     source = WRITERS[ending](tmp_path / f"rows{ending}", some_rows(10))
     newest = NOW - timedelta(minutes=4)
     with opened(str(source), columns=COLUMNS, now=NOW) as rows:
-        for where in (rows.deciding(share=1.0, after=newest - early), rows.newer(newest - early)):
+        for where in (of_share(rows, 1.0).deciding(after=newest - early), rows.newer(newest - early)):
             expected = range(5 if early else 4)
             assert ids(rows, where, tmp_path) == {f"customer-{number}" for number in expected}
         # It is trained on where the training begins or ends with it.
-        assert rows.count(rows.training(share=0.0, since=newest)) == 5
-        assert rows.count(rows.training(share=0.0, since=None, until=newest)) == 6
+        assert rows.count(rows.training(since=newest)) == 5
+        assert rows.count(rows.training(since=None, until=newest)) == 6
 
 
 def places(source: Path) -> list[int]:
     """Count the rows held out for growing shares: the same for the same rows, whatever order they are in."""
     with opened(str(source), columns=COLUMNS, now=NOW) as rows:
-        return [rows.count(rows.reserved(share / 64)) for share in range(65)]
+        return [rows.count(of_share(rows, share / 64).reserved) for share in range(65)]
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -298,12 +302,12 @@ def test_a_growing_share_sets_nothing_free(tmp_path_factory: pytest.TempPathFact
     if not path.exists():
         parquet(path, "SELECT TIMESTAMP '2026-03-01' AS timestamp, range AS id, 1 AS label FROM range(20000)")
     with opened(str(path), columns=COLUMNS, now=NOW) as rows:
-        small, large = rows.reserved(min(one, other)), rows.reserved(max(one, other))
+        small, large = (of_share(rows, share).reserved for share in (min(one, other), max(one, other)))
         assert rows.count(f"({small}) AND NOT ({large})") == 0
         for where, share in (small, min(one, other)), (large, max(one, other)):
             deviation = (share * (1 - share) * 20000) ** 0.5
             assert abs(rows.count(where) - share * 20000) < 5 * deviation
-            assert rows.count(rows.training(share=share, since=None)) + rows.count(where) == 20000
+            assert rows.count(of_share(rows, share).training(since=None)) + rows.count(where) == 20000
 
 
 def test_a_row_without_an_id_goes_by_its_content_and_stays_when_its_label_changes(tmp_path: Path) -> None:
@@ -322,8 +326,86 @@ def test_a_row_without_an_id_goes_by_its_content_and_stays_when_its_label_change
 def test_a_row_whose_id_is_missing_is_still_a_row(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "rows.jsonl", [{**row, "id": None} for row in some_rows(50)] + some_rows(50, 50))
     with opened(str(path), columns=COLUMNS, now=NOW) as rows:
-        split = rows.count(rows.reserved(0.5)), rows.count(rows.training(share=0.5, since=None))
+        half = of_share(rows, 0.5)
+        split = rows.count(half.reserved), rows.count(half.training(since=None))
     assert sum(split) == 100
+
+
+def customers(path: Path, rows: int = 600) -> Path:
+    """Write rows, one an hour, of 100 customers in turn; each tenth row has no customer."""
+    at = f"TIMESTAMP '{NOW:%Y-%m-%d %H:%M}' - range * INTERVAL 1 HOUR"
+    customer = "if(range % 10 = 9, NULL, range % 100)"
+    return parquet(
+        path, f"SELECT {at} AS timestamp, range AS id, {customer} AS customer, range % 2 AS label FROM range({rows})"
+    )
+
+
+def by_customer(share: float = 0.2, **earlier: datetime) -> Need:
+    return Need(reserve=Reserve(share=share, group="customer", earlier=earlier))
+
+
+def test_a_group_is_held_out_as_a_whole_and_a_row_without_one_by_itself(tmp_path: Path) -> None:
+    with opened(str(customers(tmp_path / "rows.parquet")), columns=COLUMNS, now=NOW, need=by_customer()) as rows:
+        sides = f"SELECT customer, {rows.reserved} AS held, count(*) AS n FROM known GROUP BY ALL"
+        found = rows.connection.execute(sides).fetchall()
+    whole = [(customer, n) for customer, _, n in found if customer is not None]
+    assert len(whole) == 90
+    assert {n for _, n in whole} == {6 + 0}
+    alone = {held: n for customer, held, n in found if customer is None}
+    assert sum(alone.values()) == 60
+    assert 0 < alone[True] < 30
+
+
+def test_what_is_learnt_from_never_decides_with_its_group(tmp_path: Path) -> None:
+    after = NOW - timedelta(hours=150)
+    with opened(str(customers(tmp_path / "rows.parquet")), columns=COLUMNS, now=NOW, need=by_customer()) as rows:
+        learnt, decides = rows.training(since=None, until=after), rows.unlearnt(after)
+        both = f"customer IN (SELECT customer FROM known WHERE {learnt}) AND {decides}"
+        assert rows.count(learnt) > 300
+        assert rows.count(both) == 0
+        # Each customer was there before, so only those decide that are held out, and newer rows without a customer.
+        assert 0 < rows.count(decides) == rows.count(f"{rows.newer(after)} AND ({rows.reserved} OR customer IS NULL)")
+        ages = rows.by_age(timedelta(hours=50))
+        assert sum(ages[age] for age in range(3)) == rows.count(decides)
+
+
+def test_a_new_group_decides_although_it_is_not_held_out(tmp_path: Path) -> None:
+    path = jsonl(
+        tmp_path / "rows.jsonl",
+        [{**row, "customer": f"c{place // 5}"} for place, row in enumerate(some_rows(50))],
+    )
+    with opened(str(path), columns=COLUMNS, now=NOW, need=by_customer(0.0)) as rows:
+        # The ninth row from the end is the newest that is learnt from: its customer has newer rows, too.
+        decides = rows.unlearnt(NOW - timedelta(minutes=8))
+        assert ids(rows, decides, tmp_path) == {f"customer-{number}" for number in range(5)}
+        assert rows.by_age(timedelta(minutes=4))[1] == 5
+
+
+def test_what_was_held_out_before_by_another_group_is_never_trained_on(tmp_path: Path) -> None:
+    path, until = customers(tmp_path / "rows.parquet"), NOW - timedelta(hours=300)
+    with opened(str(path), columns=COLUMNS, now=NOW, need=Need(reserve=Reserve(share=0.2))) as rows:
+        before = ids(rows, f"{rows.reserved} AND NOT ({rows.newer(until)})", tmp_path)
+        after = ids(rows, f"{rows.reserved} AND {rows.newer(until)}", tmp_path)
+    need = Need(reserve=Reserve(share=0.2, group="customer", earlier={"": until, "gone": NOW}))
+    with opened(str(path), columns=COLUMNS, now=NOW, need=need) as rows:
+        trained = ids(rows, rows.training(since=None), tmp_path)
+    assert len(before) > 40
+    assert trained.isdisjoint(before)
+    assert trained & after
+    back = Need(reserve=Reserve(share=0.2, earlier={"customer": NOW, "": NOW}))
+    with opened(str(path), columns=COLUMNS, now=NOW, need=by_customer()) as rows:
+        by_group = ids(rows, rows.reserved, tmp_path)
+    with opened(str(path), columns=COLUMNS, now=NOW, need=back) as rows:
+        assert ids(rows, rows.training(since=None), tmp_path).isdisjoint(by_group)
+
+
+def test_a_group_that_the_rows_do_not_have_is_said(tmp_path: Path) -> None:
+    path, need = jsonl(tmp_path / "rows.jsonl", some_rows(3)), by_customer()
+    with (
+        pytest.raises(DataError, match=r"column 'customer' \(group\) is missing .* Name it in data\.group"),
+        opened(str(path), columns=COLUMNS, now=NOW, need=need),
+    ):
+        pass
 
 
 STRANGE = {
@@ -368,7 +450,7 @@ def test_a_column_of_any_name_is_a_feature_like_others(tmp_path: Path, name: str
         path = jsonl(tmp_path / "rows.jsonl", [{**row, column: 5} for row in some_rows(100)])
         with opened(str(path), columns=COLUMNS, now=NOW) as rows:
             assert rows.features == ("income", column)
-            described = rows.describe(rows.training(share=0.3, since=NOW - timedelta(minutes=50)))
+            described = rows.describe(of_share(rows, 0.3).training(since=NOW - timedelta(minutes=50)))
             return described.rows, rows.labels(), described.duplicate_rows, rows.newest()
 
     assert seen(name) == seen("harmless")
@@ -391,12 +473,13 @@ def test_reaches_windows_and_deciding_rows_are_cut_where_they_say(tmp_path: Path
         assert rows.count(rows.newer(None)) == 61
         assert rows.within(ANY, start=eleven, length=half) == 30, "the start belongs to a window, the end to the next"
         assert rows.within(ANY, start=eleven + half, length=half) == 30
-        reaching = rows.training(share=0.2, since=eleven + half)
-        assert rows.count(reaching) + rows.count(f"{rows.reserved(0.2)} AND {rows.newer(eleven + half)}") in {30, 31}
-        assert rows.count(f"({reaching}) AND {rows.reserved(0.2)}") == 0
-        deciding = rows.deciding(share=0.2, after=eleven + half)
+        fifth = of_share(rows, 0.2)
+        reaching = fifth.training(since=eleven + half)
+        assert rows.count(reaching) + rows.count(f"{fifth.reserved} AND {rows.newer(eleven + half)}") in {30, 31}
+        assert rows.count(f"({reaching}) AND {fifth.reserved}") == 0
+        deciding = fifth.deciding(after=eleven + half)
         assert 0 < rows.count(deciding) < 30
-        assert rows.count(f"({deciding}) AND ({rows.training(share=0.2, since=None)})") == 0
+        assert rows.count(f"({deciding}) AND ({fifth.training(since=None)})") == 0
 
 
 def test_missing_values_and_duplicates_are_counted(tmp_path: Path) -> None:

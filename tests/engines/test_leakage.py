@@ -48,6 +48,14 @@ def test_rows_are_the_same_by_id_else_by_what_they_hold(
     assert (leaked.rows, leaked.first) == found
 
 
+def test_a_row_leaks_with_any_other_of_its_group(tmp_path: Path) -> None:
+    trained = rows(tmp_path, "trained", "SELECT range AS id, range // 2 AS customer FROM range(10)")
+    query = "SELECT * FROM (VALUES (10, 4), (11, 5), (12, NULL), (3, NULL)) AS of(id, customer)"
+    leaked = leakage.between(trained, rows(tmp_path, "held", query), columns=COLUMNS, group="customer")
+    # The fourth has no customer, and the id of a row of which the customer is known: other rows, as far as that tells.
+    assert (leaked.rows, leaked.first) == (1, ("10",))
+
+
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     whole = rows(tmp_path, "whole", "SELECT 1 AS id")
     (tmp_path / "torn.parquet").write_text("torn")
@@ -58,14 +66,15 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
 def test_the_rows_of_an_early_training_end_where_it_is_told(tmp_path: Path) -> None:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     query = "SELECT range AS id, TIMESTAMP '2026-02-20' + range * INTERVAL 1 HOUR AS timestamp, range % 2 AS label FROM range(200)"
-    with labelled.opened(str(rows(tmp_path, "all", query)), columns=COLUMNS, now=now) as known:
+    need = labelled.Need(reserve=labelled.Reserve(share=0.2))
+    with labelled.opened(str(rows(tmp_path, "all", query)), columns=COLUMNS, now=now, need=need) as known:
         cut = now - timedelta(days=2)
-        training = known.training(share=0.2, since=cut - timedelta(days=1), until=cut)
+        training = known.training(since=cut - timedelta(days=1), until=cut)
         span = known.span(training)
         assert span.oldest is not None
         assert span.newest is not None
         assert span.oldest >= cut - timedelta(days=1)
         assert span.newest <= cut
-        assert span.rows == known.count(f"{training} AND NOT ({known.reserved(0.2)})")
+        assert span.rows == known.count(f"{training} AND NOT ({known.reserved})")
         assert sum(known.labels(training).values()) == span.rows
         assert known.span("false") == Span()

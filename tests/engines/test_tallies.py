@@ -5,7 +5,8 @@ import pytest
 
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.counts.confusion import JointCounts
-from retrain_trigger.engines.tallies import Answers, golden_tally, sliced_counts, write_golden
+from retrain_trigger.counts.groups import Groups
+from retrain_trigger.engines.tallies import Answers, golden_tally, groups, sliced_counts, write_golden
 
 COLUMNS = {"id": "id", "label": "label"}
 
@@ -65,3 +66,23 @@ def test_golden_rows_that_cannot_be_used(tmp_path: Path, text: str | None, said:
         (tmp_path / "golden.csv").write_text(text)
     with pytest.raises(PromotionError, match=said):
         write_golden(str(tmp_path / "golden.csv"), tmp_path / "golden.parquet", columns=COLUMNS)
+
+
+def test_groups_are_those_of_a_column_or_of_an_hour_and_a_row_without_one_is_alone(tmp_path: Path) -> None:
+    rows, said = tmp_path / "rows.parquet", tmp_path / "said.parquet"
+    with duckdb.connect() as connection:
+        connection.execute(
+            "COPY (SELECT range AS id, if(range % 5 = 4, NULL, range % 3)::DOUBLE AS customer, range % 2 AS label, "
+            f"'2026-01-01 00:00:00Z'::VARCHAR AS at FROM range(30)) TO '{rows}' (FORMAT parquet)"
+        )
+        connection.execute(f"COPY (SELECT '1' AS prediction FROM range(30)) TO '{said}' (FORMAT parquet)")
+    answers = Answers(rows=rows, label="label", champion=said, challenger=said)
+    influence = {("1", "1", "1"): 2.0, ("0", "1", "1"): -1.0}
+    by: dict[object, float] = {}
+    for row in range(30):
+        key = row % 3 if row % 5 != 4 else f"alone {row}"
+        by[key] = by.get(key, 0.0) + (2.0 if row % 2 else -1.0)
+    found = groups(answers, influence, column="customer", time="at")
+    assert found == Groups(3 + 6, sum(each**2 for each in by.values()))
+    assert groups(answers, influence, column=None, time="at") == Groups(1, 15.0**2)
+    assert groups(answers, influence, column=None, time="absent") is None

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from projects import BREAK, CONFIG, TRAIN, Project, day
+from projects import BREAK, CONFIG, TRAIN, Project, day, write_rows
 
 from retrain_trigger.config import load
 from retrain_trigger.core.errors import PromotionError
@@ -339,3 +339,63 @@ def test_rows_that_have_decided_often_are_warned_of(champion: Project) -> None:
     champion.trains("worse")
     assert warning in champion.run(day=3).stderr
     assert warning in champion.retrain_check("explain").stdout
+
+
+GROUPED = NEWEST.replace("windows: [all]}", "windows: [all], group: customer}")
+CUSTOMERS = "*, (substr(id, 2)::INT // 3) % 100 AS customer"
+"""Rows of 100 customers who come again and again, three at a time."""
+
+
+def read(path: Path, what: str) -> set[Any]:
+    return {value for (value,) in duckdb.execute(f"SELECT DISTINCT {what} FROM '{path}'").fetchall()}
+
+
+def test_rows_of_one_customer_stand_on_one_side_and_an_interval_counts_customers(champion: Project) -> None:
+    newest_decide(champion, first="new", again="new", settings=GROUPED)
+    write_rows(champion.folder / "labelled.parquet", select=CUSTOMERS)
+    champion.run(day=4)
+    assert champion.pointer["generation"] == 2
+    trained, refitted = (read(champion.folder / f"got-{name}-all.parquet", "customer") for name in ("train", "refit"))
+    assert trained == refitted
+    held = set(range(100)) - trained
+    assert 20 < len(held) < 60, "about 40 %"
+    explained = champion.retrain_check("explain").stdout
+    assert "rows of one customer are" in explained
+    selected = next(entry for entry in champion.history() if entry["kind"] == "selected")
+    design = selected["trials"][0]["comparison"]["design"]
+    assert (design["by"], design["groups"]) == ("customer", len(held))
+    # At 192 rows a day of which the customers that are held out have a share, more days decide than two.
+    assert selected["deciding"]["rows"] >= 200
+    begun = next(entry for entry in reversed(champion.history()) if entry["kind"] == "training")
+    assert begun["group"] == "customer"
+
+
+def test_what_was_held_out_by_id_is_never_trained_on_after_groups_are_named(champion: Project) -> None:
+    newest_decide(champion, first="worse", again="worse")
+    champion.run(day=3)
+    before = read(champion.folder / "got-train-all.parquet", "id")
+    newest_decide(champion, first="new", again="new", settings=GROUPED)
+    write_rows(champion.folder / "labelled.parquet", select=CUSTOMERS)
+    champion.run("--force", "a test", day=9)
+    then = f"id) FROM '{champion.folder}/got-train-all.parquet' WHERE timestamp::TIMESTAMPTZ <= '{newest_trained(before, champion)}'"
+    ((ids,),) = duckdb.execute(f"SELECT list({then}").fetchall()
+    assert len(ids) > 1000
+    assert set(ids) <= before
+
+
+def newest_trained(ids: set[str], project: Project) -> str:
+    rows = duckdb.execute(
+        f"SELECT max(timestamp)::VARCHAR FROM '{project.folder}/labelled.parquet' WHERE list_contains($1, id)",
+        [list(ids)],
+    )
+    ((at,),) = rows.fetchall()
+    return str(at)
+
+
+def test_a_customer_of_a_hold_out_file_must_not_be_learnt_from(champion: Project) -> None:
+    copied(champion, "holdout.parquet", "timestamp::TIMESTAMPTZ > '2026-01-22'", select=CUSTOMERS)
+    copied(champion, "labelled.parquet", "timestamp::TIMESTAMPTZ <= '2026-01-22'", select=CUSTOMERS)
+    settings = CONFIG.replace("holdout: 40%", "group: customer, holdout_file: holdout.parquet")
+    champion.write("config.yaml", settings)
+    done = champion.run("--force", "a test", day=3, code=4)
+    assert "of the hold-out are in the training data of all, or another of the same customer (" in done.stdout

@@ -155,6 +155,8 @@ def certainty(case: Case) -> Finding:
     ends = f"from {lower:+.{decimals}f} to {upper:+.{decimals}f}"
     because = f"{interval} is {ends}; {'it is above 0' if fits else 'its lower end must be above 0'}"
     needed = comparison.rows_needed
+    if comparison.design.effect > 1:
+        because += f" ({comparison.design.worth(comparison.rows)}: those of one {comparison.design.by} are alike)"
     if not fits and needed is not None and needed > comparison.rows:
         because += f": about {needed:,} deciding rows would tell such a difference, {comparison.rows:,} are there"
     return judged("certainty", lower, 0, because, fits=fits)
