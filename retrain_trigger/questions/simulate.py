@@ -192,7 +192,8 @@ def _of_windows(configs: Sequence[Config]) -> list[Replay]:
 
 def _side_by_side(configs: Sequence[Config]) -> list[Replay]:
     """Replay a prediction log: all settings judge a moment before the next is counted, which takes longer than to judge."""
-    config, until, judges = configs[0], datetime.now(UTC) + _FAR, [_Judge(each) for each in configs]
+    config, until, shared = configs[0], datetime.now(UTC) + _FAR, Memo().measured
+    judges = [_Judge(each, memo=Memo(measured=shared)) for each in configs]
     with (
         Ledger.reading(config.state / "ledger.sqlite") as ledger,
         evaluate.replaying(config, registry(config), _champion(config), ledger, until=until) as log,
@@ -202,7 +203,8 @@ def _side_by_side(configs: Sequence[Config]) -> list[Replay]:
                 judge.judge(moment)
         known, nothing = log.known_at(until), Memory()
         notes = (*log.notes, *unused(config, known, nothing))
-        of_window = {each.at: each for each in champion_measurements(config, known, nothing)}
+        most_last = sorted(champion_measurements(config, known, nothing), key=lambda each: each.rows or 0)
+        of_window = {each.at: each for each in most_last}  # of several models in a window, the one of the most rows
         measured = tuple(of_window.get(end - config.trigger.window) for end in log.ends)
     return [Replay(tuple(judge.steps), notes, measured) for judge in judges]
 

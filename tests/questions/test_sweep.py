@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ from projects import START
 from retrain_trigger.cli.door import main
 from retrain_trigger.config import load as settings
 from retrain_trigger.core.errors import CannotJudgeError, UsageError
+from retrain_trigger.judge.memory import Memory
+from retrain_trigger.pipeline import evaluate
+from retrain_trigger.pipeline.check import judged
+from retrain_trigger.pipeline.tick import registry
 from retrain_trigger.questions.simulate import replays, simulate
 from retrain_trigger.questions.sweep import LEAST, Part, Sweep, sweep
+from retrain_trigger.store.ledger import Ledger
 
 GOOD, BAD = 0.9, 0.8
 FALL_AND_DIP = [*[GOOD] * 5, *[BAD] * 5, *[GOOD] * 2, 0.84, *[GOOD] * 10, *[BAD] * 4, *[GOOD] * 3]
@@ -192,6 +198,33 @@ def test_a_prediction_log_is_replayed_as_simulate_does_under_each_of_the_setting
     assert found.windows == 18
     assert (early.first.falls, early.first.trainings, late.first.trainings) == (1, 1, 1)
     assert early.first.waited < late.first.waited == found.own.first.waited
+
+
+def test_of_late_labels_each_moment_is_judged_as_from_scratch(
+    tmp_path: Path, predictions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("performance_threshold=0.1", "trigger.label_coverage=0.3", f"logs.predictions={predictions}")
+    config, until = settings.defaults(given), START + timedelta(days=99)
+    with (
+        Ledger.reading(config.state / "ledger.sqlite") as ledger,
+        evaluate.replaying(config, registry(config), None, ledger, until=until) as log,
+    ):
+        moments = [(end, replace(log.known_at(end), newest=None)) for end in log.ends]
+    found = simulate(config, [])
+    assert [step.findings for step in found.steps] == [
+        judged(config, observed, Memory(), now=end).findings for end, observed in moments
+    ]
+
+
+def test_of_several_models_in_a_window_the_one_of_the_most_rows_counts(
+    tmp_path: Path, predictions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = "if(id % 6 = 0, 'z', 'a') AS model"
+    duckdb.sql(f"COPY (SELECT *, {named} FROM '{predictions}') TO '{tmp_path}/models.parquet'")
+    found = simulate(settings.defaults(), [tmp_path / "models.parquet"])
+    assert [each and each.model for each in found.measured] == ["a"] * 18
 
 
 def test_without_labels_it_says_when_it_would_act_and_chooses_nothing(tmp_path: Path, predictions: Path) -> None:
