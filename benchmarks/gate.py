@@ -120,17 +120,18 @@ def speed(repetitions: int, shared: float, margin: float, generator: np.random.G
         yield row(f"{rows:,}", f"{min(took):.1f}", f"{np.median(computed):.1f}", interval, by_row)
 
 
-def shares(positives: float, challengers: list[float], shared: float) -> Numbers:
+def shares(positives: float, challengers: list[float], shared: float, *, champion: float = CHAMPION) -> Numbers:
     """Return the chance of each (label, champion said, challenger 1 said, ...), an axis of length 2 for each."""
     table = np.zeros([2] * (2 + len(challengers)))
     for key in product((0, 1), repeat=table.ndim):
-        label, champion, *others = key
-        chance = (positives if label else 1 - positives) * says(champion, rate(CHAMPION, label, positives))
+        label, first, *others = key
+        usual = rate(champion, label, positives)
+        chance = (positives if label else 1 - positives) * says(first, usual)
         for said, f1 in zip(others, challengers, strict=True):
-            own = (rate(f1, label, positives) - shared * rate(CHAMPION, label, positives)) / (1 - shared)
+            own = (rate(f1, label, positives) - shared * usual) / (1 - shared)
             if not 0 <= own <= 1:
                 raise click.UsageError(f"--shared {shared:g} leaves no room for a challenger of F1 {f1:g}")
-            chance *= shared * (said == champion) + (1 - shared) * says(said, own)
+            chance *= shared * (said == first) + (1 - shared) * says(said, own)
         table[key] = chance
     return table
 

@@ -348,6 +348,12 @@ def _trial_lines(trial: Trial) -> list[str]:
     found = trial.comparison
     lines = [f"  challenger {trial.version}", *finding_lines((*trial.gates, *trial.slices))]
     lines += [f"  {note}" for note in trial.notes]
+    if trial.parts[1:]:
+        lines.append(f"  {found.metric} on rows that neither was trained on: champion, challenger")
+        lines += [
+            f"    {part.on:<22}{part.champion:>8.3f}{part.challenger:>8.3f}{part.rows:>10,} rows"
+            for part in trial.parts
+        ]
     disagreed = [(cell, count) for cell, count in sorted(trial.joint.items()) if cell[1] != cell[2]]
     for (label, champion, challenger), count in sorted(disagreed, key=lambda each: -each[1])[:SHOWN]:
         lines.append(f"  {count:>8,} rows of {label!r}: the champion said {champion!r}, the challenger {challenger!r}")

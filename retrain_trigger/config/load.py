@@ -340,7 +340,7 @@ def _translated(root: Node, mistakes: list[Mistake]) -> list[str]:
     if old is None:
         return []
     place, count = old.key or old.place, old.value
-    if "decide_on" in promotion.value or type(count) is not int or count < 0:
+    if promotion.value.keys() & {"decide_on", "windows"} or type(count) is not int or count < 0:
         now = "is `decide_on` and `windows` now; write `decide_on: newest` and `windows: 2`, or `decide_on: holdout`"
         mistakes.append(Mistake(place, f"promotion.out_of_time {now}"))
         return []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.records import SPARSE
 
 _NEGLIGIBLE = 1e-18  # of a sum of terms that fall, the largest of which is 1
 
@@ -58,7 +59,7 @@ class Comparison:
     labels: Mapping[str, int]
     champion_alone: int = 0
     challenger_alone: int = 0
-    design: Design = INDEPENDENT
+    design: Design = field(default=INDEPENDENT, metadata=SPARSE)
 
     @property
     def mcnemar(self) -> float:
@@ -101,11 +102,21 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What champion and challenger scored on some rows that neither was trained on; NaN where the metric has no value."""
+
+    on: str
+    rows: int
+    champion: float
+    challenger: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """A challenger's comparison with the champion: scores and bounds, the counts of what both said, and the gates.
 
-    `joint` counts (label, champion said, challenger said). `slices` are findings for information, one for each slice;
-    `notes` are sentences for whoever wants to know more.
+    `joint` counts (label, champion said, challenger said). For information are `slices`, a finding for each slice,
+    `parts`, the scores on rows of the breach and on older ones, and `notes`, sentences.
     """
 
     version: str
@@ -113,6 +124,7 @@ class Trial:
     joint: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     gates: tuple[Finding, ...]
     slices: tuple[Finding, ...] = ()
+    parts: tuple[Part, ...] = field(default=(), metadata=SPARSE)
     notes: tuple[str, ...] = ()
 
     @property

@@ -153,7 +153,7 @@ class Training(Event):
 
     `deadline` is in seconds since 1970, `deadline_since_boot` by the clock that counts from the start of the machine.
     `holdout` is the SHA-256 of the rows that decide, `reserved` the share of rows that was held out, by the column `group`
-    if it is not empty, `mark` how far the logs had been read. `uncompared` says why no comparison will be possible. `served` and `standing` are the champion's;
+    if it is not empty, `mark` how far the logs had been read, `breached` the starts of the windows that breached. `uncompared` says why no comparison will be possible. `served` and `standing` are the champion's;
     `promotes` is False if the attempt stops short of the pointer.
     """
 
@@ -165,8 +165,9 @@ class Training(Event):
     deadline_since_boot: float | None = None
     reaches: tuple[str, ...] = ()
     reserved: float = 0.0
-    group: str = ""
+    group: str = field(default="", metadata=SPARSE)
     mark: Mark = field(default_factory=Mark)
+    breached: tuple[datetime, ...] = field(default=(), metadata=SPARSE)
     config: str = ""
     holdout: str | None = None
     deciding: Span = field(default_factory=Span)

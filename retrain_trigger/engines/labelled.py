@@ -172,8 +172,11 @@ class LabelledRows:
         return Span(rows=int(count), oldest=oldest, newest=newest)
 
     def write(self, where: str, target: Path, *, at_most: int | None = None) -> None:
-        """Write the rows that fulfil a condition as Parquet, with the names and types of the source. Raises OSError."""
-        limit = "" if at_most is None else f"LIMIT {at_most}"
+        """Write the rows that fulfil a condition, or the newest of them, as Parquet, with the names and types of the source.
+
+        Raises OSError.
+        """
+        limit = "" if at_most is None else f"ORDER BY {AT} DESC LIMIT {at_most}"
         names = ", ".join(quoted(name) for name in self.types)
         with database.writing(target):
             self.connection.execute(

@@ -1,9 +1,9 @@
 """What models answered for rows, tallied against the truth by DuckDB: rows stay there, counts come out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from retrain_trigger.counts.confusion import JointCounts
 from retrain_trigger.counts.groups import Groups
 from retrain_trigger.engines import database, sources, tables
 from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
-from retrain_trigger.engines.times import as_time, interval
+from retrain_trigger.engines.times import as_time, interval, moment
 
 _ID = '"retrain-check id"'
 _NAMED = 5
@@ -69,6 +69,23 @@ def joint_counts(said: Answers) -> JointCounts:
             """,
         )
     return JointCounts.counted(found)
+
+
+def parted(said: Answers, spans: Sequence[tuple[datetime, datetime]], *, time: str) -> tuple[JointCounts, JointCounts]:
+    """Count the rows within times, from the first to before the second, and all others; without a time all are others."""
+    with answered(said.rows, said.champion, said.challenger) as (connection, types):
+        at = as_time(time, types[time]) if time in types else "NULL::TIMESTAMP"
+        within = " OR ".join(f"({at}) >= {moment(first)} AND ({at}) < {moment(last)}" for first, last in spans)
+        found = _rows(
+            connection,
+            f"""
+            SELECT coalesce({within or "false"}, false), {canonical(f"held.{quoted(said.label)}", types[said.label])},
+                c.prediction, d.prediction, count(*)
+            FROM held POSITIONAL JOIN c POSITIONAL JOIN d GROUP BY ALL ORDER BY ALL
+            """,
+        )
+    inside, outside = (JointCounts.counted(row[1:] for row in found if row[0] is part) for part in (True, False))
+    return inside, outside
 
 
 def groups(

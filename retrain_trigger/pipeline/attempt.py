@@ -42,8 +42,8 @@ from retrain_trigger.store import files
 
 Decision = TypeVar("Decision", Selected, Compared)
 
-HOLDOUT, SELECTION = "holdout.parquet", "selection.parquet"
-"""Files of the rows that were held out, and of those of the newest windows."""
+HOLDOUT, SELECTION, OLDER = "holdout.parquet", "selection.parquet", "older.parquet"
+"""Files of the rows that were held out, of those of the newest windows, and of older ones that were held out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +211,7 @@ def _begun(tick: Tick, prepared: Prepared, occasion: Occasion, worn: Finding | N
         reserved=prepared.reserved,
         group=tick.config.data.group or "",
         mark=occasion.mark,
+        breached=prepared.breached,
         config=tick.config.digest,
         holdout=files.sha256(prepared.holdout) if prepared.holdout else None,
         deciding=prepared.deciding,
@@ -239,12 +240,15 @@ def _compared(tick: Tick, begun: Training, sealed: Sequence[str], holdout: str, 
 
 def _held(tick: Tick, begun: Training, champion: str, holdout: str, sha256: str | None) -> compare.HeldOut:
     """Return the rows of a hold-out that a champion answers. Raises PromotionError if they have changed."""
+    older = tick.scratch / OLDER
     return compare.HeldOut(
         champion=champion,
         rows=_unchanged(tick.scratch / holdout, sha256),
         label=begun.label,
         features=begun.features,
         positive=begun.positive,
+        breached=begun.breached,
+        older=older if holdout == SELECTION and older.exists() else None,
     )
 
 

@@ -24,7 +24,7 @@ from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.policy import Action, Decision
-from retrain_trigger.pipeline import detection, drifting, threshold, usable
+from retrain_trigger.pipeline import detection, drifting, pause, threshold, usable
 from retrain_trigger.pipeline.sliced import sliced
 
 BASELINE_ROWS = 1000
@@ -131,14 +131,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         spoilt=usable.newest_spoilt(config, windows),
     )
     findings = (*_checked(case), *_warned(case))
-    decision = policy.decide(
-        findings,
-        _fresh(case),
-        past,
-        now=now,
-        schedule=config.trigger.schedule,
-        quiet=len(memory.unspent(measurements, past)) if config.trigger.probe else 0,
-    )
+    decision = _decided(case, findings)
 
     def breach() -> Breach:
         spare = _spare(case)
@@ -147,6 +140,23 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         return Breach(_breached(spare, acting_still), min(_begun(case, proved), default=None))
 
     return Judgement(findings, decision, breach)
+
+
+def _decided(case: _Case, findings: Sequence[Finding]) -> Decision:
+    """Decide; a metric that fell further has no cooldown to wait for."""
+    config, past, schedule = case.config, case.past, case.config.trigger.schedule
+    performs = any(finding.acts and finding.name == config.metric for finding in findings)
+    fallen = pause.fallen(config, past, case.measurements) if performs else None
+    decision = policy.decide(
+        findings,
+        _fresh(case),
+        past,
+        now=case.now,
+        schedule=replace(schedule, cooldown=timedelta(0)) if fallen else schedule,
+        quiet=len(memory.unspent(case.measurements, past)) if config.trigger.probe else 0,
+    )
+    tells = fallen and decision.action is Action.RETRAIN
+    return replace(decision, because=f"{decision.because}; {fallen}") if tells else decision
 
 
 def _fresh(case: _Case) -> Iterator[Finding]:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrain_trigger import engines
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.comparisons import INDEPENDENT, Comparison, Design, Trial
+from retrain_trigger.core.comparisons import INDEPENDENT, Comparison, Design, Part, Trial
 from retrain_trigger.core.errors import PromotionError
 from retrain_trigger.core.events import Score
 from retrain_trigger.core.findings import Finding, Verdict
@@ -31,22 +32,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
-    """The rows that a champion and its challengers are compared on: a file, its columns, and the positive label."""
+    """The rows that a champion and its challengers are compared on: a file, its columns, and the positive label.
+
+    `breached` are the starts of the windows that breached, `older` a file of rows on which both are shown beside.
+    """
 
     champion: str
     rows: Path
     label: str
     features: tuple[str, ...]
     positive: str
+    breached: tuple[datetime, ...] = ()
+    older: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a sealed model said: files of its predictions for the hold-out and the golden rows, and facts about it."""
+    """What a sealed model said: files of its predictions for the hold-out, golden and older rows, and facts about it."""
 
     version: str
     predictions: Path
     golden: Path | None
+    older: Path | None
     facts: "Facts"
     foreign: str | None = None
 
@@ -87,7 +94,7 @@ def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: 
         seen = _seen(tick.config, held, own, each, golden)
         trial = judged(tick.config, each.version, seen, positive=held.positive, challengers=shared, seed=seed)
         foreign = tuple(f"{model.version} {model.foreign}" for model in (own, each) if model.foreign)
-        trials.append(replace(trial, notes=(*trial.notes, *foreign)))
+        trials.append(replace(trial, parts=_parts(tick.config, held, own, each), notes=(*trial.notes, *foreign)))
     return trials
 
 
@@ -220,12 +227,20 @@ def _answered(tick: Tick, held: HeldOut, version: str, golden: Path | None) -> A
     model, scratch = tick.registry.model(version), tick.scratch
     predictions = scratch / f"{version}.predictions.parquet"
     for_golden = scratch / f"{version}.golden.parquet" if golden else None
+    for_older = scratch / f"{version}.older.parquet" if held.older else None
     request = models.Request(
         tables={held.rows: predictions, **({golden: for_golden} if golden and for_golden else {})},
         features=held.features,
         timed=tick.config.promotion.latency is not None,
     )
-    found = asked(tick.config, model, request, scratch=scratch)
+    ask = partial(asked, tick.config, model, scratch=scratch)
+    try:
+        more = {held.older: for_older} if held.older and for_older else {}
+        found = ask(replace(request, tables={**request.tables, **more}))
+    except PromotionError:
+        if not for_older:
+            raise
+        found, for_older = ask(request), None  # rows that only show something must not keep a model out
     facts = gates.gates.Facts(
         features=found.features,
         width=found.width,
@@ -235,7 +250,7 @@ def _answered(tick: Tick, held: HeldOut, version: str, golden: Path | None) -> A
         sample=found.sample,
         size=model.stat().st_size,
     )
-    return Answers(version, predictions, for_golden, facts, found.foreign)
+    return Answers(version, predictions, for_golden, for_older, facts, found.foreign)
 
 
 def _seen(config: Config, held: HeldOut, champion: Answers, challenger: Answers, golden: Path | None) -> Seen:
@@ -271,6 +286,32 @@ def _design(config: Config, answers: "Said", joint: JointCounts, measure: Measur
         return INDEPENDENT
     groups = engines.tallies.groups(answers, influence, column=by, time=config.logs.columns.timestamp)
     return design.of(groups, joint, influence, by=by or design.HOUR) if groups else INDEPENDENT
+
+
+def _parts(config: Config, held: HeldOut, champion: Answers, challenger: Answers) -> tuple[Part, ...]:
+    """Score both models on the rows that decide, on those of the windows that breached, and on older ones."""
+    measure, time, length = config.measure(held.positive), config.logs.columns.timestamp, config.trigger.window
+    spans = [(start, start + length) for start in held.breached]
+    files_of = [(held.rows, champion.predictions, challenger.predictions)]
+    if held.older and champion.older and challenger.older:
+        files_of.append((held.older, champion.older, challenger.older))
+    found = [
+        engines.tallies.parted(
+            engines.tallies.Answers(rows=rows, label=held.label, champion=own, challenger=new), spans, time=time
+        )
+        for rows, own, new in files_of
+    ]
+    (breached, other), *older = found
+    tables = {
+        "rows that decide": breached + other,
+        "breached windows": sum((inside for inside, _ in older), breached),
+        "older rows, held out": sum((outside for _, outside in older), JointCounts({})),
+    }
+    return tuple(
+        Part(on=on, rows=joint.rows, champion=measure.score(joint.champion), challenger=measure.score(joint.challenger))
+        for on, joint in tables.items()
+        if joint.rows
+    )
 
 
 def _identical(config: Config, version: str, positive: str, *, challengers: int) -> Trial:

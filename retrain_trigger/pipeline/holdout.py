@@ -93,6 +93,17 @@ def reserve(tick: Tick, share: float) -> "Reserve":
     )
 
 
+def held_out_since(tick: Tick) -> datetime | None:
+    """Return since when no champion was trained on held-out rows; None if that has always been so.
+
+    What an adopted model was trained on is not known, and rows were held out by another group before.
+    """
+    champion, group = tick.past.champion, tick.config.data.group or ""
+    since = [until for other, until in tick.past.reserved_by.items() if other != group]
+    adopted = tick.registry.card(champion.version).adopted_at if champion else None
+    return max([*since, *([adopted] if adopted else [])], default=None)
+
+
 def delay(tick: Tick, rows: "LabelledRows") -> Delay | None:
     """Return how late labelled rows come: what they say themselves, else how old the newest was when the champion was trained.
 

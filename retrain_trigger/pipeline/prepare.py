@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from retrain_trigger.engines.labelled import LabelledRows
 
 NO_HOLDOUT = "no hold-out: set data.labelled or data.holdout_file, or `retrain-check promote VERSION --reason ...`"
+OLDER_ROWS = 20_000
+"""Older rows on which models are shown beside the newest: the newest of them, at most so many."""
+
 _BINARY = 2
 
 
@@ -73,6 +76,7 @@ class Prepared:
     features: tuple[str, ...] = ()
     positive: str = ""
     reserved: float = 0.0
+    breached: tuple[datetime, ...] = ()
     uncompared: str | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -197,7 +201,7 @@ def _split(
         tick.say(f"no challenger is trained on the rows of {reach}: {because}")
     veto = _deciding(tick, rows, end) if left_out else deciding
     prepared = _with_holdout(tick, rows, champion, veto, _written(tick, rows, stages["train"], described, "train"))
-    prepared = replace(prepared, reserved=rows.reserve.share, findings=described.findings)
+    prepared = replace(prepared, reserved=rows.reserve.share, breached=breach.windows, findings=described.findings)
     if left_out is None:
         return prepared
     refits = _written(tick, rows, stages["refit"], described, "refit")
@@ -205,9 +209,11 @@ def _split(
 
 
 def _selection(tick: Tick, deciding: holdout.HoldOut, left_out: LeftOut, refits: tuple[Split, ...]) -> Selection:
-    """Write the rows of the newest windows, which select."""
-    rows = tick.scratch / "selection.parquet"
-    deciding.rows.write(deciding.where, rows)
+    """Write the rows of the newest windows, which select, and older ones that nobody learns from, to show."""
+    rows, all_rows = tick.scratch / "selection.parquet", deciding.rows
+    all_rows.write(deciding.where, rows)
+    older = all_rows.until(all_rows.deciding(after=holdout.held_out_since(tick)), left_out.after)
+    all_rows.write(older, tick.scratch / "older.parquet", at_most=OLDER_ROWS)
     return Selection(holdout=rows, deciding=deciding.rows.span(deciding.where), left_out=left_out, refits=refits)
 
 

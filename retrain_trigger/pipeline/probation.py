@@ -1,35 +1,37 @@
 """The probation of a new champion: it is rolled back by itself, and quarantined, where it does worse than the one before."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from retrain_trigger.config.load import Config
 from retrain_trigger.core.errors import PromotionError
-from retrain_trigger.core.events import Grounds, Quarantined, Standing, Window
+from retrain_trigger.core.events import Grounds, Quarantined, Standing
 from retrain_trigger.core.findings import Finding, Verdict, unknown
-from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.outcomes import ExitCode, Outcome, Word
 from retrain_trigger.judge import lineage, policy
-from retrain_trigger.judge.checks import point, probation
+from retrain_trigger.judge.checks import probation
 from retrain_trigger.judge.memory import Memory
-from retrain_trigger.pipeline import promote, staging, threshold
+from retrain_trigger.pipeline import pause, promote, staging, threshold
 from retrain_trigger.pipeline.check import Judgement, Observed, champion_measurements
 from retrain_trigger.pipeline.tick import Tick
 from retrain_trigger.store.registry import Registry
 
 
 def standing(config: Config, observed: Observed, past: Memory) -> Standing | None:
-    """Return how the champion is doing, to hold its successor against; None if nothing was measured."""
+    """Return how the champion is doing, to hold its successor against; None if nothing was measured.
+
+    A replay has none, and what is measured is that of one without a name.
+    """
     measurements = champion_measurements(config, observed, past)
-    windows = _windows(config, measurements)
-    if past.champion is None or not windows:
+    windows = pause.latest(config, measurements)
+    if not windows:
         return None
+    version = past.champion.version if past.champion else ""
     config = threshold.resolved(config, past, measurements)
     if config.performance_threshold is None:  # its first windows, none of which is bad or good yet
-        return Standing(version=past.champion.version, windows=tuple(windows), level=len(windows))
+        return Standing(version=version, windows=tuple(windows), level=len(windows))
     return probation.standing(
-        past.champion.version,
+        version,
         windows,
         config.measure(),
         threshold=config.threshold,
@@ -52,7 +54,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime) -
     own = (each for each in champion_measurements(config, observed, past) if each.at is None or each.at < until)
     finding = probation.check(
         past.probation.standing,
-        _windows(config, own),
+        pause.windows(config, own),
         config.measure(),
         margin=config.promotion.margin,
         looks=-(-length // config.trigger.window),
@@ -96,12 +98,3 @@ def rolled_back(tick: Tick, finding: Finding) -> Outcome:
         run=tick.run,
         details={"version": target, "quarantined": current.version},
     )
-
-
-def _windows(config: Config, measurements: Iterable[Measurement]) -> list[Window]:
-    windows = []
-    for each in measurements:
-        value = point.value_of(each, config.measure())
-        if value is not None or each.counts is not None:
-            windows.append(Window(value, point.stated_rows(each), each.counts, each.confusion))
-    return windows

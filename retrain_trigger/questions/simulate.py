@@ -17,7 +17,7 @@ from retrain_trigger.judge.memory import Attempt, Champion, Memory
 from retrain_trigger.judge.policy import Action, Decision
 from retrain_trigger.logs import metrics_log
 from retrain_trigger.logs.metrics_log import MetricsLog
-from retrain_trigger.pipeline import drifting, evaluate
+from retrain_trigger.pipeline import drifting, evaluate, probation
 from retrain_trigger.pipeline.check import Memo, Observed, champion_measurements, judged, unused
 from retrain_trigger.pipeline.evaluate import Replayed
 from retrain_trigger.pipeline.tick import nearby, registry
@@ -119,7 +119,10 @@ class _Judge:
         if judgement.decision.action is Action.RETRAIN:
             used = replace(moment.mark, ends=dict(moment.mark.ends))
             attempt = Attempt(moment.now, used, drifted_alone(judgement.findings))
-            self.past = policy.replayed(self.past, attempt, budget=self.config.trigger.budget)
+            standing = probation.standing(self.config, moment.observed, self.past)
+            self.past = replace(
+                policy.replayed(self.past, attempt, budget=self.config.trigger.budget), standing=standing
+            )
 
 
 def simulate(config: Config, logs: Sequence[Path | BinaryIO]) -> Replay:

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from projects import BREAK, CONFIG, TRAIN, Project, day, write_rows
+from projects import BREAK, CONFIG, ECHO, TRAIN, Project, day, write_rows
 
 from retrain_trigger.config import load
 from retrain_trigger.core.errors import PromotionError
@@ -399,3 +399,40 @@ def test_a_customer_of_a_hold_out_file_must_not_be_learnt_from(champion: Project
     champion.write("config.yaml", settings)
     done = champion.run("--force", "a test", day=3, code=4)
     assert "of the hold-out are in the training data of all, or another of the same customer (" in done.stdout
+
+
+def parts(project: Project, kind: str) -> dict[str, tuple[int, float, float]]:
+    found = [entry for entry in project.history() if entry["kind"] == kind][-1]["trials"][0]["parts"]
+    return {part["on"]: (part["rows"], part["champion"], part["challenger"]) for part in found}
+
+
+def test_both_models_are_shown_on_the_breach_and_on_older_rows(states: States) -> None:
+    project = states.after("promoted")
+    found = parts(project, "selected")
+    assert list(found) == ["rows that decide", "breached windows", "older rows, held out"]
+    decide, breached, older = found.values()
+    assert decide[0] == 384
+    # Two days breached: the second is one of those that decide, and of the first two fifths are held out.
+    assert 192 + 50 < breached[0] < 192 + 110
+    for _, own, new in (decide, breached):
+        assert own < 0.8
+        assert new > 0.9
+    assert 20 * 192 * 0.35 < older[0] < 20 * 192 * 0.45
+    assert older[1] > 0.9, "before the break the champion was as good"
+    assert older[2] > 0.9
+    explained = project.retrain_check("explain").stdout
+    assert "f1 on rows that neither was trained on: champion, challenger" in explained
+    assert "    older rows, held out     0.9" in explained
+
+
+def test_a_model_that_cannot_answer_older_rows_is_compared_all_the_same(champion: Project) -> None:
+    newest_decide(champion, first="new", again="new")
+    champion.write("echo.py", ECHO.replace("return", "assert table['slight'].notna().all()\n        return"))
+    rows, copy = champion.folder / "labelled.parquet", champion.folder / "copy.parquet"
+    old = "if(timestamp::TIMESTAMPTZ < '2026-01-12', NULL, slight)"
+    duckdb.execute(f"COPY (SELECT * REPLACE ({old} AS slight) FROM '{rows}') TO '{copy}' (FORMAT parquet)")
+    copy.rename(rows)
+    champion.write("config.yaml", NEWEST.replace("windows: [all]", "windows: [11d], max_missing: 100%"))
+    champion.run(day=3)
+    assert champion.pointer["generation"] == 2
+    assert list(parts(champion, "selected")) == ["rows that decide", "breached windows"]
