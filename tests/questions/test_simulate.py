@@ -6,6 +6,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from retrain_trigger.core.measurements import Mark
 from retrain_trigger.judge.memory import Attempt, Memory
 from retrain_trigger.judge.policy import Action
 from retrain_trigger.logs import metrics_log
+from retrain_trigger.pipeline import probation
 from retrain_trigger.pipeline.check import Observed, judged
 from retrain_trigger.questions.simulate import Replay, simulate
 
@@ -197,7 +199,9 @@ def test_a_replay_comes_to_what_is_judged_from_scratch_at_any_of_its_moments(
             scratch = judged(config, known, past, now=now)
             assert (scratch.findings, scratch.decision) == (step.findings, step.decision), place
         if step.decision.action is Action.RETRAIN:
-            past = past.attempted(Attempt(now, Mark(line.at, dict(ends)), drifted_alone(step.findings)))
+            standing = probation.standing(config, Observed(measurements=log[:place]), past)
+            attempt = Attempt(now, Mark(line.at, dict(ends)), drifted_alone(step.findings))
+            past = replace(past.attempted(attempt), standing=standing)
 
 
 def tables(*days: tuple[int, int, int]) -> str:
