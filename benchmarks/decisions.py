@@ -6,17 +6,32 @@ FOLDER holds Parquet files with columns `t` (time or order), features and `y`. E
 a champion is trained on the first TRAINED of them, and --days are played. On each day the live model predicts the rows of
 the day, they are logged with their labels (`--late`: labels come so many days later), and `run` does what it does.
 
-`never` keeps the first champion, which learns from all but the held-out rows. `10` and `all` train every day on the last
-ten windows or on all rows, and `periodic` trains every fifth day on the last ten: without a comparison. `recovered` is the gain of a policy over never,
-divided by the gain of the better of `10` and `all`, at most 1, for streams where that gain is at least LEAST_GAIN.
+`never` keeps the first champion, which learns from all but the held-out rows. The other plain rules train without a
+comparison, and promote what comes out; they get the labels at once. `10` and `all` train every day on the last ten windows
+or on all rows. `periodic` trains every fifth day on the last ten. `ADWIN`, `DDM`, `PageHink` (upwards only) and `KSWIN` are
+detectors of river with its defaults: they see the error of the live model, 0 or 1, row by row. A day on which one fires ends with
+a training on the last ten windows, and the detector begins anew. ADWIN and KSWIN fire when the error falls, too.
+
+`recovered` is the gain of a policy or a rule over never, divided by the gain of the better of `10` and `all`, at most 1, for
+streams where that gain is at least LEAST_GAIN. `att` counts trainings of a rule and attempts of a policy, `pro` promotions.
+
+To add a policy of settings, name it: `--try NAME='{trigger: {probe: 5}}'`, in the YAML of config.yaml. To add another rule,
+write a row of RULES: a name, and what makes a fresh one for each stream, a function that is asked on each morning but the first.
+It is given the day and the errors of the live model on the rows of the day before, and returns the window from which on a new
+model is trained, or None to keep the live one.
 """
 
+import importlib
+import importlib.util
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -28,6 +43,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from sklearn.metrics import f1_score
+from threadpoolctl import threadpool_limits
 
 from retrain_trigger.config import load
 from retrain_trigger.core.errors import RetrainCheckError
@@ -86,26 +102,35 @@ class Stream:
         rows = (self.window >= first) & (self.window < last)
         return fitted(self.features[rows], self.labels[rows])
 
-    def answered(self, rule: Callable[[int], int | None]) -> np.ndarray:
-        """Predict each window by the newest model; `rule` says from which window one is trained that day, or not."""
+    def lived(self, rule: "Rule") -> "Played":
+        """Predict each window by the newest model, and train a new one on each day that a rule says so."""
         said = np.array([""] * len(self.labels), dtype=object)
-        model = self.learned(0, TRAINED)
+        model, attempts = self.learned(0, TRAINED), 0
         for day in range(TRAINED, self.days):
-            first = rule(day) if day > TRAINED else None
-            model = model if first is None else self.learned(first, day)
+            before = self.window == day - 1
+            first = rule(day, (said != self.labels.to_numpy())[before]) if day > TRAINED else None
+            if first is not None:
+                model, attempts = self.learned(first, day), attempts + 1
             rows = self.window == day
             said[rows] = model.predict(self.features[rows])
-        return said
+        return Played(self.score(said), attempts, attempts)
+
+
+Rule = Callable[[int, np.ndarray], int | None]
+"""Says on the morning of a day, with the errors of the day before, from which window on a model is trained; None for none."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """What a policy came to: the score of whatever was live, and of the first champion (`never`), attempts, promotions."""
+    """What a policy or a rule came to: the score of whatever was live, attempts, promotions.
+
+    `never` is the score of the first champion, `said` what each day came to.
+    """
 
     score: float
-    never: float
     attempts: int = 0
     promotions: int = 0
+    never: float = math.nan
     said: tuple[str, ...] = ()
 
 
@@ -124,33 +149,41 @@ def main(
 ) -> None:
     """Print a table: a stream a line, and what each policy recovered of what retraining gains."""
     policies = {name: text for name, _, text in (each.partition("=") for each in tried)} or {"defaults": "{}"}
-    memory = joblib.Memory(cache, verbose=0)
-    plain = memory.cache(_plain)
-    heads = [f"{name:>9} att pro" for name in policies]
-    print(f"{'stream':<24} {'never':>6} {'10':>6} {'all':>6} {'period':>6}  {'  '.join(heads)}", flush=True)
-    shares: dict[str, list[float]] = {name: [] for name in (*policies, "periodic")}
-    attempts: dict[str, list[int]] = {name: [] for name in policies}
+    plain = joblib.Memory(cache, verbose=0).cache(_plain)
+    rules = tuple(RULES)
+    if importlib.util.find_spec("river") is None:
+        rules = tuple(name for name in rules if name not in DETECTORS)
+        print(f"{', '.join(DETECTORS)} are left out: river is not installed (pip install --group bench)")
+    heads = [*(f"{name:>8} att" for name in rules), *(f"{name:>9} att pro" for name in policies)]
+    print(f"{'stream':<24} {'never':>6}  {'  '.join(heads)}", flush=True)
+    shares: dict[str, list[float]] = {}
+    attempts: dict[str, list[int]] = {}
     for path in sorted(folder.glob("*.parquet")):
         if not any(text in path.stem for text in only.split(",")):
             continue
-        stream, rules = read(path, days), plain(path, days)
+        stream, ruled = read(path, days), plain(path, days, rules)
         played = {name: play(stream, text, late=late) for name, text in policies.items()}
         never = next(iter(played.values())).never
-        gain = max(rules["10"], rules["all"]) - never
-        scores = {**{name: found.score for name, found in played.items()}, "periodic": rules["periodic"]}
-        if gain >= LEAST_GAIN:
-            for name, found in scores.items():
-                shares[name].append(min(1.0, (found - never) / gain))
-        for name, each in played.items():
-            attempts[name].append(each.attempts)
-        plainly = " ".join(f"{score:>6.4f}" for score in (never, *rules.values()))
-        cells = [f"{each.score:>9.4f} {each.attempts:>3} {each.promotions:>3}" for each in played.values()]
+        gain = max(ruled[name].score for name in BEST) - never
+        for name, each in {**played, **ruled}.items():
+            attempts.setdefault(name, []).append(each.attempts)
+            if gain >= LEAST_GAIN:
+                shares.setdefault(name, []).append(min(1.0, (each.score - never) / gain))
+        cells = [f"{each.score:>8.4f} {each.attempts:>3}" for each in ruled.values()]
+        cells += [f"{each.score:>9.4f} {each.attempts:>3} {each.promotions:>3}" for each in played.values()]
         told = [line for each in played.values() for line in each.said] if tell else []
-        print("\n".join([*told, f"{path.stem:<24} {plainly}  {'  '.join(cells)}"]), flush=True)
-    for name, each in shares.items():
-        tried = f", {mean(attempts[name]):.1f} attempts a stream" if name in attempts else ""
-        if each:
-            print(f"{name}: recovered {mean(each):.3f} of {len(each)} streams (least {min(each):.2f}){tried}")
+        print("\n".join([*told, f"{path.stem:<24} {never:>6.4f}  {'  '.join(cells)}"]), flush=True)
+    for line in _closing({name: each for name, each in shares.items() if name not in BEST}, attempts):
+        print(line)
+
+
+def _closing(shares: Mapping[str, Sequence[float]], attempts: Mapping[str, Sequence[int]]) -> list[str]:
+    """Say what each policy and rule recovered; the better of two rules is what they are held against."""
+    return [
+        f"{name}: recovered {mean(each):.3f} of {len(each)} streams (least {min(each):.2f}), "
+        f"{mean(attempts[name]):.1f} attempts a stream"
+        for name, each in shares.items()
+    ]
 
 
 def read(path: Path, days: int) -> Stream:
@@ -166,15 +199,39 @@ def read(path: Path, days: int) -> Stream:
     return Stream(path.stem, features, labels, window, positive)
 
 
-def _plain(path: Path, days: int) -> dict[str, float]:
-    """Return what each plain rule scores."""
+def _plain(path: Path, days: int, rules: Sequence[str]) -> dict[str, Played]:
+    """Return what plain rules came to."""
     stream = read(path, days)
-    rules: dict[str, Callable[[int], int | None]] = {
-        "10": lambda day: max(0, day - LAST),
-        "all": lambda _: 0,
-        "periodic": lambda day: max(0, day - LAST) if (day - TRAINED) % EVERY == 0 else None,
-    }
-    return {name: stream.score(stream.answered(rule)) for name, rule in rules.items()}
+    return {name: stream.lived(RULES[name]()) for name in rules}
+
+
+def _last(day: int) -> int:
+    """Return the first of the last windows."""
+    return max(0, day - LAST)
+
+
+class Detected:
+    """Train after a day on which a detector of river fired; it then begins anew."""
+
+    def __init__(self, name: str) -> None:
+        self._make = DETECTORS[name]
+        self._detector = self._make()
+
+    def __call__(self, day: int, wrong: np.ndarray) -> int | None:
+        """Show it the errors of the day before."""
+        fired = False
+        for error in wrong.astype(int).tolist():
+            self._detector.update(error)
+            fired = fired or self._detector.drift_detected
+        if not fired:
+            return None
+        self._detector = self._make()
+        return _last(day)
+
+
+def _river(name: str, **options: object) -> Callable[[], Any]:
+    """Return what makes a detector; river is loaded only then."""
+    return lambda: attrgetter(name)(importlib.import_module("river.drift"))(**options)
 
 
 def play(stream: Stream, settings: str, *, late: int) -> Played:
@@ -214,7 +271,7 @@ class Player:
             told.append(f"{day - TRAINED:>3} {stream.score(said, rows=rows):.3f} {because}")
         kinds = self._kinds(config)
         attempts, promotions = (kinds.count(kind) - 1 for kind in ("training", "promoted"))
-        return Played(stream.score(said), stream.score(never), attempts, promotions, tuple(told))
+        return Played(stream.score(said), attempts, promotions, stream.score(never), tuple(told))
 
     def _config(self, settings: str) -> load.Config:
         stream = self.stream
@@ -276,6 +333,25 @@ def _unheard(_: str) -> None:
     pass
 
 
+DETECTORS: dict[str, Callable[[], Any]] = {
+    "ADWIN": _river("ADWIN"),
+    "DDM": _river("binary.DDM"),
+    "PageHink": _river("PageHinkley", mode="up"),
+    "KSWIN": _river("KSWIN", seed=0),
+}
+
+BEST = ("10", "all")
+"""Rules of which the better one is what can be gained."""
+
+RULES: dict[str, Callable[[], Rule]] = {
+    "10": lambda: lambda day, _: _last(day),
+    "all": lambda: lambda _day, _: 0,
+    "periodic": lambda: lambda day, _: _last(day) if (day - TRAINED) % EVERY == 0 else None,
+    **{name: partial(Detected, name) for name in DETECTORS},
+}
+
+
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = "1"
-    main()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of what is started from here
+    with threadpool_limits(1):  # threads that wait for each other cost several times as much on a busy machine
+        main()

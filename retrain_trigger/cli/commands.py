@@ -211,10 +211,10 @@ def backtest(
     if given is None:
         to_stderr("no config.yaml here: performance_threshold auto, the built-in model, everything else by default")
     if check:
-        found = played.looked_ahead(given, asked, say=show.say)
+        found = played.looked_ahead(given, asked, say=show.say, progress=show.progress)
         show.result({"look_ahead": found}, [found or "no decision looks ahead: parts of the data led to the same ones"])
         raise SystemExit(ExitCode.BUG if found else ExitCode.OK)
-    report = played.backtest(given, asked, say=show.say)
+    report = played.backtest(given, asked, say=show.say, progress=show.progress)
     show.result(report.to_json(), worth.lines(report))
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from retrain_trigger.cli import terminal
@@ -23,6 +23,11 @@ class Show:
         """Tell the person what happens now."""
         if not self.quiet:
             to_stderr(text)
+
+    @property
+    def progress(self) -> Callable[[str], None] | None:
+        """Return what tells how far a long command is; None if nobody looks on: without a terminal it is asked for by -v."""
+        return self.say if self.verbose or sys.stderr.isatty() else None
 
     def notes(self, notes: Sequence[str]) -> None:
         """Tell the person what stands beside a result."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from retrain_trigger.core.findings import figures
-from retrain_trigger.questions.backtest import Beside, Report
+from retrain_trigger.questions.backtest import Beside, Report, left_out
 from retrain_trigger.questions.lives import REACH
 
 _NAME = 30
@@ -38,6 +38,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _attempts(report)
     start, stop, own, never = report.stretch
     yield f"worst stretch: {start:%Y-%m-%d} to {stop:%Y-%m-%d}, {metric} {own:.4f} live, {never:.4f} never"
+    yield from left_out(report.left_out)
     yield from _change(report)
 
 

@@ -1,17 +1,17 @@
 """Labelled rows in the order of time, cut into windows: what a backtest lives through."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import accumulate
 from pathlib import Path
 
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.engines import database
-from retrain_trigger.engines.labelled import opened
-from retrain_trigger.engines.sql import canonical, quoted, text
+from retrain_trigger.engines.labelled import LabelledRows, Need, opened
+from retrain_trigger.engines.sql import canonical, is_missing, quoted, text
 from retrain_trigger.engines.tables import AT
-from retrain_trigger.engines.times import interval
+from retrain_trigger.engines.times import arrival, as_time, interval, moment
 
 _KEPT = ("timestamp", "id", "label", "labelled_at")
 """Roles whose columns stay; what another model said of the rows is of no use here."""
@@ -22,6 +22,7 @@ class Stream:
     """Labelled rows in a Parquet file, oldest first, and the start of each window that has some.
 
     `ends` counts the rows up to the end of each window. `columns` has the names by role, `features` those without one.
+    `left_out` says of how many rows of the source nothing can be known at a time, by what they lack.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class Stream:
     length: timedelta
     starts: tuple[datetime, ...]
     ends: tuple[int, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def cut(
@@ -39,7 +41,7 @@ class Stream:
 
         Raises DataError if the source cannot be read, or is no labelled data.
         """
-        with opened(source, columns=columns, now=now, key="--data") as rows:
+        with opened(source, columns=columns, now=now, key="--data", need=Need(time=False)) as rows:
             kept = [*(columns[role] for role in _KEPT if columns[role] in rows.types), *rows.features]
             chosen = ", ".join(quoted(name) for name in kept)
             if late and columns["labelled_at"] not in kept:
@@ -50,7 +52,8 @@ class Stream:
                 )
             windows = rows.by_window(length)
             starts, ends = (start for start, _ in windows), accumulate(count for _, count in windows)
-            return cls(target, columns, rows.features, length, tuple(starts), tuple(ends))
+            left_out = _left_out(rows, now)
+            return cls(target, columns, rows.features, length, tuple(starts), tuple(ends), left_out)
 
     def end(self, window: int) -> datetime:
         """Return when a window is over."""
@@ -88,6 +91,21 @@ class Stream:
 
     def _prediction(self, said: Path | None) -> str:
         return "" if said is None else f", p.prediction AS {quoted(self.columns['prediction'])}"
+
+
+def _left_out(rows: LabelledRows, now: datetime) -> dict[str, int]:
+    """Count the rows of the source that are not known at `now`, by why."""
+    time, label, labelled_at = (rows.columns[role] for role in ("timestamp", "label", "labelled_at"))
+    at = as_time(time, rows.types[time])
+    arrived = arrival(labelled_at, rows.types[labelled_at]) if labelled_at in rows.types else "NULL"
+    why = f"""
+        CASE WHEN {is_missing(label, rows.types[label])} THEN 'without a label'
+             WHEN ({at}) IS NULL THEN 'without a readable time'
+             WHEN ({at}) > {moment(now)} THEN 'dated later than now'
+             WHEN ({arrived}) > {moment(now)} THEN 'labelled later than now' END
+    """
+    found = rows.connection.execute(f"SELECT {why} AS why, count(*) FROM source GROUP BY 1 ORDER BY 1").fetchall()
+    return {each: count for each, count in found if each is not None}
 
 
 def write_training(stream: Stream, target: Path, *, since: datetime, now: datetime) -> None:

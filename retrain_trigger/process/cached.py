@@ -3,6 +3,7 @@
 A backtest trains on the same rows again and again: for one policy as for another, and after it was killed.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,8 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from retrain_trigger.process import warm
 from retrain_trigger.store import files
 
 SUFFIXES = frozenset({".py", ".mk", ".toml", ".cfg", ".ini", ".sh", ".txt", ".yaml", ".yml", ".R", ".r", ".jl"})
@@ -21,7 +24,8 @@ SUFFIXES = frozenset({".py", ".mk", ".toml", ".cfg", ".ini", ".sh", ".txt", ".ya
 DEEP, LARGEST = 3, 1 << 20
 """How many folders deep they are looked for, and their bytes at most."""
 
-
+_PLACE = 15
+"""Hexadecimal digits of a name that are its place in the file of locks."""
 _TOLD = "retrain-check cache: "
 
 
@@ -51,19 +55,35 @@ def main(cache: Path, output: str, asked: str) -> int:
     target = Path(os.environ["RETRAIN_OUTPUT"])
     name = key(Path(os.environ["RETRAIN_TRAIN_DATA"]), asked, Path.cwd())
     model = cache / f"{name}.model"
-    if not model.exists():
-        began = time.monotonic()
+    with _alone(cache, name):
+        code = 0 if model.exists() else _kept(cache, name, asked, target=target, output=output)
+    if code == 0 and model.exists():
+        files.write(target, model.read_bytes())
+        sys.stdout.write(f"{_TOLD}{name}\n")
+    return code
+
+
+def _kept(cache: Path, name: str, asked: str, *, target: Path, output: str) -> int:
+    """Train, and keep the model if one is left; return the exit code."""
+    began = time.monotonic()
+    code = warm.trained(cache, asked)
+    if code is None:
         code = subprocess.run(["/bin/sh", "-c", asked], check=False).returncode
-        left = target if target.exists() or not output else Path(output)
-        if code or not left.is_file():
-            return code
+    left = target if target.exists() or not output else Path(output)
+    if code == 0 and left.is_file():
         took = {"seconds": round(time.monotonic() - began, 3)}
         files.write(cache / f"{name}.json", json.dumps(took).encode())
-        files.write(model, left.read_bytes())
+        files.write(cache / f"{name}.model", left.read_bytes())
         files.remove(left)
-    files.write(target, model.read_bytes())
-    sys.stdout.write(f"{_TOLD}{name}\n")
-    return 0
+    return code
+
+
+@contextmanager
+def _alone(cache: Path, name: str) -> Iterator[None]:
+    """Hold a name while the block runs: of lives that train the same at a time, one does, and the others wait for it."""
+    with os.fdopen(files.open_lock(cache / "lock"), "r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, int(name[:_PLACE], 16))
+        yield
 
 
 def key(rows: Path, asked: str, folder: Path) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import math
+import os
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -18,10 +19,12 @@ from retrain_trigger.config import load as settings
 from retrain_trigger.core.errors import UsageError
 from retrain_trigger.core.records import Json
 from retrain_trigger.counts.confusion import Confusion
+from retrain_trigger.judge import policy
 from retrain_trigger.judge.metrics import METRICS
 from retrain_trigger.judge.worth import Gain, gain, pooled, worst
 from retrain_trigger.pipeline.tick import Say
-from retrain_trigger.process import cached
+from retrain_trigger.process import cached, warm
+from retrain_trigger.questions import lives
 from retrain_trigger.questions.lives import Life, Player, World
 from retrain_trigger.questions.tried import DEFAULTS, choices
 from retrain_trigger.store import files, lock
@@ -29,6 +32,12 @@ from retrain_trigger.store import files, lock
 POLICY = "as configured"
 STRETCH = 10
 """The worst stretch is a part of all windows: one of so many, and at least five windows."""
+
+PERIOD = 5.0
+"""Seconds between two looks at how far the lives are."""
+
+PATIENCE = 12
+"""Looks after which it is told again where nothing has changed."""
 
 LEAST_STRETCH = 5
 CUTS = 2
@@ -69,7 +78,8 @@ class Report:
     """What a backtest came to.
 
     `score` is the metric over all rows of what was live, `others` are the plain rules, and `tried` other settings. The
-    worst stretch is named by its first and last window's start and the metrics of live and never in it.
+    worst stretch is named by its first and last window's start and the metrics of live and never in it. `left_out`
+    counts the rows that could not be played, by why.
     """
 
     metric: str
@@ -82,6 +92,7 @@ class Report:
     others: tuple[Beside, ...]
     tried: tuple[Beside, ...]
     stretch: tuple[datetime, datetime, float, float]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         """Return the report as a JSON object."""
@@ -102,22 +113,26 @@ class Report:
                 "tried": [asdict(each) for each in self.tried],
                 "worst": {"from": start.isoformat(), "to": end.isoformat(), "live": own, "never": never},
                 "decisions": list(self.live.decisions),
+                "left_out": dict(self.left_out),
             }
         )
 
 
-def backtest(path: Path | None, asked: Asked, *, say: Say) -> Report:
-    """Live through labelled rows under the settings, those to try, and plain rules. Raises RetrainCheckError."""
-    with _opened(path, asked, say) as world:
+def backtest(path: Path | None, asked: Asked, *, say: Say, progress: Say | None = None) -> Report:
+    """Live through labelled rows under the settings, those to try, and plain rules. Raises RetrainCheckError.
+
+    `progress` hears every few seconds how far that has come.
+    """
+    with _opened(path, asked, say) as world, _telling(world, progress):
         return _played(world, asked, say)
 
 
-def looked_ahead(path: Path | None, asked: Asked, *, say: Say) -> str | None:
+def looked_ahead(path: Path | None, asked: Asked, *, say: Say, progress: Say | None = None) -> str | None:
     """Play the policy again on the first part of the windows, cut at random; say which decision was another then.
 
     None if all are the same, byte for byte: then none of them rests on rows that came later.
     """
-    with _opened(path, asked, say) as world:
+    with _opened(path, asked, say) as world, _telling(world, progress):
         whole = _policy(world, POLICY, ()).decisions
         for cut in sorted(
             np.random.default_rng(0).choice(np.arange(1, len(whole)), min(CUTS, len(whole) - 1), replace=False)
@@ -151,7 +166,20 @@ def _finite(document: Mapping[str, Json]) -> dict[str, Json]:
 
 def built_in(label: str, features: Sequence[str]) -> str:
     """Return the command that trains the built-in model on these columns."""
-    return shlex.join([sys.executable, "-m", "retrain_trigger.process.baseline", label, json.dumps(features)])
+    return f"{warm.BASELINE} {shlex.join([label, json.dumps(features)])}"
+
+
+def left_out(rows: Mapping[str, int]) -> list[str]:
+    """Say which rows could not be played; nothing if there are none.
+
+    >>> left_out({"without a label": 1200, "dated later than now": 1})
+    ['left out: 1,200 rows without a label, 1 dated later than now']
+    """
+    told = [
+        f"{count:,} {'' if place else 'row ' if count == 1 else 'rows '}{why}"
+        for place, (why, count) in enumerate(rows.items())
+    ]
+    return [f"left out: {', '.join(told)}"] if told else []
 
 
 @contextmanager
@@ -163,7 +191,9 @@ def _opened(path: Path | None, asked: Asked, say: Say) -> Iterator[World]:
     cache = (asked.cache or config.state / "backtest").absolute()
     files.make_folder(cache, mode=0o700)
     with lock.hold(cache / "lock", say=say):
-        yield _world(path, config, asked, cache)
+        world = _world(path, config, asked, cache)
+        with world.warmed(threads=max(1, (os.cpu_count() or 1) // asked.jobs)), world.served():
+            yield world
 
 
 def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path) -> World:
@@ -180,8 +210,10 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
     first = asked.first or max(LEAST_FIRST, windows // SHARE_FIRST)
     if windows < first + LEAST_STRETCH:
         raise UsageError(
-            f"{asked.data} has rows in {windows} windows of {config.trigger.window}; the first {first} train the first "
-            f"champion, and at least {LEAST_STRETCH} more must be played: give more rows, or a shorter trigger.window"
+            f"{asked.data} has rows in {windows} {'window' if windows == 1 else 'windows'} of "
+            f"{policy.length(config.trigger.window)}; the first {first} train the first champion, and at least "
+            f"{LEAST_STRETCH} more must be played: give more rows, or a shorter trigger.window"
+            f"{''.join(f'; {told}' for told in left_out(stream.left_out))}"
         )
     own = asked.baseline or path is None
     for name in ("models", "said", "lives"):
@@ -195,6 +227,7 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
         overrides=() if path else DEFAULTS,
         command=built_in(config.logs.columns.label, stream.features) if own else config.train.command,
         output=None if own else config.train.output,
+        baseline=own,
     )
 
 
@@ -204,18 +237,18 @@ def _played(world: World, asked: Asked, say: Say) -> Report:
         _ = _player(world, name, given).config  # a mistake in a setting is said before anything is played
     never = _player(world, "never").never()
     playing = {name: (_policy, (world, name, given)) for name, given in policies.items()}
-    lives = _all({**playing, "every window": (_every, (world, "every window", never))}, asked.jobs, say)
-    live, windows = lives[POLICY], world.windows
+    played = _all({**playing, "every window": (_every, (world, "every window", never))}, asked.jobs, say)
+    live, windows = played[POLICY], world.windows
     later = {
         "periodic": (_periodic, (world, "periodic", never, len(live.attempts))),
         "threshold": (_threshold, (world, "threshold", never, live.threshold)),
     }
-    lives |= _all(later, asked.jobs, say)
+    played |= _all(later, asked.jobs, say)
     length = max(LEAST_STRETCH, len(windows) // STRETCH)
     place, least = worst(live.windows, live.measure, length)
     starts = world.stream.starts
     begin, end = starts[windows[place]], world.stream.end(windows[min(place + length, len(windows)) - 1])
-    others = [never, lives["periodic"], lives["every window"], lives["threshold"]]
+    others = [never, played["periodic"], played["every window"], played["threshold"]]
     return Report(
         metric=live.measure.metric,
         windows=starts[world.first :],
@@ -225,8 +258,9 @@ def _played(world: World, asked: Asked, say: Say) -> Report:
         trainings=len(live.trainings),
         seconds=_seconds(world, live),
         others=tuple(_beside(world, live, other) for other in others),
-        tried=tuple(_beside(world, live, lives[name]) for name in policies if name != POLICY),
+        tried=tuple(_beside(world, live, played[name]) for name in policies if name != POLICY),
         stretch=(begin, end, least, pooled(never.windows[place : place + length], live.measure)),
+        left_out=world.stream.left_out,
     )
 
 
@@ -245,17 +279,50 @@ def _seconds(world: World, life: Life) -> float:
     return round(sum(cached.seconds(world.models, name) for name in life.trainings), 1)
 
 
-Playing = tuple[Callable[..., Life], tuple[object, ...]]
+@contextmanager
+def _telling(world: World, progress: Say | None) -> Iterator[None]:
+    """Tell every few seconds how far the lives are that are being played, whichever processes play them."""
+    if progress is None:
+        yield
+        return
+    lives.forget_progress(world)
+    over = Event()
+    teller = Thread(target=_tell, args=(world, progress, over), daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
 
 
-def _all(lives: Mapping[str, Playing], jobs: int, say: Say) -> dict[str, Life]:
+def _tell(world: World, progress: Say, over: Event) -> None:
+    last, silent = "", 0
+    while not over.wait(PERIOD):
+        told = "; ".join(lives.progress(world))
+        silent = silent + 1 if told == last else 0
+        if told and silent % PATIENCE == 0:
+            progress(told)
+        last = told
+
+
+Playing = tuple[Callable[..., Life], tuple[World, *tuple[object, ...]]]
+
+
+def _all(playing: Mapping[str, Playing], jobs: int, say: Say) -> dict[str, Life]:
     """Play lives, several at a time; say which are over."""
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     found = {}
-    for name, life in zip(lives, parallel(delayed(play)(*given) for play, given in lives.values()), strict=True):
+    for name, life in zip(playing, parallel(delayed(_served)(*each) for each in playing.values()), strict=True):
         found[name] = life
         say(f"played: {name} ({len(life.attempts)} attempts)")
     return found
+
+
+def _served(play: Callable[..., Life], given: tuple[World, *tuple[object, ...]]) -> Life:
+    """Play a life, perhaps in a process of its own."""
+    with given[0].served():
+        return play(*given)
 
 
 def _policy(world: World, name: str, given: tuple[str, ...]) -> Life:
@@ -284,5 +351,5 @@ def _threshold(world: World, name: str, never: Life, threshold: float | None) ->
 
 
 def _player(world: World, name: str, given: tuple[str, ...] = ()) -> Player:
-    folder = world.cache / "lives" / "".join(letter if letter.isalnum() else "-" for letter in name)[:80]
+    folder = world.lives / "".join(letter if letter.isalnum() else "-" for letter in name)[:80]
     return Player(world, folder, given)

@@ -3,8 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from retrain_trigger.judge.metrics import Measure
 from retrain_trigger.judge.worth import pooled
 from retrain_trigger.pipeline import by_hand, compare, run
 from retrain_trigger.pipeline.tick import registry
-from retrain_trigger.process import cached, training
+from retrain_trigger.process import cached, training, warm
 from retrain_trigger.process.scoring import models
 from retrain_trigger.store import files
 from retrain_trigger.store.ledger import Ledger
@@ -34,6 +35,9 @@ REACH = 10
 PAUSE = 24
 """A run comes a part of a window after its end: one of so many."""
 
+PROGRESS = "progress"
+"""The file in the folder of a life that says how far it is."""
+
 _RUN = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}")
 
 
@@ -42,7 +46,8 @@ class World:
     """What a life goes through: rows in windows, of which the `first` train the first champion.
 
     `cache` keeps the `models` that were trained, and `said` what models said of these rows. `file` has the settings, None
-    for defaults; `overrides` hold for every life. `command` trains, and leaves its model at `output` if that is not None.
+    for defaults; `overrides` hold for every life. `command` trains, and leaves its model at `output` if that is not None;
+    `baseline` says that it trains the built-in model.
     """
 
     stream: "engines.stream.Stream"
@@ -53,6 +58,7 @@ class World:
     overrides: tuple[str, ...]
     command: str
     output: Path | None = None
+    baseline: bool = False
 
     @property
     def models(self) -> Path:
@@ -60,9 +66,22 @@ class World:
         return self.cache / "models"
 
     @property
+    def lives(self) -> Path:
+        """Where lives have their folders."""
+        return self.cache / "lives"
+
+    @property
     def windows(self) -> range:
         """The windows that are lived through."""
         return range(self.first, len(self.stream.starts))
+
+    def warmed(self, *, threads: int) -> AbstractContextManager[None]:
+        """Keep a process ready for the built-in model, if that is trained."""
+        return warm.serving(self.models, threads=threads) if self.baseline else nullcontext()
+
+    def served(self) -> AbstractContextManager[None]:
+        """Let the built-in model be scored there, in this process."""
+        return warm.used(self.models if self.baseline else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +127,7 @@ class Player:
     overrides: tuple[str, ...] = ()
     heard: dict[str, tuple[Confusion, ...]] = field(default_factory=dict)
     trained: list[str] = field(default_factory=list)
+    timed: set[str] = field(default_factory=set)
 
     @cached_property
     def config(self) -> Config:
@@ -132,10 +152,10 @@ class Player:
 
     def policy(self, name: str) -> Life:
         """Live by the settings: the very runs that cron would have started, each a little after its window."""
-        world, stream = self.world, self.world.stream
+        stream = self.world.stream
         self._born()
         lived, decisions = [], []
-        for window in world.windows:
+        for window in self._told_windows(name):
             said = self._said(self._live())
             stream.write(window, self.folder / "rows" / f"{window:06}.parquet")
             stream.write(window, self.folder / "log" / f"{window:06}.parquet", said=said)
@@ -146,6 +166,7 @@ class Player:
             except RetrainCheckError as error:
                 decided = f"exit {int(error.code)}: {error}"
             decisions.append(self._told(decided))
+            self._time()
         with Ledger.reading(self.config.state / "ledger.sqlite") as ledger:
             entries = ledger.entries()
             limits = memory.fold(ledger.effects()).limits
@@ -177,7 +198,7 @@ class Player:
         files.make_folder(self.folder)
         lived: list[Confusion] = []
         attempts = []
-        for window in world.windows:
+        for window in self._told_windows(name):
             lived.append(self._counts(said)[window])
             if window < world.windows[-1] and when(window, lived):
                 attempts.append(Hindsight(window=window - world.first, promoted=True, gain=None, wrong=False))
@@ -201,7 +222,31 @@ class Player:
         outcome = by_hand.bootstrap(self.config, now=self._after(self.world.first - 1), say=_unheard)
         if outcome.word is not Word.PROMOTED:
             raise UsageError(f"there is no first champion: {outcome.because}")
+        self._time()
         return self._live()
+
+    def _told_windows(self, name: str) -> Iterator[int]:
+        """Go through the windows that are lived through, and leave word of it for who waits."""
+        windows, told = self.world.windows, self.folder / PROGRESS
+        for window in windows:
+            number = len(self.trained) + sum(1 for _ in self._logs())
+            trainings = f"{number} training{'' if number == 1 else 's'}"
+            told.write_text(f"{name}: window {window + 1 - windows.start} of {len(windows)}, {trainings}")
+            yield window
+        files.remove(told)
+
+    def _time(self) -> None:
+        """Write on the cards of new versions how long their trainings took when they were run: now the cache may have spared them.
+
+        `data.windows: auto` goes by it, so a backtest that is played again decides as the first did.
+        """
+        sealed = registry(self.config)
+        for version in sealed.versions():
+            names = [] if version in self.timed else cached.named(sealed.folder / version / "train.log")
+            self.timed.add(version)
+            if names:
+                took = sum(cached.seconds(self.world.models, name) for name in names)
+                sealed.rewrite(replace(sealed.card(version), seconds=took))
 
     def _live(self) -> Path:
         pointer = registry(self.config).champion()
@@ -302,12 +347,30 @@ class Player:
 
     def _trainings(self) -> tuple[str, ...]:
         """Return the names in the cache of what was trained, from the logs of the trainings."""
-        logs = [*self.config.model.folder.glob("*/train.log"), *self.folder.glob("plain/*/train.log")]
-        return (*self.trained, *(key for log in sorted(logs) for key in cached.named(log)))
+        return (*self.trained, *(key for log in sorted(self._logs()) for key in cached.named(log)))
+
+    def _logs(self) -> Iterator[Path]:
+        yield from self.config.model.folder.glob("*/train.log")
+        yield from self.folder.glob("plain/*/train.log")
 
     def _told(self, decided: str) -> str:
         """Return a decision without what is another each time it is played: the ids of runs, and where the files lie."""
         return _RUN.sub(r"\1", decided).replace(f"{self.folder}/", "")
+
+
+def progress(world: World) -> list[str]:
+    """Say how far the lives are that are being lived."""
+    told = []
+    for path in sorted(world.lives.glob(f"*/{PROGRESS}")):
+        with suppress(OSError):
+            told.append(path.read_text())
+    return [each for each in told if each]
+
+
+def forget_progress(world: World) -> None:
+    """Forget how far lives were whose backtest was killed."""
+    for path in world.lives.glob(f"*/{PROGRESS}"):
+        files.remove(path)
 
 
 def _unheard(_: str) -> None:

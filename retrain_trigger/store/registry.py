@@ -149,12 +149,18 @@ class Registry:
         documents = {"card.json": replace(card, sha256=digest), "profile.json": profile}
         for name, document in documents.items():
             if document is not None:
-                text = json.dumps({"schema": SCHEMA, **encoded(document)}, indent=2, sort_keys=True)
-                files.write(staged / name, f"{text}\n".encode())
+                files.write(staged / name, _written(document))
         if log is not None and log.is_file():  # a training may have removed it
             files.copy_hashing(log, staged / "train.log")
         files.publish_folder(staged, self.folder / card.version)
         return digest
+
+    def rewrite(self, card: Card) -> None:
+        """Replace the card of a sealed version, in a registry that no service uses."""
+        folder = self.folder / card.version
+        folder.chmod(0o755)
+        files.write(folder / "card.json", _written(card), mode=0o444)
+        folder.chmod(0o555)
 
     def remove(self, version: str) -> None:
         """Remove a sealed version: out of sight at once, then bit by bit; goes on where it was cut off. Raises OSError.
@@ -194,3 +200,8 @@ class Registry:
             return decoded(kind, document)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise PromotionError(f"{path} cannot be read: {error}") from error
+
+
+def _written(document: Card | Profile) -> bytes:
+    text = json.dumps({"schema": SCHEMA, **encoded(document)}, indent=2, sort_keys=True)
+    return f"{text}\n".encode()

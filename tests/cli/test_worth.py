@@ -1,6 +1,8 @@
 """What a person reads of a backtest."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from retrain_trigger.cli import worth
 from retrain_trigger.judge.metrics import Measure
@@ -16,7 +18,7 @@ def beside(name: str, score: float, gain: Gain) -> Beside:
     return Beside(name=name, score=score, trainings=3, seconds=4.5, gain=gain)
 
 
-def report(*tried: Beside) -> Report:
+def report(*tried: Beside, left_out: Mapping[str, int] = MappingProxyType({})) -> Report:
     attempts = (
         Hindsight(window=2, promoted=True, gain=0.1, wrong=False),
         Hindsight(window=5, promoted=False, gain=-0.1, wrong=True),
@@ -33,6 +35,7 @@ def report(*tried: Beside) -> Report:
         others=(beside("never", 0.7, Gain(0.14, 0.1, 0.2)),),
         tried=tried,
         stretch=(START, START + 5 * DAY, 0.5, 0.4),
+        left_out=left_out,
     )
 
 
@@ -54,3 +57,9 @@ def test_the_setting_to_change_is_named_only_if_it_is_better_beyond_chance() -> 
     )
     tried = (beside("trigger.probe=5", 0.89, chance), beside("promotion.margin=0.01", 0.88, better))
     assert worth.lines(report(*tried))[-1] == "to change: promotion.margin: 0.01 is better by 0.04, beyond chance"
+
+
+def test_rows_that_could_not_be_played_are_counted() -> None:
+    found = report(left_out={"dated later than now": 1, "without a label": 1200})
+    assert worth.lines(found)[-1] == "left out: 1 row dated later than now, 1,200 without a label"
+    assert found.to_json()["left_out"] == {"dated later than now": 1, "without a label": 1200}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,7 +100,11 @@ def test_played_again_from_the_cache_nothing_is_trained_and_every_byte_is_the_sa
     found, cache = whole
     before = (past.folder / "trained.log").read_text()
     started = Project(past.folder, forked=False)  # several at a time are processes of their own
-    assert played(started, cache, "--try", "performance_threshold=0.2", "--jobs", "2") == found
+    command = ("backtest", "--data", "rows.parquet", "--first", str(FIRST), "--cache", str(cache), "--format", "json")
+    again = started.retrain_check(*command, "--try", "performance_threshold=0.2", "--jobs", "2", "-v")
+    assert json.loads(again.stdout) == found
+    told = [line for line in again.stderr.splitlines() if ": window " in line]
+    assert re.match(r"as configured: window \d of 9, (1 training|\d+ trainings)(; |$)", told[0])
     assert (past.folder / "trained.log").read_text() == before
     assert not (past.folder / "models").exists()
     assert not (past.folder / ".retrain-check").exists()
@@ -131,6 +137,18 @@ def test_a_backtest_that_was_killed_goes_on_from_what_it_had_trained(
     os.kill(begun.pid, signal.SIGKILL)
     begun.wait()
     assert played(past, tmp_path / "c", "--try", "performance_threshold=0.2")["decisions"] == found["decisions"]
+
+
+def test_a_training_that_took_long_counts_as_long_where_the_cache_spares_it(
+    past: Project, whole: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    found, cache = whole
+    shutil.copytree(cache, tmp_path / "c", ignore=shutil.ignore_patterns("lives"))
+    for about in tmp_path.glob("c/models/*.json"):
+        about.write_text(json.dumps({"seconds": 700.0}))
+    slow = played(past, tmp_path / "c")
+    assert slow["trainings"] < found["trainings"], "only the reach of the champion is trained again"
+    assert slow["seconds"] == 700.0 * slow["trainings"]
 
 
 def test_code_that_changed_is_trained_again(past: Project, whole: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
@@ -186,7 +204,7 @@ def test_a_decision_that_looks_ahead_is_found(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--first", "9"), "has rows in 12 windows of 1 day"),
+        (("--first", "9"), "has rows in 12 windows of 1d"),
         (("--try", "promotion.margin"), "--try promotion.margin: write KEY=VALUE"),
         (("--try", "promotion.margin=high"), "promotion.margin needs a number"),
     ],
@@ -194,6 +212,22 @@ def test_a_decision_that_looks_ahead_is_found(
 def test_mistakes_are_said(past: Project, tmp_path: Path, arguments: Sequence[str], said: str) -> None:
     done = past.retrain_check("backtest", "--data", "rows.parquet", "--cache", str(tmp_path), *arguments, code=2)
     assert said in done.stderr
+
+
+def test_rows_that_cannot_be_played_are_counted_also_if_too_few_are_left(past: Project, tmp_path: Path) -> None:
+    odd = f"""
+        SELECT * REPLACE (
+            CASE WHEN number % 2 = 0 THEN 'soon' WHEN number < 6 THEN '2100-01-01T00:00:00Z' ELSE timestamp::VARCHAR END AS timestamp,
+            CASE WHEN number = 9 THEN NULL ELSE label END AS label
+        ) FROM (SELECT *, row_number() OVER () AS number FROM '{past.folder}/rows.parquet' LIMIT 10)
+    """
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT * EXCLUDE (number) FROM ({odd})) TO '{tmp_path}/odd.parquet' (FORMAT parquet)"
+        )
+    done = past.retrain_check("backtest", "--data", f"{tmp_path}/odd.parquet", "--cache", str(tmp_path), code=2)
+    assert "odd.parquet has rows in 1 window of 1d" in done.stderr
+    assert "; left out: 3 rows dated later than now, 1 without a label, 5 without a readable time" in done.stderr
 
 
 def test_choices_are_read_as_settings(past: Project) -> None:

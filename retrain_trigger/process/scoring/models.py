@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,7 +14,7 @@ from typing import Any
 
 from retrain_trigger.core.errors import PromotionError, TrainingError
 from retrain_trigger.core.redaction import redacted
-from retrain_trigger.process import output, training, tree
+from retrain_trigger.process import output, training, tree, warm
 from retrain_trigger.store import files
 
 PATIENCE = 1800.0
@@ -129,7 +128,7 @@ def _converse(request: bytes, folder: Path, scratch: Path, log: Path, patience: 
         process = None
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "retrain_trigger.process.scoring.scorer"],
+                warm.scoring(),
                 cwd=folder,
                 env={**training.inherited(), **training.marks(run, held)},
                 pass_fds=(descriptor,),

@@ -37,11 +37,15 @@ def main() -> None:
     request = json.load(sys.stdin)
     confinement.guarded(parent=request["parent"])
     confinement.begin(seconds=request["patience"] + SLACK, parent=request["parent"])
+    Path(request["reply"]).write_text(json.dumps(replied(request)))
+
+
+def replied(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the reply to a request."""
     try:
-        reply = _answer(request)
+        return _answer(request)
     except BaseException as error:  # noqa: BLE001  (anything may come out of another's model, SystemExit too)
-        reply = {"error": _told(error)}
-    Path(request["reply"]).write_text(json.dumps(reply))
+        return {"error": _told(error)}
 
 
 Model = Any
