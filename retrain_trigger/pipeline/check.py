@@ -146,7 +146,7 @@ def _decided(case: _Case, findings: Sequence[Finding]) -> Decision:
     """Decide; a metric that fell further has no cooldown to wait for."""
     config, past, schedule = case.config, case.past, case.config.trigger.schedule
     performs = any(finding.acts and finding.name == config.metric for finding in findings)
-    fallen = pause.fallen(config, past, case.measurements) if performs else None
+    fallen = pause.fallen(config, past, case.measurements, now=case.now) if performs else None
     decision = policy.decide(
         findings,
         _fresh(case),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import islice
 
 from retrain_trigger.config.load import Config
@@ -13,14 +14,14 @@ from retrain_trigger.judge.checks import point, probation
 from retrain_trigger.judge.memory import Memory
 
 
-def fallen(config: Config, past: Memory, measurements: Sequence[Measurement]) -> str | None:
-    """Say how far the metric has fallen since a challenger was refused; None if it has not by more than chance explains.
+def fallen(config: Config, past: Memory, measurements: Sequence[Measurement], *, now: datetime) -> str | None:
+    """Say how far the metric has fallen in the cooldown after a refused challenger; None if not by more than chance explains.
 
     It is judged as a probation judges a successor: by the windows since then against those before, with as many looks as
     the cooldown has windows, and a fall of at least `promotion.margin`.
     """
     over, before = policy.cooldown_over(past, cooldown=config.trigger.cooldown), past.standing
-    if over is None or before is None or not past.refusals:
+    if over is None or before is None or not past.refusals or past.clock(now) >= over:
         return None
     found = probation.check(
         before,
