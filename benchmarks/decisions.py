@@ -48,6 +48,7 @@ from threadpoolctl import threadpool_limits
 from retrain_trigger.config import load
 from retrain_trigger.core.errors import RetrainCheckError
 from retrain_trigger.pipeline import by_hand, run
+from retrain_trigger.process import cached, warm
 from retrain_trigger.process.baseline import fitted
 from retrain_trigger.questions.backtest import built_in
 from retrain_trigger.store.ledger import Ledger
@@ -236,7 +237,7 @@ def _river(name: str, **options: object) -> Callable[[], Any]:
 
 def play(stream: Stream, settings: str, *, late: int) -> Played:
     """Play the real command on a stream."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, warm.serving(Path(name), threads=1), warm.used(Path(name)):
         return Player(Path(name), stream, late).played(settings)
 
 
@@ -279,7 +280,7 @@ class Player:
             threshold=max(_threshold(stream), 0.01),
             metric="f1" if stream.positive else "f1_macro",
             positive=f"positive: '{stream.positive}'" if stream.positive else "",
-            command=json.dumps(built_in("label", list(stream.features))),
+            command=json.dumps(cached.command(self.folder, built_in("label", list(stream.features)), None)),
         )
         (self.folder / "config.yaml").write_text(_merged(text, settings))
         return load.load(self.folder / "config.yaml")

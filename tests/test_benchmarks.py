@@ -35,9 +35,10 @@ def test_the_detector_prints_each_figure_beside_its_bound() -> None:
 
 
 def test_a_replay_is_measured_by_the_shape_of_its_log() -> None:
-    rows = [line.strip("| ").split(" | ") for line in printed("replay.py", "--lines", "300")]
+    rows = [line.strip("| ").split(" | ") for line in printed("replay.py", "--lines", "300", "--settings", "5")]
     assert [row[0] for row in rows[:2]] == ["F1", "F1, a breach without end"]
-    assert len(rows) == 6
+    assert rows[-1][0] == "5 settings, 365 days of tp fp fn tn, breaches that come and go"
+    assert len(rows) == 7
     assert all(0 < float(seconds) < 30 and float(size) > 10 for _, seconds, size in rows)
 
 

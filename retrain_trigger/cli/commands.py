@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
+from click.core import ParameterSource
 
 from retrain_trigger import __version__
 from retrain_trigger.cli.options import Described, at_now, common, duration, moment, of_an_adoption, worded
@@ -145,8 +146,7 @@ def simulate(
         )
         if not logs:
             raise UsageError("name a metrics log or a prediction log: retrain-check simulate FILE")
-    sources = [sys.stdin.buffer if log == "-" else Path(log) for log in logs]
-    found = replayed(config, sources)
+    found = replayed(config, _sources(logs))
     show.notes(found.notes)
     if show.form == "json":
         show.result(found.to_json(), [])
@@ -159,8 +159,13 @@ def simulate(
 
 @cli.command()
 @common
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled rows with times: Parquet, CSV or JSONL.")
 @click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Labelled rows with times: Parquet, CSV or JSONL."
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="FILE",
+    help="Instead of --data: replay this log, as simulate does, and train nothing; repeatable; - for stdin.",
 )
 @click.option(
     "--try",
@@ -179,7 +184,8 @@ def backtest(
     *,
     path: Path | None,
     show: Show,
-    data: Path,
+    data: Path | None,
+    logs: tuple[str, ...],
     tried: tuple[str, ...],
     first: int | None,
     late: timedelta,
@@ -188,11 +194,19 @@ def backtest(
     cache: Path | None,
     jobs: int,
 ) -> None:
-    """Play the policy on labelled rows of the past: would it have been worth it? The service's models are untouched."""
+    """Play the policy on labelled rows of the past: would it have been worth it? The service's models are untouched.
+
+    With --log, no model is trained: a log shows when other settings would have acted.
+    """
+    given = _settings(show, path, optional=True).file
+    if logs:
+        _sweep(show, given, logs, tried)
+        return
+    if data is None:
+        raise UsageError("name labelled rows with --data, to train on them, or a log with --log, to replay it")
     from retrain_trigger.cli import worth
     from retrain_trigger.questions import backtest as played
 
-    given = _settings(show, path, optional=True).file
     asked = played.Asked(data=data, tried=tried, late=late, first=first, cache=cache, jobs=jobs, baseline=baseline)
     if given is None:
         to_stderr("no config.yaml here: performance_threshold auto, the built-in model, everything else by default")
@@ -202,6 +216,31 @@ def backtest(
         raise SystemExit(ExitCode.BUG if found else ExitCode.OK)
     report = played.backtest(given, asked, say=show.say, progress=show.progress)
     show.result(report.to_json(), worth.lines(report))
+
+
+def _sweep(show: Show, given: Path | None, logs: tuple[str, ...], tried: tuple[str, ...]) -> None:
+    """Replay logs under the settings tried. Nothing that only a training can use may be named beside them."""
+    from retrain_trigger.cli import swept
+    from retrain_trigger.questions.sweep import sweep
+
+    source = click.get_current_context().get_parameter_source
+    if trains := [f"--{name}" for name in _OF_DATA if source(name) is ParameterSource.COMMANDLINE]:
+        *first, last = trains
+        listed = f"{', '.join(first)} and {last}" if first else last
+        raise UsageError(f"{listed} cannot go with --log, which trains nothing; leave one of both out")
+    if given is None:
+        to_stderr("no config.yaml here: performance_threshold auto, everything else by default")
+    found = sweep(given, _sources(logs), tried)
+    show.notes(found.notes)
+    show.result(found.to_json(), swept.lines(found))
+
+
+_OF_DATA = ("data", "first", "late", "baseline", "check", "cache", "jobs")
+"""What `backtest` takes only where it trains."""
+
+
+def _sources(logs: Sequence[str]) -> list[Path | BinaryIO]:
+    return [sys.stdin.buffer if log == "-" else Path(log) for log in logs]
 
 
 @cli.command()

@@ -256,8 +256,8 @@ DEFAULT_CONFIG = Path("config.yaml")
 """The file that is read if none is named."""
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a config.yaml, then apply overrides such as `trigger.cooldown=2h`.
+def load(path: Path, overrides: Sequence[str] = (), *, option: str = "--set") -> Config:
+    """Read a config.yaml, then apply overrides such as `trigger.cooldown=2h`, which were given by an `option`.
 
     Relative paths, those of overrides too, are relative to the file's folder. Raises UsageError if the file cannot be
     read, and ConfigError with every mistake in the order of lines, overrides last.
@@ -272,14 +272,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(root.value, dict):
         raise ConfigError(_in_order(mistakes))
     file = path.absolute()
-    return _config(root, mistakes, overrides, file=file, folder=file.parent)
+    return _config(root, mistakes, overrides, option=option, file=file, folder=file.parent)
 
 
-def defaults(overrides: Sequence[str] = ()) -> Config:
+def defaults(overrides: Sequence[str] = (), *, option: str = "--set") -> Config:
     """Make the settings that hold without a config.yaml, 0.85 and 0.20, relative to the working folder."""
     nowhere = Place(0, 0, "defaults")
     written = {"performance_threshold": Node(nowhere, 0.85), "drift_threshold": Node(nowhere, 0.20)}
-    return _config(Node(nowhere, written), [], overrides, file=None, folder=Path.cwd())
+    return _config(Node(nowhere, written), [], overrides, option=option, file=None, folder=Path.cwd())
 
 
 def _written(path: Path) -> str:
@@ -303,10 +303,10 @@ def _written(path: Path) -> str:
 
 
 def _config(
-    root: Node, mistakes: list[Mistake], overrides: Sequence[str], *, file: Path | None, folder: Path
+    root: Node, mistakes: list[Mistake], overrides: Sequence[str], *, option: str, file: Path | None, folder: Path
 ) -> Config:
     for number, override in enumerate(overrides):
-        mistakes += _override(root, override, Place(_AFTER_ALL_LINES, number, f"--set {quoted(override)[1:-1]}"))
+        mistakes += _override(root, override, Place(_AFTER_ALL_LINES, number, f"{option} {quoted(override)[1:-1]}"))
     notes = _translated(root, mistakes)
     written = root.plain()
     logs = written.get("logs")

@@ -19,7 +19,7 @@ from retrain_trigger.judge import clock, memory, policy
 from retrain_trigger.judge.checks import drift, estimate, evidence, feedback
 from retrain_trigger.judge.checks.detector import AnyDetector
 from retrain_trigger.judge.checks.lateness import AT_ONCE, Delay
-from retrain_trigger.judge.checks.windows import measured
+from retrain_trigger.judge.checks.windows import Known, measured
 from retrain_trigger.judge.gates.deciding import Breach
 from retrain_trigger.judge.memory import Memory
 from retrain_trigger.judge.metrics import METRICS
@@ -36,7 +36,7 @@ STANDING = 1000
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What a replay need not compute again: the evidence of windows already folded, and how far each has moved.
+    """What a replay need not compute again: the evidence of windows already folded, how far each has moved, what it measures.
 
     `fresh` is the evidence of those that no attempt has used up.
     """
@@ -44,6 +44,7 @@ class Memo:
     folds: evidence.Memo = field(default_factory=dict)
     fresh: evidence.Memo = field(default_factory=dict)
     moves: dict[datetime, tuple[Reference, Mapping[str, Histogram], Finding]] = field(default_factory=dict)
+    measured: Known = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +108,9 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
 
     `memo` keeps the evidence of windows already seen: a replay that hands over the same one costs what is new.
     """
+    memo = memo or Memo()
     windows = memory.answered_for(observed.windows or (), past)
-    measurements = champion_measurements(config, observed, past)
+    measurements = champion_measurements(config, observed, past, memo)
     if not measurements and not windows and past.champion is not None:
         return _nothing_measured(config, observed.aside, past.champion, now)
     stale = _stale(config, observed.newest, now)
@@ -124,7 +126,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
         windows=judgeable,
         baseline=judgeable,
         logged=frozenset(name for window in judgeable for name in window.histograms or {}),
-        memo=memo or Memo(),
+        memo=memo,
         now=now,
         spoilt=usable.newest_spoilt(config, windows),
     )
@@ -183,12 +185,14 @@ def unused(config: Config, observed: Observed, past: Memory) -> tuple[str, ...]:
     return usable.notes(config, observed.aside, windows, memory.answered_for(windows, past), past.champion)
 
 
-def champion_measurements(config: Config, observed: Observed, past: Memory) -> Sequence[Measurement]:
+def champion_measurements(
+    config: Config, observed: Observed, past: Memory, memo: Memo | None = None
+) -> Sequence[Measurement]:
     """Return the measurements that the champion answers for."""
-    return memory.answered_for(_measurements(config, observed), past)
+    return memory.answered_for(_measurements(config, observed, memo or Memo()), past)
 
 
-def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
+def _measurements(config: Config, observed: Observed, memo: Memo) -> Sequence[Measurement]:
     """Return what judges performance: the counts of the prediction log where it has labels, else the metrics log."""
     if not _counted(config, observed):
         return observed.measurements
@@ -197,6 +201,7 @@ def _measurements(config: Config, observed: Observed) -> Sequence[Measurement]:
         config.measure(observed.positive),
         coverage=config.trigger.label_coverage,
         classes=observed.classes,
+        known=memo.measured,
     )
 
 

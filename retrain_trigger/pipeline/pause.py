@@ -35,9 +35,9 @@ def fallen(config: Config, past: Memory, measurements: Sequence[Measurement]) ->
 
 def windows(config: Config, measurements: Iterable[Measurement]) -> list[Window]:
     """Return what a model is held against another by: the windows that have a value, or counts."""
-    found = []
+    found, measure = [], config.measure()
     for each in measurements:
-        value = point.value_of(each, config.measure())
+        value = point.value_of(each, measure)
         if value is not None or each.counts is not None:
             found.append(Window(value, point.stated_rows(each), each.counts, each.confusion))
     return found

@@ -1,6 +1,5 @@
 """Backtest: would the policy have been worth it on these labelled rows? Played with the runs that cron would have started."""
 
-import itertools
 import json
 import math
 import os
@@ -28,12 +27,10 @@ from retrain_trigger.pipeline.tick import Say
 from retrain_trigger.process import cached, warm
 from retrain_trigger.questions import lives
 from retrain_trigger.questions.lives import Life, Player, World
+from retrain_trigger.questions.tried import DEFAULTS, choices
 from retrain_trigger.store import files, lock
 
 POLICY = "as configured"
-DEFAULTS = ("performance_threshold=auto",)
-"""Settings that hold without a config.yaml."""
-
 STRETCH = 10
 """The worst stretch is a part of all windows: one of so many, and at least five windows."""
 
@@ -184,31 +181,6 @@ def left_out(rows: Mapping[str, int]) -> list[str]:
         for place, (why, count) in enumerate(rows.items())
     ]
     return [f"left out: {', '.join(told)}"] if told else []
-
-
-def choices(tried: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return every combination of the values of each `KEY=VALUE,VALUE`, as overrides; commas in brackets part no values.
-
-    >>> choices(["promotion.margin=0.01,0.02", "data.windows=[7d, all]"])
-    [('promotion.margin=0.01', 'data.windows=[7d, all]'), ('promotion.margin=0.02', 'data.windows=[7d, all]')]
-    """
-    axes = []
-    for each in tried:
-        key, equals, values = each.partition("=")
-        if not equals or not values:
-            raise UsageError(f"--try {each}: write KEY=VALUE or KEY=VALUE,VALUE, such as promotion.margin=0.01,0.02")
-        axes.append([f"{key}={value.strip()}" for value in _parted(values)])
-    return list(itertools.product(*axes)) if axes else []
-
-
-def _parted(values: str) -> Iterator[str]:
-    depth, begin = 0, 0
-    for place, letter in enumerate(values):
-        depth += (letter in "[{") - (letter in "]}")
-        if letter == "," and depth == 0:
-            yield values[begin:place]
-            begin = place + 1
-    yield values[begin:]
 
 
 @contextmanager

@@ -147,7 +147,9 @@ class Player:
         chosen += ["promotion.shadow=", "promotion.mode=auto", "model.keep=100000"]
         chosen += [f"train.command={json.dumps(cached.command(world.models, world.command, world.output))}"]
         given = [*world.overrides, *self.overrides, *chosen]
-        return settings.load(world.file, given) if world.file else settings.defaults(given)
+        return (
+            settings.load(world.file, given, option="--try") if world.file else settings.defaults(given, option="--try")
+        )
 
     def policy(self, name: str) -> Life:
         """Live by the settings: the very runs that cron would have started, each a little after its window."""

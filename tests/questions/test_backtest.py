@@ -22,6 +22,7 @@ from retrain_trigger.engines.stream import Stream
 from retrain_trigger.process import cached, tree
 from retrain_trigger.questions import backtest
 from retrain_trigger.questions.backtest import Asked
+from retrain_trigger.questions.tried import choices
 
 LEARN = """
 import json, os, pickle
@@ -237,5 +238,5 @@ def test_rows_that_cannot_be_played_are_counted_also_if_too_few_are_left(past: P
 
 
 def test_choices_are_read_as_settings(past: Project) -> None:
-    for given in backtest.choices(["promotion.margin=0.01,0.02", "data.windows=[7d, all]"]):
+    for given in choices(["promotion.margin=0.01,0.02", "data.windows=[7d, all]"]):
         load.load(past.folder / "config.yaml", given)

@@ -1,6 +1,7 @@
 """Sequential evidence of decay: whether a metric has fallen under its threshold, however often one looks."""
 
 import math
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache, partial
 
@@ -52,8 +53,14 @@ def counts_of(metric: str, measurement: Measurement) -> Counts | Confusion | Non
     return measurement.counts if metric in RATIOS else measurement.confusion
 
 
-Memo = dict[tuple[str, ...], tuple[AnyDetector, Sequence[Measurement], AnyDetector]]
-"""The evidence of windows already seen, and what it began with, by what it is about: a replay that keeps one costs what is new."""
+REMEMBERED = 100
+"""Windows back to which a late label has no older ones folded again."""
+
+Memo = dict[tuple[str, ...], tuple[AnyDetector, Sequence[Measurement], deque[AnyDetector]]]
+"""By what it is about: what evidence began with, the windows already seen, and the evidence after each of the last ones.
+
+A replay that keeps one costs what is new.
+"""
 
 
 def check(detector: AnyDetector, *, note: str = "", more: Document = NOTHING) -> Finding:
@@ -136,23 +143,27 @@ def folded(
 ) -> AnyDetector:
     """Return a detector after the windows with counts, going on from where the memo left those of this `name`.
 
-    A late label changes a window in the middle: then all are folded again.
+    A late label changes a window in the middle: then those from there on are folded again, or all if it is long ago.
     """
-    began, seen, detector = memo.get(name, (begin, (), begin))
-    if not (began is begin or began == begin) or not _go_on(measurements, seen):
-        seen, detector = (), begin
-    for measurement in measurements[len(seen) :]:
-        table = counts_of(detector.metric, measurement)
-        detector = detector if table is None else detector.after(table)
-    memo[name] = (begin, measurements, detector)
-    return detector
+    began, seen, after = memo.get(name, (begin, (), deque([begin], REMEMBERED)))
+    kept = _alike(measurements, seen)
+    if not (began is begin or began == begin) or len(seen) - kept >= len(after):
+        seen, kept, after = (), 0, deque([begin], REMEMBERED)
+    for _ in range(len(seen) - kept):
+        after.pop()
+    for measurement in measurements[kept:]:
+        table = counts_of(begin.metric, measurement)
+        after.append(after[-1] if table is None else after[-1].after(table))
+    memo[name] = (begin, measurements, after)
+    return after[-1]
 
 
-def _go_on(measurements: Sequence[Measurement], seen: Sequence[Measurement]) -> bool:
-    """Say whether measurements begin with those that were seen."""
+def _alike(measurements: Sequence[Measurement], seen: Sequence[Measurement]) -> int:
+    """Return how many of the first measurements are those that were seen."""
     if isinstance(measurements, Lines):
-        return not seen or measurements.goes_on(seen)
-    return list(measurements[: len(seen)]) == list(seen)
+        return len(seen) if seen and measurements.goes_on(seen) else 0
+    pairs = enumerate(zip(measurements, seen, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(measurements), len(seen)))
 
 
 def _unjudged(detector: AnyDetector) -> str:

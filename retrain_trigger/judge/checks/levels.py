@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from retrain_trigger.core.events import Window
@@ -81,7 +81,7 @@ class OfCounts:
 
     def swing(self, one: Counts, other: Counts) -> float | None:
         """Return r^2 of two windows; None if all their rows are alike."""
-        return swing_between(self.ratio, value_of(self.ratio, self.total((one, other))), one, other)
+        return _swing(self.ratio, one, other)
 
     def levels(self, before: Counts, after: Counts) -> Levels:
         """Compare two tables."""
@@ -134,3 +134,10 @@ class OfTables:
             return Levels(math.nan, math.nan, 0.0)
         (first, v), (second, w) = found
         return Levels(first, second, v + w)
+
+
+@lru_cache(maxsize=4096)
+def _swing(ratio: Ratio, one: Counts, other: Counts) -> float | None:
+    """Return r^2 of two windows; a standing fall asks for those of the same neighbours after each window."""
+    whole: Counts = (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
+    return swing_between(ratio, value_of(ratio, whole), one, other)

@@ -198,8 +198,10 @@ def _usual(windows: Sequence[Window], kind: Kind[Table], *, settled: bool = True
 
 def _step(one: Table, other: Table, kind: Kind[Table], farthest: float) -> int:
     """Return 1 if the metric rises far from one window to the next, -1 if it falls far, else 0."""
+    if (kind.swing(one, other) or 0.0) <= farthest:
+        return 0
     before, after, _ = kind.levels(one, other)
-    return (before < after) - (before > after) if max(_swings((one, other), kind), default=0.0) > farthest else 0
+    return (before < after) - (before > after)
 
 
 def _from_counts(groups: Sequence[Sequence[Window]], kind: Kind[Table], sign: int) -> _Seen:

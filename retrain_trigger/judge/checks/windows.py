@@ -1,22 +1,41 @@
 """What the windows of a prediction log measure: one value of the metric for each whose labels have come."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from retrain_trigger.core.measurements import PREDICTIONS, Measurement
 from retrain_trigger.counts.confusion import Confusion
 from retrain_trigger.counts.windows import WindowCounts
 from retrain_trigger.judge.metrics import METRICS, Measure
 
+Known = dict[tuple[datetime, str | None], tuple[WindowCounts, Measurement]]
+"""Windows that were measured already, all alike: a replay looks at all of them again after each."""
+
 
 def measured(
-    windows: Sequence[WindowCounts], measure: Measure, *, coverage: float, classes: Sequence[str] = ()
+    windows: Sequence[WindowCounts],
+    measure: Measure,
+    *,
+    coverage: float,
+    classes: Sequence[str] = (),
+    known: Known | None = None,
 ) -> list[Measurement]:
     """Return one measurement for each window whose labels have come: at least the share `coverage` of its rows.
 
-    `classes` are those that the champion knows, whether they occur or not.
+    `classes` are those that the champion knows, whether they occur or not. `known` are windows that were measured before.
     """
-    judged = (window for window in windows if window.labelled and window.coverage >= coverage)
-    return [_measurement(window, measure, classes) for window in judged]
+    known = {} if known is None else known
+    found = []
+    for window in windows:
+        if not window.labelled or window.coverage < coverage:
+            continue
+        key = (window.start, window.model)
+        seen, measurement = known.get(key) or (None, None)
+        if measurement is None or (seen is not window and seen != window):
+            measurement = _measurement(window, measure, classes)
+            known[key] = window, measurement
+        found.append(measurement)
+    return found
 
 
 def _measurement(window: WindowCounts, measure: Measure, classes: Sequence[str]) -> Measurement:

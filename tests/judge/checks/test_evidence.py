@@ -1,5 +1,6 @@
 import json
 import math
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,9 +9,10 @@ import pytest
 from detectors import after, begun
 
 from retrain_trigger.core.findings import Finding, Verdict
+from retrain_trigger.core.measurements import Measurement
 from retrain_trigger.core.records import decoded, encoded
 from retrain_trigger.judge.checks.detector import MOST_EVIDENCE
-from retrain_trigger.judge.checks.evidence import alert, check
+from retrain_trigger.judge.checks.evidence import REMEMBERED, Memo, alert, begin, check, folded
 from retrain_trigger.judge.checks.ratios import STAKES
 
 
@@ -102,3 +104,22 @@ def test_a_window_on_the_right_side_is_not_watched_whatever_the_evidence() -> No
     found = check(after(begun(), [(100, 30, 30, 340)] * 2 + [(140, 5, 5, 350)]))
     assert not found.evidence["watching"]
     assert "is at or above performance_threshold 0.85" in found.because or found.verdict is Verdict.BREACH
+
+
+def test_evidence_with_a_memo_is_that_from_scratch_whichever_window_a_label_came_late_to() -> None:
+    chance = random.Random(5)
+    memo: Memo = {}
+    measurements: list[Measurement] = []
+    for window in range(300):
+        measurements.append(counted(window, wrong=chance.randrange(60)))
+        if window % 3 == 0:
+            back = chance.choice([0, 1, 5, REMEMBERED - 1, REMEMBERED, REMEMBERED + 1, 250])
+            place = max(0, window - back)
+            measurements[place] = counted(place, wrong=chance.randrange(60))
+        known = measurements[: -(window % 2) or None]
+        first = begin("f1", threshold=0.85 if window < 200 else 0.8, false_alarm_every=1000)
+        assert folded(first, list(known), memo) == folded(first, list(known), {})
+
+
+def counted(window: int, *, wrong: int) -> Measurement:
+    return Measurement(value=None, where=f"log:{window}", file="log", end=window, counts=(200, wrong, wrong, 300))
