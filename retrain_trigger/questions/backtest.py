@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import select
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -228,6 +229,7 @@ def _world(path: Path | None, config: settings.Config, asked: Asked, cache: Path
         command=built_in(config.logs.columns.label, stream.features) if own else config.train.command,
         output=None if own else config.train.output,
         baseline=own,
+        owner=os.getpid(),
     )
 
 
@@ -320,9 +322,17 @@ def _all(playing: Mapping[str, Playing], jobs: int, say: Say) -> dict[str, Life]
 
 
 def _served(play: Callable[..., Life], given: tuple[World, *tuple[object, ...]]) -> Life:
-    """Play a life, perhaps in a process of its own."""
-    with given[0].served():
+    """Play a life, perhaps in a process of its own: that ends with this one, as the next backtest plays the life again."""
+    world = given[0]
+    if os.getppid() == world.owner:
+        Thread(target=_end_with, args=(world.owner,), daemon=True).start()
+    with world.served():
         return play(*given)
+
+
+def _end_with(owner: int) -> None:
+    select.select([os.pidfd_open(owner)], [], [])
+    os._exit(1)
 
 
 def _policy(world: World, name: str, given: tuple[str, ...]) -> Life:

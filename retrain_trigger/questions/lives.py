@@ -47,7 +47,7 @@ class World:
 
     `cache` keeps the `models` that were trained, and `said` what models said of these rows. `file` has the settings, None
     for defaults; `overrides` hold for every life. `command` trains, and leaves its model at `output` if that is not None;
-    `baseline` says that it trains the built-in model.
+    `baseline` says that it trains the built-in model. `owner` is the process of the backtest.
     """
 
     stream: "engines.stream.Stream"
@@ -59,6 +59,7 @@ class World:
     command: str
     output: Path | None = None
     baseline: bool = False
+    owner: int = 0
 
     @property
     def models(self) -> Path:

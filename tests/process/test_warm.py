@@ -97,11 +97,10 @@ def test_a_training_that_is_stopped_leaves_nothing_behind(serving: Path) -> None
     os.mkfifo(serving / "model")  # whoever writes it waits until somebody reads
     told = {"RETRAIN_TRAIN_DATA": str(serving / "rows.parquet"), "RETRAIN_OUTPUT": str(serving / "model")}
     command = shlex.split(cached.command(serving, ASKED, None))
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
-    (server,) = (pid for pid in children.read_text().split() if b"--serve" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    (server,) = (pid for pid in tree.of(os.getpid()) if b"--serve" in Path(f"/proc/{pid}/cmdline").read_bytes())
     with subprocess.Popen(command, env={**os.environ, **told}) as begun:
-        assert until(lambda: len(tree.of(int(server))) == 1)
-        (trainer,) = tree.of(int(server))
+        assert until(lambda: len(tree.of(server)) == 1)
+        (trainer,) = tree.of(server)
         begun.kill()
     assert until(lambda: tree.is_gone(trainer))
 
@@ -111,9 +110,9 @@ def test_it_ends_with_the_one_that_started_it(folder: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as begun:
         assert begun.stdout is not None
         begun.stdout.readline()
-        (server,) = Path(f"/proc/{begun.pid}/task/{begun.pid}/children").read_text().split()
+        (server,) = tree.of(begun.pid)
         begun.kill()
-    assert until(lambda: tree.is_gone(int(server)))
+    assert until(lambda: tree.is_gone(server))
 
 
 def test_of_two_that_train_the_same_one_does(folder: Path) -> None:

@@ -19,7 +19,7 @@ from projects import ECHO, START, Project, write_rows
 
 from retrain_trigger.config import load
 from retrain_trigger.engines.stream import Stream
-from retrain_trigger.process import cached
+from retrain_trigger.process import cached, tree
 from retrain_trigger.questions import backtest
 from retrain_trigger.questions.backtest import Asked
 from retrain_trigger.questions.tried import choices
@@ -126,6 +126,8 @@ def test_a_backtest_that_was_killed_goes_on_from_what_it_had_trained(
             str(FIRST),
             "--cache",
             str(tmp_path / "c"),
+            "--jobs",
+            "2",
         ],
         cwd=past.folder,
         stdout=subprocess.DEVNULL,
@@ -134,8 +136,13 @@ def test_a_backtest_that_was_killed_goes_on_from_what_it_had_trained(
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "c").glob("models/*.model"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
+    lives = [pid for pid in tree.of(begun.pid) if b"LokyProcess" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(lives) == 2
     os.kill(begun.pid, signal.SIGKILL)
     begun.wait()
+    while not all(tree.is_gone(pid) for pid in lives):
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.05)
     assert played(past, tmp_path / "c", "--try", "performance_threshold=0.2")["decisions"] == found["decisions"]
 
 
