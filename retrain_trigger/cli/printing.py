@@ -9,7 +9,7 @@ from itertools import groupby
 
 from retrain_trigger.cli import sparkline
 from retrain_trigger.config.load import Config
-from retrain_trigger.core.comparisons import Trial
+from retrain_trigger.core.comparisons import Part, Trial
 from retrain_trigger.core.entries import Entry, Kind, says
 from retrain_trigger.core.events import Decided, Event, Failed, Promoted, Refused, Sealed, Selected, Told, Training
 from retrain_trigger.core.findings import DRIFT, Finding, Verdict, figures
@@ -343,6 +343,11 @@ def _said(event: Event) -> str:
     return said.partition("\n")[0]
 
 
+def _part_line(part: Part) -> str:
+    scores = ["-" if math.isnan(score) else f"{score:.3f}" for score in (part.champion, part.challenger)]
+    return f"    {part.on:<22}{scores[0]:>8}{scores[1]:>8}{part.rows:>10,} rows"
+
+
 def _trial_lines(trial: Trial) -> list[str]:
     """Write a comparison: every gate, where the two disagreed, how many rows would settle it."""
     found = trial.comparison
@@ -350,13 +355,12 @@ def _trial_lines(trial: Trial) -> list[str]:
     lines += [f"  {note}" for note in trial.notes]
     if trial.parts[1:]:
         lines.append(f"  {found.metric} on rows that neither was trained on: champion, challenger")
-        lines += [
-            f"    {part.on:<22}{part.champion:>8.3f}{part.challenger:>8.3f}{part.rows:>10,} rows"
-            for part in trial.parts
-        ]
+        lines += [_part_line(part) for part in trial.parts]
     disagreed = [(cell, count) for cell, count in sorted(trial.joint.items()) if cell[1] != cell[2]]
     for (label, champion, challenger), count in sorted(disagreed, key=lambda each: -each[1])[:SHOWN]:
-        lines.append(f"  {count:>8,} rows of {label!r}: the champion said {champion!r}, the challenger {challenger!r}")
+        lines.append(
+            f"  {count:>8,} {'row ' if count == 1 else 'rows'} of {label!r}: the champion said {champion!r}, the challenger {challenger!r}"
+        )
     if found.rows_needed and found.rows_needed > found.rows:
         difference = figures(found.difference)[0]
         lines.append(

@@ -249,6 +249,7 @@ def _with_holdout(
             f"metric {tick.config.metric} is for two classes, and the labels are {', '.join(labels)}: "
             f"set `metric: f1_macro`"
         )
+    _check_positive(tick, labels)
     path = None
     if champion is not None:
         compare.check_settings(tick, rows.types)
@@ -264,6 +265,16 @@ def _with_holdout(
         features=rows.features,
         positive=positive(tick, champion, labels),
     )
+
+
+def _check_positive(tick: Tick, labels: Mapping[str, int]) -> None:
+    """Raise UsageError if the metric looks at a class that no row has: then it has no value, and nothing can be compared."""
+    config, named = tick.config, tick.config.positive_label
+    if named is not None and named not in labels and len(labels) >= _BINARY and METRICS[config.metric].of_one_class:
+        raise UsageError(
+            f"positive is {named!r}, and of {sum(labels.values()):,} labelled rows none has that label: the labels are "
+            f"{', '.join(labels)}. {config.metric} looks at the positive one"
+        )
 
 
 def _refused(findings: Sequence[Finding]) -> Outcome:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from projects import CONFIG, Project
 
 from retrain_trigger.core.errors import BusyError, PromotionError, refused
 from retrain_trigger.core.events import Kept
@@ -108,3 +109,14 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
         f"{tmp_path / 'lock'}: {os.strerror(refusal)}; that file system keeps no locks"
     )
     assert "`state` in config.yaml" in refused(error.value)
+
+
+def test_a_positive_label_that_no_row_has_is_a_mistake_before_anything_is_trained(champion: Project) -> None:
+    champion.write("config.yaml", CONFIG + "positive: churned\n")
+    said = champion.run("--force", "a test", day=3, code=2).stderr
+    assert "positive is 'churned', and of " in said
+    assert " labelled rows none has that label: the labels are 0, 1. f1 looks at the positive one" in said
+    assert champion.trainings() == 1
+    champion.write("config.yaml", CONFIG + "positive: churned\nmetric: accuracy\n")
+    champion.run("--force", "a test", day=3)
+    assert champion.trainings() == 2

@@ -71,10 +71,14 @@ def stretched(found: Comparison, design: Design) -> Comparison:
 def told(found: Comparison) -> str:
     """Say how alike rows are, and how many independent ones they are worth."""
     design = found.design
+    if not design.by and not design.groups:
+        return "the rows count as independent"
     if not design.by:
-        hours = f"they lie in {design.groups:,} {'hour' if design.groups == 1 else 'hours'}" if design.groups else ""
-        why = f": {hours}, and {LEAST_HOURS} tell whether rows of one hour are alike" if hours else ""
-        return f"the rows count as independent{why}; name data.group if several are of one customer, say"
+        hours = f"{design.groups:,} {'hour' if design.groups == 1 else 'hours'}"
+        return (
+            f"the rows count as independent: they lie in {hours}, and {LEAST_HOURS} tell whether rows of one hour are alike; "
+            f"name data.group if several are of one customer, say"
+        )
     if design.effect <= 1:
         return f"rows of one {design.by} are not more alike than others ({design.groups:,} groups)"
     return f"rows of one {design.by} are alike ({design.groups:,} groups): {design.worth(found.rows)}"

@@ -90,6 +90,6 @@ def test_what_is_told_of_rows_that_are_alike() -> None:
             groups=2
         ): "the rows count as independent: they lie in 2 hours, and 20 tell whether rows of one hour are alike; "
         "name data.group if several are of one customer, say",
-        Design(): "the rows count as independent; name data.group if several are of one customer, say",
+        Design(): "the rows count as independent",
     }
     assert {each: design.told(replace(found, design=each)) for each in told} == told
