@@ -91,13 +91,13 @@ MIN_ROWS, WARNS = "min_rows: 50", "healthy, warned: "
 @pytest.mark.parametrize(
     ("promotion", "asked", "trials"),
     [
-        (f"out_of_time: 2, {MIN_ROWS}", "rows=50 certainty=80", "selected"),
+        (f"out_of_time: 2, {MIN_ROWS}", "rows=50 certainty=87.84", "selected"),
         (f"out_of_time: 0, {MIN_ROWS}", "rows=50 certainty=95", "compared"),
         ("out_of_time: 0", "rows=500 certainty=95", None),
         (f"certainty: 90%, {MIN_ROWS}", "rows=50 certainty=90", "selected"),
         (f"decide_on: holdout, certainty: 80%, {MIN_ROWS}", "rows=50 certainty=80", "compared"),
-        ("min_rows: 60", "rows=60 certainty=80", "selected"),
-        ("", "rows=100 certainty=80", "selected"),
+        ("min_rows: 60", "rows=60 certainty=87.84", "selected"),
+        ("", "rows=100 certainty=87.84", "selected"),
     ],
 )
 def test_what_a_config_of_then_says_of_a_comparison_is_meant_as_it_was(
@@ -109,7 +109,7 @@ def test_what_a_config_of_then_says_of_a_comparison_is_meant_as_it_was(
     if promotion.startswith("out_of_time"):
         meant = "`decide_on: newest` and `windows: 2`" if "2" in promotion else "`decide_on: holdout`"
         assert f"is read as {meant} of promotion; write that" in done.stderr
-    rows, certainty = (int(each.split("=")[1]) for each in asked.split())
+    rows, certainty = (float(each.split("=")[1]) for each in asked.split())
     entries = project.history()
     kinds = [entry["kind"] for entry in entries]
     began = len(kinds) - kinds[::-1].index("training")
@@ -117,7 +117,7 @@ def test_what_a_config_of_then_says_of_a_comparison_is_meant_as_it_was(
     assert found["kind"] == (trials or "compared")
     gates = {gate["name"]: gate for gate in found["trials"][0]["gates"]}
     assert gates["rows"]["limit"] == rows
-    assert found["trials"][0]["comparison"]["certainty"] == certainty / 100
+    assert found["trials"][0]["comparison"]["certainty"] == pytest.approx(certainty / 100)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ class Refused(Told):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training(Event):
-    """An attempt has begun: all that it takes to go on with it after a crash.
+    """An attempt has begun, the `attempt`-th since the last promotion: all that it takes to go on with it after a crash.
 
     `deadline` is in seconds since 1970, `deadline_since_boot` by the clock that counts from the start of the machine.
     `holdout` is the SHA-256 of the rows that decide, `reserved` the share of rows that was held out, by the column `group`
@@ -158,6 +158,7 @@ class Training(Event):
     """
 
     champion: str | None = None
+    attempt: int = field(default=0, metadata=SPARSE)
     bootstrap: bool = False
     reason: Reason = field(default_factory=lambda: Reason(because=""))
     command: str = ""

@@ -202,6 +202,7 @@ def _begun(tick: Tick, prepared: Prepared, occasion: Occasion, worn: Finding | N
     deadline, since_boot = training.deadlines(tick.config.train.timeout * trainings)
     return Training(
         champion=champion.version if champion else None,
+        attempt=tick.past.refusals + 1,
         bootstrap=occasion.bootstrap,
         reason=occasion.reason,
         command=tick.config.train.command,
@@ -249,6 +250,7 @@ def _held(tick: Tick, begun: Training, champion: str, holdout: str, sha256: str 
         positive=begun.positive,
         breached=begun.breached,
         older=older if holdout == SELECTION and older.exists() else None,
+        attempt=begun.attempt if holdout == SELECTION or begun.selection is None else 0,
     )
 
 

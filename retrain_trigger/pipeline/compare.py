@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class HeldOut:
     """The rows that a champion and its challengers are compared on: a file, its columns, and the positive label.
 
-    `breached` are the starts of the windows that breached, `older` a file of rows on which both are shown beside.
+    `breached` are the starts of the windows that breached, `older` a file of rows on which both are shown beside. It is
+    the `attempt`-th since the last promotion; 0 where that does not matter.
     """
 
     champion: str
@@ -44,6 +45,7 @@ class HeldOut:
     positive: str
     breached: tuple[datetime, ...] = ()
     older: Path | None = None
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,10 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The counts of what champion and challenger said, in all and by slice, how alike rows are, and what is known of both."""
+    """The counts of what champion and challenger said, in all and by slice, how alike rows are, and what is known of both.
+
+    It is the `attempt`-th since the last promotion; 0 where that does not matter.
+    """
 
     joint: JointCounts
     design: Design = INDEPENDENT
@@ -68,6 +73,7 @@ class Seen:
     champion: "Facts | None" = None
     challenger: "Facts | None" = None
     golden: "Golden | None" = None
+    attempt: int = 0
 
 
 def compared(tick: Tick, held: HeldOut, sealed: Sequence[str], *, shared_among: int | None = None) -> list[Trial]:
@@ -131,7 +137,11 @@ def judged(config: Config, version: str, seen: Seen, *, positive: str, challenge
     )
     by_slice = gates.slices.judge(seen.parts, measure, margin=asked.margin, seed=seed)
     interval = partial(
-        gates.bootstrap.compare, measure=measure, certainty=config.certainty, challengers=challengers, seed=seed
+        gates.bootstrap.compare,
+        measure=measure,
+        certainty=config.certainty(seen.attempt),
+        challengers=challengers,
+        seed=seed,
     )
 
     def compare(table: JointCounts) -> Comparison:
@@ -196,7 +206,7 @@ def explained(trial: Trial) -> str:
     else:
         bounds = "unknown bounds"
         if not math.isnan(found.lower + found.upper):
-            bounds = f"{found.certainty:.0%} interval {found.lower:+.3f} to {found.upper:+.3f}"
+            bounds = f"{found.certainty * 100:g}% interval {found.lower:+.3f} to {found.upper:+.3f}"
         scores = (
             f"challenger {trial.version} has {found.metric} {found.challenger:.3f} against the champion's "
             f"{found.champion:.3f} on {found.rows:,} deciding rows: {found.difference:+.3f} ({bounds})"
@@ -275,6 +285,7 @@ def _seen(config: Config, held: HeldOut, champion: Answers, challenger: Answers,
         champion=champion.facts,
         challenger=challenger.facts,
         golden=tally,
+        attempt=held.attempt,
     )
 
 
@@ -321,7 +332,7 @@ def _identical(config: Config, version: str, positive: str, *, challengers: int)
     nothing = gates.bootstrap.compare(
         JointCounts({}),
         config.measure(positive),
-        certainty=config.certainty,
+        certainty=config.certainty(),
         challengers=challengers,
         seed=0,
         resamples=1,

@@ -160,7 +160,7 @@ def _tried(tick: Tick, seen: Progress, positive: str) -> Trial:
     return compare.judged(
         tick.config,
         seen.shadow.version,
-        compare.Seen(joint=seen.joint),
+        compare.Seen(joint=seen.joint, attempt=tick.past.refusals),
         positive=positive,
         challengers=1,
         seed=int(seen.shadow.sha256[:8], 16),

@@ -50,7 +50,7 @@ def _second(config: Config) -> Iterator[str]:
         if not _names(promotion, "min_rows"):
             yield f"promotion.min_rows {config.deciding_rows} (500)"
         if not _names(promotion, "certainty"):
-            yield f"promotion.certainty {config.certainty:.0%} (95%)"
+            yield "promotion.certainty 80% for all attempts since the last promotion together (95%)"
     if not _names(data, "windows"):
         yield "data.windows auto: all rows, the last 10 windows, the last 3 ([all])"
     if not _names(trigger, "budget"):

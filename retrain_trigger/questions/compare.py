@@ -165,6 +165,7 @@ def _held_out(
             label=rows.columns["label"],
             features=rows.features,
             positive=prepare.positive(tick, champion, rows.labels()),
+            attempt=tick.past.refusals + 1,
         )
         return held_out, which
 

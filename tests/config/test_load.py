@@ -55,7 +55,7 @@ def test_two_lines_are_a_whole_config(write: Callable[[str], Path], tmp_path: Pa
     assert (config.train.command, config.train.timeout) == ("make train-model", timedelta(hours=2))
     assert config.train.output is None
     assert (config.promotion.margin, config.promotion.windows, config.newest_decide) == (0.02, 2, True)
-    assert (config.certainty, config.deciding_rows) == (0.8, 100)
+    assert (config.certainty(), config.certainty(1), config.deciding_rows) == (0.8, 0.8784, 100)
     assert (config.model.pointer, config.model.folder) == (tmp_path / "models/champion.json", tmp_path / "models")
     assert config.state == tmp_path / ".retrain-check"
     assert (config.file, config.folder) == (tmp_path / "config.yaml", tmp_path)
@@ -64,7 +64,7 @@ def test_two_lines_are_a_whole_config(write: Callable[[str], Path], tmp_path: Pa
 @pytest.mark.parametrize("settings", ["promotion: {decide_on: holdout}", "data: {holdout_file: held.parquet}"])
 def test_rows_that_are_held_out_are_asked_for_more(write: Callable[[str], Path], settings: str) -> None:
     config = load(write(TWO_LINES + settings))
-    assert (config.newest_decide, config.certainty, config.deciding_rows) == (False, 0.95, 500)
+    assert (config.newest_decide, config.certainty(3), config.deciding_rows) == (False, 0.95, 500)
 
 
 @pytest.mark.parametrize(

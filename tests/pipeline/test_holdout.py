@@ -436,3 +436,23 @@ def test_a_model_that_cannot_answer_older_rows_is_compared_all_the_same(champion
     champion.run(day=3)
     assert champion.pointer["generation"] == 2
     assert list(parts(champion, "selected")) == ["rows that decide", "breached windows"]
+
+
+def certainty(project: Project, kind: str) -> float:
+    found = [entry for entry in project.history() if entry["kind"] == kind][-1]["trials"][0]["comparison"]
+    return float(found["certainty"])
+
+
+def test_the_certainty_asked_for_grows_with_each_attempt_and_a_veto_has_that_of_one(champion: Project) -> None:
+    newest_decide(champion, first="worse", again="worse", settings=NEWEST.replace("min_rows: 200", "min_rows: 100"))
+    champion.run(day=3)
+    assert certainty(champion, "selected") == 0.8784
+    champion.log(0.7, since=day(4))
+    newest_decide(champion, first="new", again="new", settings=NEWEST)
+    champion.run(day=5.2)
+    assert champion.pointer["generation"] == 2
+    assert certainty(champion, "selected") == 0.9696
+    assert certainty(champion, "compared") == 0.8
+    newest_decide(champion, first="slight", again="slight", settings=NEWEST)
+    champion.run("--force", "once more", day=6.5)
+    assert certainty(champion, "selected") == 0.8784, "the first since the promotion"

@@ -17,7 +17,7 @@ def told(*overrides: str, past: Memory = EARLIER) -> str:
 def test_each_default_that_changed_is_listed_with_the_old_value_and_the_new_one() -> None:
     assert told() == (
         "an earlier version made the last run, and these defaults have changed since: promotion.decide_on is newest (was "
-        "holdout), promotion.min_rows 100 (500), promotion.certainty 80% (95%), data.windows auto: all rows, the last 10 "
+        "holdout), promotion.min_rows 100 (500), promotion.certainty 80% for all attempts since the last promotion together (95%), data.windows auto: all rows, the last 10 "
         "windows, the last 3 ([all]), trigger.budget 8 per 30d, saving (4 per 30d); to keep an old one, write it in "
         "config.yaml"
     )
