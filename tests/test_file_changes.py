@@ -44,6 +44,12 @@ CALLS = {
     ("engines/stream.py", "COPY TO"): "as above, the rows that a backtest plays, in its cache",
     ("engines/waiting.py", "COPY TO"): "DuckDB writes rows that wait beside their place; store/files.py publishes them",
     ("process/output.py", "os.fdopen"): "the reading end of a pipe",
+    ("process/cached.py", "os.fdopen"): "a lock that store/files.py has opened; nothing is written",
+    ("process/warm.py", "chmod"): "a socket for its owner alone",
+    ("process/warm.py", "os.open"): "a folder, read-only, to name a socket in it",
+    ("process/warm.py", "write_text"): "a reply, as in process/scoring/scorer.py",
+    ("questions/lives.py", "write_text"): "how far a backtest is, for who waits; a lost word is followed by the next",
+    ("store/registry.py", "chmod"): "the card of a version in the registry of a backtest, which no service reads",
     ("process/tree.py", "os.open"): "/proc, read-only: by hand it is read in half the time",
     (
         "process/scoring/confinement.py",
