@@ -220,7 +220,7 @@ def _held_back(memory: Memory, schedule: Schedule, *, now: datetime, free: bool)
     """
     over = cooldown_over(memory, cooldown=schedule.cooldown)
     if over is not None and now < over:
-        unless = " unless the metric falls further" if memory.refusals and memory.standing and not free else ""
+        unless = " unless the metric gets still worse" if memory.refusals and memory.standing and not free else ""
         return Decision(Action.WAIT, f"cooldown until {stamp(over)}{unless} ({_refusals(memory)})", over)
     until = None if free else budget_free(memory, budget=schedule.budget, now=now)
     if until is None:

@@ -143,7 +143,7 @@ def judged(config: Config, observed: Observed, past: Memory, *, now: datetime, m
 
 
 def _decided(case: _Case, findings: Sequence[Finding]) -> Decision:
-    """Decide; a metric that fell further has no cooldown to wait for."""
+    """Decide; a metric that got still worse has no cooldown to wait for."""
     config, past, schedule = case.config, case.past, case.config.trigger.schedule
     performs = any(finding.acts and finding.name == config.metric for finding in findings)
     fallen = pause.fallen(config, past, case.measurements, now=case.now) if performs else None

@@ -296,7 +296,9 @@ def _design(config: Config, answers: "Said", joint: JointCounts, measure: Measur
     if any(math.isnan(each) for each in influence.values()):
         return INDEPENDENT
     groups = engines.tallies.groups(answers, influence, column=by, time=config.logs.columns.timestamp)
-    return design.of(groups, joint, influence, by=by or design.HOUR) if groups else INDEPENDENT
+    if groups is None:
+        return INDEPENDENT
+    return design.of(groups, joint, influence, by=by or design.HOUR, least=0 if by else design.LEAST_HOURS)
 
 
 def _parts(config: Config, held: HeldOut, champion: Answers, challenger: Answers) -> tuple[Part, ...]:

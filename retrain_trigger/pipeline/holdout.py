@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +82,8 @@ def newest(tick: Tick, rows: "LabelledRows", *, until: datetime | None, least: i
 
 def recent(tick: Tick, rows: "LabelledRows", until: datetime) -> str | None:
     """Return the rows of the newest windows that hold `trigger.min_rows`, as SQL; None without a row."""
-    found = newest(tick, rows, until=until, least=tick.config.trigger.min_rows)
+    every = replace(rows, reserve=replace(rows.reserve, group=None))  # also those that do not decide
+    found = newest(tick, every, until=until, least=tick.config.trigger.min_rows)
     return rows.newer(found.left_out.after) if found and found.left_out else None
 
 

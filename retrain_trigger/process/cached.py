@@ -13,6 +13,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 from retrain_trigger.process import warm
@@ -87,13 +89,22 @@ def _alone(cache: Path, name: str) -> Iterator[None]:
 
 
 def key(rows: Path, asked: str, folder: Path) -> str:
-    """Return the name in the cache of what a command, run in `folder`, makes of rows: their bytes, and those of the code."""
-    digest = hashlib.sha256(asked.encode())
+    """Return the name in the cache of what a command, run in `folder`, makes of rows.
+
+    It is made of their bytes, those of the code, and the versions of Python and of what is installed beside this package.
+    """
+    digest = hashlib.sha256(f"{sys.version}\n{_packages()}\n{asked}".encode())
     digest.update(rows.read_bytes())
     for path in _code(folder, DEEP):
         digest.update(str(path.relative_to(folder)).encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
+
+
+@cache
+def _packages() -> str:
+    found = {f"{each.metadata['Name']} {each.version}" for each in metadata.distributions()}
+    return "\n".join(sorted(found))
 
 
 def _code(folder: Path, deep: int) -> Iterator[Path]:

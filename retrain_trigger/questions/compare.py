@@ -146,7 +146,9 @@ def _held_out(
     need = engines.labelled.Need(reserve=holdouts.reserve(tick, data.holdout))
     with engines.labelled.opened(source, labels=truth, columns=logs.names, now=tick.now, need=need) as rows:
         after = prepare.trained_until(tick, champion)
-        deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(after=after)
+        since = holdouts.held_out_since(tick)  # rows that another group held out, or none, either may have learnt from
+        held_after = max(after, since) if after and since else after or since
+        deciding = rows.newer(after) if source == data.holdout_file else rows.deciding(after=held_after)
         which = None
         if tick.config.newest_decide:
             learnt = [prepare.trained_until(tick, each) for each in (champion, Champion(challenger, tick.now))]

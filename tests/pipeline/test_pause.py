@@ -48,16 +48,16 @@ def test_a_metric_that_falls_further_ends_the_pause(of: str, seed: int) -> None:
     assert early
     assert early[0] <= falls + 2
     because = found.steps[early[0]].decision.because
-    assert re.search(r"accuracy fell further, from 0\.(79|8|81) before the last training to 0\.(6|7)", because)
+    assert re.search(r"accuracy got still worse, from 0\.(79|8|81) before the last training to 0\.(6|7)", because)
     waits = found.steps[falls - 1].decision.because
-    assert "unless the metric falls further (tried " in waits
+    assert "unless the metric gets still worse (tried " in waits
 
 
-def test_a_standing_breach_seldom_falls_further_by_chance() -> None:
+def test_a_standing_breach_seldom_gets_worse_by_chance() -> None:
     early = 0
     for seed in range(12):
         found = replay("h" * 10 + "b" * 40, counts=True, seed=seed)
-        early += sum("fell further" in step.decision.because for step in found.steps)
+        early += sum("got still worse" in step.decision.because for step in found.steps)
     assert early <= 1
 
 
@@ -68,8 +68,17 @@ def test_a_run_trains_again_if_its_champion_falls_further(champion: Project) -> 
     champion.run(day=5.1)
     assert champion.trainings() == 3, "the first champion, and two refused challengers"
     waits = champion.run(day=5.2).stdout
-    assert "unless the metric falls further (tried 2 times" in waits
+    assert "unless the metric gets still worse (tried 2 times" in waits
     champion.log(0.4, since=BREAK + timedelta(days=5))
     done = champion.run(day=6.2)
     assert champion.trainings() == 4, done.stdout
-    assert "f1 fell further, from 0.7 before the last training to 0.4 since then, beyond chance" in done.stdout
+    assert "f1 got still worse, from 0.7 before the last training to 0.4 since then, beyond chance" in done.stdout
+
+
+@pytest.mark.parametrize("of", ["counts", "values"])
+def test_one_fall_ends_one_pause_and_the_level_after_it_none(of: str) -> None:
+    told = 0
+    for seed in range(6):
+        found = replay("h" * 10 + "b" * 9 + "w" * 31, counts=of == "counts", seed=seed)
+        told += sum("got still worse" in step.decision.because for step in found.steps)
+    assert told <= 7

@@ -1,11 +1,12 @@
 """Rows that are alike count for less: the design effect of rows that come in groups."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from statistics import NormalDist
 
 from retrain_trigger.core.comparisons import Comparison, Design
-from retrain_trigger.counts.confusion import JointCounts
+from retrain_trigger.counts.confusion import Confusion, JointCounts, OneVsRest
 from retrain_trigger.counts.groups import Groups
 from retrain_trigger.judge.metrics import Measure
 
@@ -30,19 +31,18 @@ def influences(joint: JointCounts, measure: Measure) -> dict[Cell, float]:
     >>> {cell: round(change, 4) for cell, change in influences(joint, Measure("accuracy")).items()}
     {('1', '0', '1'): 0.007, ('0', '0', '0'): -0.003}
     """
-    found = {}
-    for cell, count in joint.cells.items():
-        step = _STEP * count
-        more, less = (_difference(joint, measure, {cell: count + by}) for by in (step, -step))
-        found[cell] = (more - less) / (2 * step)
-    return found
+    champion, challenger = (_slopes(said, measure) for said in (joint.champion, joint.challenger))
+    return {
+        (label, first, second): challenger(label, second) - champion(label, first)
+        for label, first, second in joint.cells
+    }
 
 
-def of(groups: Groups, joint: JointCounts, influence: Mapping[Cell, float], *, by: str) -> Design:
+def of(groups: Groups, joint: JointCounts, influence: Mapping[Cell, float], *, by: str, least: int = 0) -> Design:
     """Return how alike rows of one group are: deff = SE_groups^2 / SE_rows^2, at least 1.
 
     SE_rows^2 is the sum over rows of I^2, SE_groups^2 that over groups of (sum of I)^2, for the influences I of the rows.
-    All rows of one group alone are as good as one row. Of fewer than LEAST_HOURS hours nothing is told.
+    All rows of one group alone are as good as one row. Of fewer groups than `least` nothing is told.
 
     Source: Kish, Survey Sampling, 1965; Liang and Zeger, Longitudinal data analysis using generalized linear models,
     1986. That equal models pass no more often than they should is shown by simulation (docs/explanation/gate.md).
@@ -52,7 +52,7 @@ def of(groups: Groups, joint: JointCounts, influence: Mapping[Cell, float], *, b
     >>> of(ten_alike, joint, influences(joint, Measure("accuracy")), by="customer_id").effect
     10.0
     """
-    if by == HOUR and groups.number < LEAST_HOURS:
+    if groups.number < least:
         return Design(groups=groups.number)
     if groups.number == 1:
         return Design(by=by, groups=1, effect=float(joint.rows))
@@ -62,8 +62,17 @@ def of(groups: Groups, joint: JointCounts, influence: Mapping[Cell, float], *, b
 
 
 def stretched(found: Comparison, design: Design) -> Comparison:
-    """Return a comparison whose interval is wider by the root of the design effect."""
+    """Return a comparison whose interval is wider by the root of the design effect, and by what few groups leave open.
+
+    That is the quantile of Student's t with one degree of freedom less than groups, for the normal one (Wallace's
+    approximation, Bounds on normal approximations to Student's and the chi-square distributions, 1959).
+    """
     by = math.sqrt(design.effect)
+    if design.by:
+        normal = NormalDist().inv_cdf(1 - (1 - found.certainty) / 2 / found.challengers)
+        freedom = max(1, design.groups - 1)
+        student = math.sqrt(freedom * math.expm1((normal * (8 * freedom + 3) / (8 * freedom + 1)) ** 2 / freedom))
+        by *= student / normal
     lower, upper = (found.difference + by * (end - found.difference) for end in (found.lower, found.upper))
     return replace(found, lower=lower, upper=upper, design=design)
 
@@ -84,6 +93,32 @@ def told(found: Comparison) -> str:
     return f"rows of one {design.by} are alike ({design.groups:,} groups): {design.worth(found.rows)}"
 
 
-def _difference(joint: JointCounts, measure: Measure, changed: Mapping[Cell, float]) -> float:
-    moved = JointCounts({**joint.cells, **changed})  # type: ignore[dict-item]  # parts of rows, for a derivative
-    return measure.score(moved.challenger) - measure.score(moved.champion)
+def _slopes(said: Confusion, measure: Measure) -> Callable[[str, str], float]:
+    """Return by how much one more row of a label, said to be a class, changes the metric of one model.
+
+    Such a row is one more of tp, fp, fn or tn for each class, so the slopes of these are all that is needed.
+    """
+    by_class = {name: said.one_vs_rest(name) for name in sorted({*said.labels, measure.positive})}
+    slopes = {name: OneVsRest(*(_slope(by_class, measure, name, place) for place in range(4))) for name in by_class}
+    others = math.fsum(each.tn for each in slopes.values())
+
+    def slope(label: str, answer: str) -> float:
+        if label == answer:
+            return float(others - slopes[label].tn + slopes[label].tp)
+        own, other = slopes[label], slopes[answer]
+        return float(others - own.tn - other.tn + own.fn + other.fp)
+
+    return slope
+
+
+def _slope(by_class: Mapping[str, OneVsRest], measure: Measure, name: str, place: int) -> float:
+    counts = by_class[name]
+    step: float = _STEP * max(1, counts[place])
+    more, less = (
+        measure.of_classes(
+            {**by_class, name: OneVsRest(*(n + by if at == place else n for at, n in enumerate(counts)))},
+            measure.positive,
+        )
+        for by in (step, -step)
+    )
+    return float(more - less) / (2 * step)

@@ -58,9 +58,9 @@ def test_rows_of_one_group_alone_are_one_row_and_few_hours_say_nothing() -> None
     assert design.of(Groups(1, 0.0), joint, influence, by="customer_id") == Design(
         by="customer_id", groups=1, effect=100.0
     )
-    few = design.of(Groups(19, 1.0), joint, influence, by=design.HOUR)
+    few = design.of(Groups(19, 1.0), joint, influence, by=design.HOUR, least=20)
     assert few == Design(groups=19)
-    assert design.of(Groups(20, 1.0), joint, influence, by=design.HOUR).effect > 1
+    assert design.of(Groups(20, 1.0), joint, influence, by=design.HOUR, least=20).effect > 1
     assert design.of(Groups(19, 1.0), joint, influence, by="customer_id").effect > 1
 
 
