@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[set[str], ...], ...] = (
 """From the top down. Each floor has rooms: a module imports from its own room and from any floor below."""
 
 PURE = {"bisect", "collections", "dataclasses", "datetime", "enum", "functools", "itertools", "math", "numpy", "typing"}
+PURE |= {"statistics"}  # quantiles; its samples of chance are found by name
 """All that the judgement may import from."""
 
 CLOCKS = {"now", "utcnow", "today", "localtime"}
@@ -178,7 +179,7 @@ def reaches_out(call: ast.Call) -> bool:
     last = called.rpartition(".")[2]
     if last == "default_rng":
         return not call.args
-    return called in {"open", "__import__", "input"} or last in CLOCKS or ".random." in f".{called}"
+    return called in {"open", "__import__", "input"} or last in {*CLOCKS, "samples"} or ".random." in f".{called}"
 
 
 def room(name: str) -> tuple[int, int] | None:
